@@ -1,0 +1,1 @@
+"""Deep parameter interpolation: a network is told a scalar by its parameters."""

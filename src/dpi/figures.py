@@ -1,0 +1,69 @@
+"""Pictures for people: sample grids, the learned lambda, loss curves, as PNG files."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+from einops import rearrange
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor
+
+from dpi.interpolation import InterpolationFunction
+
+SHOWN = 64
+"""Smaller pictures are enlarged to about this many pixels, so that one can see them."""
+
+
+def to_uint8(x: Tensor) -> np.ndarray:
+    """(B, 3, H, W) in [-1, 1] to (B, H, W, 3) uint8, rounded; values outside are clipped."""
+    x = ((x.clamp(-1, 1) + 1) * 127.5).round().byte()
+    return rearrange(x, "b c h w -> b h w c").cpu().numpy()
+
+
+def save_grid(pictures: np.ndarray, path: Path) -> None:
+    """Write (B, H, W, 3) uint8 pictures side by side, in rows, as near to a square as can be."""
+    columns = int(np.ceil(np.sqrt(len(pictures))))
+    empty = np.full((-len(pictures) % columns, *pictures.shape[1:]), 255, np.uint8)
+    zoom = max(1, SHOWN // pictures.shape[1])
+    cells = np.concatenate([pictures, empty]).repeat(zoom, axis=1).repeat(zoom, axis=2)
+    cells = np.pad(cells, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=255)
+    grid = rearrange(cells, "(r c) h w rgb -> (r h) (c w) rgb", c=columns)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(grid).save(path)
+
+
+def plot_lambda(interpolation: InterpolationFunction, path: Path) -> None:
+    """Draw lambda over the steps (Figure 3), beside the straight line it started from."""
+    table = interpolation.table().detach().cpu().numpy()
+    figure = Figure(figsize=(4, 3.2), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, len(table) - 1], [0, 1], color="0.75", linestyle="--", label="linear")
+    axes.plot(table, color="C3", label=r"$\lambda_\phi(s)$")
+    axes.set(xlabel="step", ylabel=r"$\lambda$", xlim=(0, len(table) - 1), ylim=(0, 1))
+    axes.legend(frameon=False, loc="upper left")
+    figure.savefig(path, dpi=150)
+
+
+def plot_losses(logs: list[Path], path: Path) -> None:
+    """Draw the training and held-out loss from a run's metrics.csv files."""
+    figure = Figure(figsize=(5, 3.2), layout="constrained")
+    axes = figure.subplots()
+    for column, style in (("loss", {"color": "0.7"}), ("held-out", {"color": "C3", "marker": "."})):
+        points = _column(logs, column)
+        if points:
+            axes.plot(*zip(*sorted(points.items()), strict=True), label=column, **style)
+    axes.set(xlabel="optimizer step", ylabel="mean squared error", yscale="log")
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=150)
+
+
+def _column(logs: list[Path], column: str) -> dict[int, float]:
+    # Later sessions of a run overwrite the steps that they did again.
+    points = {}
+    for log in logs:
+        with log.open(newline="") as file:
+            for row in csv.DictReader(file):
+                if row.get(column):
+                    points[int(row["step"])] = float(row[column])
+    return points

@@ -1,0 +1,14 @@
+"""Deep parameter interpolation for any network. Imports PyTorch alone; usable on its own."""
+
+from dpi.interpolation.function import InterpolationFunction
+from dpi.interpolation.network import Interpolated, interpolate, parameter_groups
+from dpi.interpolation.scalar import at, position
+
+__all__ = [
+    "Interpolated",
+    "InterpolationFunction",
+    "at",
+    "interpolate",
+    "parameter_groups",
+    "position",
+]

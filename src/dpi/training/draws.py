@@ -1,0 +1,77 @@
+"""Everything random in optimizer step n is a function of the seed and n, and of nothing else.
+
+So a run that was interrupted goes on exactly as if it had not been, without any generator's state
+in its checkpoint, and neither the number of processes nor gradient accumulation changes what is
+learned: each of them takes its slice of the same batch.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def generator(*key: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """A generator of its own for every key, e.g. (seed, stream, step)."""
+    state = np.random.SeedSequence(key).generate_state(1, np.uint64)
+    return torch.Generator(device).manual_seed(int(state[0]))
+
+
+# The streams, kept apart by the second part of the key.
+PICTURES, FLIPS, SCALARS, NOISE, DROPOUT = range(5)
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What is drawn for one optimizer step of `batch_size` pictures.
+
+    Args:
+        seed: of the run.
+        num_pictures: training pictures.
+        batch_size: B, pictures an optimizer step, over all processes and micro-batches.
+        num_scalars: S.
+        distinct_scalars: how many scalars a step draws, each shared by B / distinct_scalars
+            pictures; None for one a picture.
+        stratified: draw one scalar from each of as many equal parts of the schedule, rather
+            than all of them from the whole.
+    """
+
+    seed: int
+    num_pictures: int
+    batch_size: int
+    num_scalars: int
+    distinct_scalars: int | None
+    stratified: bool
+
+    def pictures(self, step: int) -> Tensor:
+        """Which pictures: (B,) indices; every picture once before any comes again."""
+        positions = range(step * self.batch_size, (step + 1) * self.batch_size)
+        epochs, places = np.divmod(positions, self.num_pictures)
+        order = {epoch: _shuffled(self.seed, epoch, self.num_pictures) for epoch in set(epochs)}
+        return torch.tensor([order[e][p] for e, p in zip(epochs, places, strict=True)])
+
+    def flips(self, step: int) -> Tensor:
+        """Which of them are mirrored, if flips are on: (B,) bool."""
+        return torch.rand(self.batch_size, generator=generator(self.seed, FLIPS, step)) < 0.5
+
+    def scalars(self, step: int) -> Tensor:
+        """Which scalar each is corrupted by: (B,) steps in 0 ... S-1, on the CPU."""
+        count = self.distinct_scalars or self.batch_size
+        u = torch.rand(count, generator=generator(self.seed, SCALARS, step), dtype=torch.float64)
+        if self.stratified:
+            u = (torch.arange(count) + u) / count
+        scalars = (u * self.num_scalars).long()
+        return scalars[torch.arange(self.batch_size) * count // self.batch_size]
+
+    def noise(self, step: int, shape: tuple[int, ...], device: torch.device) -> Tensor:
+        """Standard normal noise for the whole batch: (B, *shape), drawn on the device."""
+        key = generator(self.seed, NOISE, step, device=device)
+        return torch.randn(self.batch_size, *shape, generator=key, device=device)
+
+
+@lru_cache(maxsize=2)
+def _shuffled(seed: int, epoch: int, num_pictures: int) -> np.ndarray:
+    key = generator(seed, PICTURES, epoch)
+    return torch.randperm(num_pictures, generator=key).numpy()

@@ -1,0 +1,199 @@
+"""Train the model that a configuration describes, in a folder of its own, or go on with it."""
+
+import json
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from hydra.utils import instantiate
+from lightning.pytorch.callbacks import EMAWeightAveraging
+from omegaconf import DictConfig, OmegaConf
+
+from dpi.data import memory_map, split
+from dpi.errors import UserError
+from dpi.runs import CHECKPOINT, CONFIG, build, load_checkpoint, load_weights, read_config
+from dpi.training.callbacks import AtomicCheckpointIO, Progress, SaveLast, Show, Speed
+from dpi.training.draws import Draws
+from dpi.training.feed import Feed
+from dpi.training.module import Training
+
+IDENTITY = (
+    "seed",
+    "image_size",
+    "framework",
+    "arch",
+    "cond",
+    "training",
+    "data.held_out",
+    "data.split_seed",
+    "data.random_flip",
+    "trainer.accumulate_grad_batches",
+)
+"""The settings that make a run what it is; the rest says how it is carried out."""
+
+FREE = ("training.steps", "training.show")
+"""Of those, what may change when a run goes on: its length, and what it shows."""
+
+SPLIT = "split.json"
+
+
+def fit(cfg: DictConfig) -> Path:
+    """Train, or go on from the last checkpoint, or say that there is nothing left to do.
+
+    Args:
+        cfg: the composed configuration, see configs/train.yaml.
+
+    Returns:
+        The run's folder.
+
+    Raises:
+        UserError: whatever the user can put right, before anything is written.
+    """
+    run = Path(cfg.run)
+    framework, network = build(_seeded(cfg))
+    _check_identity(cfg, run)
+    checkpoint = load_checkpoint(run / CHECKPOINT) if (run / CHECKPOINT).exists() else None
+    first_step = checkpoint["global_step"] if checkpoint else 0
+    if checkpoint:
+        load_weights(network, checkpoint["current_model_state"], run / CHECKPOINT)
+    if first_step >= cfg.training.steps:
+        print(f"{run} is finished: {first_step} steps. Longer: training.steps=... Look: {run}")
+        return run
+
+    source = instantiate(cfg.data.source, _partial_=True)()
+    pictures = memory_map(source, Path(cfg.data.cache_dir), cfg.data.name)
+    train, held_out = split(len(pictures), cfg.data.held_out, cfg.data.split_seed)
+    _record(cfg, run, source.fingerprint, len(pictures), held_out)
+    draws = Draws(
+        seed=cfg.seed,
+        num_pictures=len(train),
+        batch_size=cfg.training.batch_size,
+        num_scalars=framework.num_scalars,
+        distinct_scalars=cfg.training.distinct_scalars,
+        stratified=cfg.training.stratified,
+    )
+    if cfg.trainer.channels_last:
+        network.to(memory_format=torch.channels_last)
+    if cfg.trainer.compile:
+        network.compile()
+    module = Training(
+        network,
+        framework,
+        draws,
+        cfg.training.lr,
+        cfg.training.lr_lambda,
+        cfg.training.weight_decay,
+        cfg.data.random_flip,
+    )
+    feed = Feed(
+        pictures, train, held_out, draws, first_step, cfg.trainer.accumulate_grad_batches
+    )
+    doing = f"going on from step {first_step}" if checkpoint else "training"
+    print(f"{run}: {doing}, {_count(network):,} parameters, {len(train):,} pictures")
+    trainer = _trainer(cfg, run)
+    trainer.fit(
+        module, feed, ckpt_path=run / CHECKPOINT if checkpoint else None, weights_only=True
+    )
+    return run
+
+
+def _seeded(cfg: DictConfig) -> DictConfig:
+    if not 0 <= cfg.seed < 2**31:
+        raise UserError(f"seed={cfg.seed}: give a number from 0 to 2147483647")
+    torch.manual_seed(cfg.seed)
+    return cfg
+
+
+def _trainer(cfg: DictConfig, run: Path) -> L.Trainer:
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    # The pictures are in memory already; worker processes would only copy them.
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    torch.set_float32_matmul_precision("high")
+    options = {k: v for k, v in cfg.trainer.items() if k not in ("compile", "channels_last")}
+    steps, accumulate = cfg.training.steps, cfg.trainer.accumulate_grad_batches
+    show = cfg.training.show
+    callbacks = [
+        Show(run, show.num_pictures, show.num_steps),
+        EMAWeightAveraging(decay=cfg.training.ema_decay),
+        Progress(),
+        Speed(cfg.training.batch_size, show.log_every),
+        SaveLast(run / CHECKPOINT, show.save_every),
+    ]
+    return L.Trainer(
+        **options,
+        callbacks=callbacks,
+        logger=[instantiate(logger) for logger in cfg.logger.values()],
+        plugins=[AtomicCheckpointIO()],
+        default_root_dir=run,
+        max_steps=steps,
+        max_epochs=-1,
+        val_check_interval=min(show.every, steps) * accumulate,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        log_every_n_steps=show.log_every,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+
+
+def _check_identity(cfg: DictConfig, run: Path) -> None:
+    if not (run / CONFIG).exists():
+        return
+    then, now = _identity(read_config(run)), _identity(cfg)
+    for key in sorted(then.keys() | now.keys()):
+        if then.get(key) != now.get(key):
+            raise UserError(
+                f"{run} holds a run with other settings ({key} was {then.get(key)}, now "
+                f"{now.get(key)}): give the new one a name of its own with tag=NAME, "
+                "or delete that folder"
+            )
+
+
+def _identity(cfg: DictConfig) -> dict[str, Any]:
+    flat = _flat(OmegaConf.to_container(cfg, resolve=True))
+    return {
+        key: value
+        for key, value in flat.items()
+        if _under(key, IDENTITY) and not _under(key, FREE)
+    }
+
+
+def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(node, dict):
+        return {prefix: node}
+    dot = "." if prefix else ""
+    return {k: v for name, n in node.items() for k, v in _flat(n, f"{prefix}{dot}{name}").items()}
+
+
+def _under(key: str, sections: tuple[str, ...]) -> bool:
+    return any(key == section or key.startswith(f"{section}.") for section in sections)
+
+
+def _record(
+    cfg: DictConfig, run: Path, fingerprint: str, num_pictures: int, held_out: np.ndarray
+) -> None:
+    # What the run was started with stays; only the number of steps may grow.
+    record = {
+        "fingerprint": fingerprint,
+        "pictures": num_pictures,
+        "held_out": held_out.tolist(),
+    }
+    path = run / SPLIT
+    if path.exists():
+        before = json.loads(path.read_text())
+        if before != record:
+            raise UserError(
+                f"{run} was trained on other pictures ({before['pictures']}, now {num_pictures}): "
+                "point data.path at the same ones, or start a new run with tag=NAME"
+            )
+    run.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record))
+    (run / CONFIG).write_text(OmegaConf.to_yaml(cfg, resolve=True))
+
+
+def _count(network: torch.nn.Module) -> int:
+    return sum(p.numel() for p in network.parameters())

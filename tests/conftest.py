@@ -1,0 +1,4 @@
+import torch
+
+# Two cores at most, and small networks: threads cost more than they bring.
+torch.set_num_threads(1)

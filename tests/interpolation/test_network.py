@@ -1,0 +1,198 @@
+"""g(x, s): Equation (2) for any network, for any batch of scalars, with all its gradients."""
+
+import copy
+import subprocess
+import sys
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.func import functional_call
+
+from dpi.interpolation import interpolate, parameter_groups
+
+
+def convolutional() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(2, 8, 3, padding=1),
+        nn.GroupNorm(2, 8),
+        nn.SiLU(),
+        nn.ConvTranspose2d(8, 4, 2, stride=2),
+        nn.Conv2d(4, 2, 3),
+    )
+
+
+class Tied(nn.Module):
+    """One layer used twice, and one parameter shared by two layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(6, 6)
+        self.again = self.inner
+        self.outer = nn.Linear(6, 6, bias=False)
+        self.outer.weight = self.inner.weight
+
+    def forward(self, x):
+        return self.outer(self.again(torch.tanh(self.inner(x))))
+
+
+NETWORKS = {
+    "convolutional": (convolutional, (2, 6, 6)),
+    "transformer": (lambda: nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), (5, 8)),
+    "tied": (Tied, (6,)),
+}
+
+
+def told(name: str, **options) -> tuple[nn.Module, torch.Tensor]:
+    torch.manual_seed(0)
+    make, shape = NETWORKS[name]
+    g = interpolate(make(), num_scalars=10, **options).double().eval()
+    with torch.no_grad():
+        for p in g.theta1.parameters():
+            p.add_(0.3 * torch.randn_like(p))
+        if g.interpolation.phi is not None:
+            g.interpolation.phi.copy_(torch.randn(10))
+    return g, torch.randn(6, *shape, dtype=torch.float64)
+
+
+def by_the_equation(g: nn.Module, x: torch.Tensor, s: int) -> torch.Tensor:
+    """f([1 - lambda(s)] theta0 + lambda(s) theta1, x), written as in the paper."""
+    weight = g.interpolation(torch.tensor(s))
+    theta1 = dict(g.theta1.named_parameters())
+    theta = {n: (1 - weight) * p + weight * theta1[n] for n, p in g.theta0.named_parameters()}
+    if isinstance(g.theta0, Tied):
+        hidden = torch.tanh(x @ theta["inner.weight"].T + theta["inner.bias"])
+        return (hidden @ theta["inner.weight"].T + theta["inner.bias"]) @ theta["inner.weight"].T
+    return functional_call(g.theta0, theta, (x,))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("s", [0, 4, 9])
+def test_is_equation_2(name, s):
+    g, x = told(name)
+    torch.testing.assert_close(g(x, s), by_the_equation(g, x, s))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_gradients_are_those_of_equation_2(name):
+    g, x = told(name)
+    target = torch.randn_like(g(x, 3))
+    grads = []
+    for run in (lambda: g(x, 3), lambda: by_the_equation(g, x, 3)):
+        g.zero_grad()
+        ((run() - target) ** 2).mean().backward()
+        grads.append([p.grad.clone() for p in g.parameters()])
+    for ours, expected in zip(*grads, strict=True):
+        torch.testing.assert_close(ours, expected)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@given(s=st.lists(st.integers(0, 9), min_size=6, max_size=6))
+@settings(max_examples=15, deadline=None)
+def test_a_batch_is_its_samples_one_at_a_time(name, s):
+    g, x = told(name)
+    alone = torch.cat([g(x[i : i + 1], s[i]) for i in range(6)])
+    torch.testing.assert_close(g(x, torch.tensor(s)), alone)
+
+
+def test_a_batch_has_the_gradients_of_its_samples():
+    g, x = told("convolutional")
+    s = torch.tensor([7, 2, 2, 9, 0, 7])
+    grads = []
+    for run in (
+        lambda: g(x, s).square().sum(),
+        lambda: sum(g(x[i : i + 1], s[i]).square().sum() for i in range(6)),
+    ):
+        g.zero_grad()
+        run().backward()
+        grads.append([p.grad.clone() for p in g.parameters()])
+    for ours, expected in zip(*grads, strict=True):
+        torch.testing.assert_close(ours, expected)
+
+
+def test_exact_endpoints_are_the_two_parameter_sets():
+    g, x = told("convolutional", endpoints="exact")
+    torch.testing.assert_close(g(x, 0), g.theta0(x))
+    # theta1 has no buffers of its own; this network needs none.
+    torch.testing.assert_close(g(x, 9), g.theta1(x))
+
+
+def test_a_copied_network_is_deaf_at_first():
+    net = convolutional()
+    before = copy.deepcopy(net)
+    g = interpolate(net)
+    x = torch.randn(2, 2, 6, 6)
+    for s in (0, 400, 0.77, 999):
+        assert torch.equal(g(x, s), before(x))
+
+
+def test_independent_init_draws_anew_but_keeps_constants():
+    net = convolutional()
+    nn.init.zeros_(net[4].weight)
+    g = interpolate(net, init="independent")
+    theta1 = dict(g.theta1.named_parameters())
+    for name, p in g.theta0.named_parameters():
+        constant = bool((p == p.flatten()[0]).all())
+        assert torch.equal(p, theta1[name]) == constant, name
+
+
+def test_either_half_of_the_state_loads_into_the_plain_network():
+    g, x = told("convolutional")
+    net = convolutional().double()
+    net.load_state_dict(
+        {k.removeprefix("theta1."): v for k, v in g.state_dict().items() if k.startswith("theta1.")}
+    )
+    torch.testing.assert_close(net(x), g.theta1(x))
+
+
+def test_phi_has_a_learning_rate_of_its_own():
+    g, _ = told("convolutional")
+    weights, phi = parameter_groups(nn.ModuleDict({"inside": g}), lr=1e-5, lr_lambda=1e-3)
+    assert phi == {"params": [g.interpolation.phi], "lr": 1e-3}
+    assert sum(p.numel() for p in weights["params"]) == 2 * sum(
+        p.numel() for p in g.theta0.parameters()
+    )
+    assert len(parameter_groups(convolutional(), lr=1e-5, lr_lambda=1e-3)) == 1
+
+
+def test_memory_format_survives():
+    g, x = told("convolutional")
+    expected = g(x, 5)
+    g.to(memory_format=torch.channels_last)
+    weight = g.parameters_at(torch.tensor(5))["0.weight"]
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(g(x.to(memory_format=torch.channels_last), 5), expected)
+
+
+@pytest.mark.parametrize("s", [torch.tensor([1, 2]), torch.ones(6, 1, dtype=torch.long)])
+def test_wrong_shapes_are_refused(s):
+    g, x = told("convolutional")
+    with pytest.raises(ValueError, match=r"6 samples"):
+        g(x, s)
+
+
+def test_what_cannot_be_interpolated_is_refused():
+    with pytest.raises(ValueError, match="no parameters"):
+        interpolate(nn.ReLU())
+    with pytest.raises(ValueError, match="init"):
+        interpolate(nn.Linear(2, 2), init="zeros")
+
+    class Bare(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(3))
+
+    with pytest.raises(ValueError, match="reset_parameters"):
+        interpolate(Bare(), init="independent")
+
+
+def test_needs_torch_alone():
+    code = (
+        "import sys, dpi.interpolation; "
+        "print([m for m in ('lightning', 'hydra', 'omegaconf', 'diffusers', 'einops', 'PIL') "
+        "if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

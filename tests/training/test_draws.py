@@ -1,0 +1,60 @@
+"""The randomness of a step: complete, stratified, and a function of (seed, step) alone."""
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dpi.training.draws import Draws
+
+
+def draws(**changes) -> Draws:
+    options = {
+        "seed": 3,
+        "num_pictures": 50,
+        "batch_size": 16,
+        "num_scalars": 1000,
+        "distinct_scalars": 8,
+        "stratified": True,
+    }
+    return Draws(**(options | changes))
+
+
+def test_every_picture_comes_once_before_any_comes_again():
+    stream = torch.cat([draws().pictures(step) for step in range(25)])
+    for epoch in stream.split(50):
+        assert sorted(epoch.tolist()) == list(range(50))
+    assert not torch.equal(stream[:50], stream[50:100])
+
+
+@given(
+    st.integers(1, 64),
+    st.integers(1, 32) | st.none(),
+    st.booleans(),
+    st.integers(0, 10**6),
+)
+@settings(max_examples=60, deadline=None)
+def test_scalars_are_as_many_as_asked_and_in_range(batch_size, distinct, stratified, step):
+    distinct = min(distinct, batch_size) if distinct else None
+    s = draws(batch_size=batch_size, distinct_scalars=distinct, stratified=stratified).scalars(step)
+    assert s.shape == (batch_size,) and s.min() >= 0 and s.max() < 1000
+    assert len(s.unique()) <= (distinct or batch_size)
+    if stratified:
+        count = distinct or batch_size
+        strata = (s.unique() * count).div(1000, rounding_mode="floor")
+        assert len(strata.unique()) >= count - 1
+
+
+def test_stratified_scalars_cover_the_schedule_evenly():
+    s = torch.cat([draws().scalars(step).unique() for step in range(4000)])
+    counts = torch.histc(s.float(), bins=10, min=0, max=1000)
+    assert (counts / counts.mean() - 1).abs().max() < 0.1
+
+
+def test_steps_seeds_and_streams_differ_and_repeat():
+    assert torch.equal(draws().scalars(7), draws().scalars(7))
+    assert not torch.equal(draws().scalars(7), draws().scalars(8))
+    assert not torch.equal(draws().scalars(7), draws(seed=4).scalars(7))
+    first, second = (draws().noise(step, (3, 4, 4), "cpu") for step in (0, 1))
+    assert first.shape == (16, 3, 4, 4)
+    assert abs(first.mean()) < 0.1 and abs(first.std() - 1) < 0.1
+    assert abs((first * second).mean()) < 0.1
