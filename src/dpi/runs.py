@@ -37,13 +37,14 @@ def build(cfg: DictConfig) -> tuple[Framework, nn.Module]:
     try:
         with torch.device("meta"):
             sketch = cond(network=arch, framework=framework)
-            sketch(torch.empty(1, 3, cfg.image_size, cfg.image_size), torch.tensor(0, device="cpu"))
+        picture = torch.empty(1, 3, cfg.image_size, cfg.image_size, device="meta")
+        sketch(picture, torch.tensor(0))
         return framework, cond(network=arch, framework=framework)
     except UserError:
         raise
     except (ValueError, TypeError, RuntimeError) as error:
         line = " ".join(str(error).split())
-        raise UserError(f"this network cannot be built for image_size={cfg.image_size}: {line}")
+        raise UserError(f"this network cannot be built for image_size={cfg.image_size}: {line}") from error
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

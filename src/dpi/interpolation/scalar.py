@@ -40,9 +40,12 @@ def at(table: Tensor, s: Tensor) -> Tensor:
     Returns:
         Values shaped as s, on the table's device.
     """
-    where = position(s, len(table)).to(table.device)
-    if not where.is_floating_point():
-        return table[where]
-    below = where.floor().long()
-    above = (below + 1).clamp(max=len(table) - 1)
-    return torch.lerp(table[below], table[above], (where - below).to(table.dtype))
+    where = position(s, len(table)).to(table.device).reshape(-1)
+    if where.is_floating_point():
+        below = where.floor().long()
+        above = (below + 1).clamp(max=len(table) - 1)
+        fraction = (where - below).to(table.dtype)
+        values = torch.lerp(table[below], table[above], fraction)
+    else:
+        values = table[where]
+    return values.reshape(s.shape)

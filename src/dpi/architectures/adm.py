@@ -1,0 +1,230 @@
+"""ADM: a U-Net of normalised residual blocks and attention; may be told a time by embedding."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from dpi.architectures.shape import check_halves
+
+GROUPS = 32
+"""Of every group normalisation."""
+
+Modulation = Literal["scale_shift", "additive"]
+
+
+class ADM(nn.Module):
+    """The network of guided-diffusion (Dhariwal and Nichol, "Diffusion models beat GANs on image
+    synthesis", 2021): residual blocks also halve and double the picture, skips are concatenated.
+
+    Args:
+        in_channels, out_channels: of the picture.
+        image_size: picture side; says at which levels attention_resolutions lie.
+        base_channels: width that channel_mult multiplies; a multiple of 32.
+        channel_mult: width of each level over base_channels, the finest first.
+        num_res_blocks: residual blocks a level on the way down; one more on the way up.
+        attention_resolutions: picture sides at which every residual block is followed by
+            attention; the middle always has it.
+        num_heads: attention heads, where head_channels is None.
+        head_channels: channels of an attention head; the number of heads follows.
+        dropout: before the second convolution of a residual block.
+        time_embedding: take a time t and tell it to every residual block.
+        modulation: how it is told: the embedding scales and shifts the second normalisation, or
+            is added before it.
+
+    Raises:
+        ValueError: widths that do not divide into groups or heads, or an unknown modulation.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        out_channels: int = 3,
+        image_size: int = 64,
+        base_channels: int = 128,
+        channel_mult: Sequence[int] = (1, 2, 3, 4),
+        num_res_blocks: int = 1,
+        attention_resolutions: Sequence[int] = (16,),
+        num_heads: int = 4,
+        head_channels: int | None = 64,
+        dropout: float = 0.1,
+        time_embedding: bool = False,
+        modulation: Modulation = "scale_shift",
+    ) -> None:
+        super().__init__()
+        if modulation not in ("scale_shift", "additive"):
+            raise ValueError(f"modulation must be scale_shift or additive, got {modulation!r}")
+        widths = [base_channels * mult for mult in channel_mult]
+        if not widths or any(width % GROUPS or width < 1 for width in widths):
+            raise ValueError(f"ADM's widths must be multiples of {GROUPS}, got {widths}")
+        self.stride = 2 ** (len(widths) - 1)
+        """Height and width are divisible by this."""
+        self.base_channels = base_channels
+
+        embedding = 4 * base_channels if time_embedding else None
+        self.embed = None
+        if embedding:
+            self.embed = nn.Sequential(
+                nn.Linear(base_channels, embedding), nn.SiLU(), nn.Linear(embedding, embedding)
+            )
+
+        def block(channels: int, width: int, resample: nn.Module | None = None) -> nn.Module:
+            return ResidualBlock(channels, width, dropout, embedding, modulation, resample)
+
+        def attention(width: int, level: int) -> list[nn.Module]:
+            here = image_size // 2**level in attention_resolutions
+            return [Attention(width, num_heads, head_channels)] if here else []
+
+        # Every stage of the encoder leaves a skip, and every stage of the decoder takes one.
+        channels = widths[0]
+        skips = [channels]
+        self.encoder = nn.ModuleList([Stage(nn.Conv2d(in_channels, channels, 3, padding=1))])
+        for level, width in enumerate(widths):
+            for _ in range(num_res_blocks):
+                self.encoder.append(Stage(block(channels, width), *attention(width, level)))
+                channels = width
+                skips.append(channels)
+            if level < len(widths) - 1:
+                self.encoder.append(Stage(block(channels, channels, nn.AvgPool2d(2))))
+                skips.append(channels)
+
+        self.middle = Stage(
+            block(channels, channels),
+            Attention(channels, num_heads, head_channels),
+            block(channels, channels),
+        )
+
+        self.decoder = nn.ModuleList()
+        for level, width in reversed(list(enumerate(widths))):
+            for i in range(num_res_blocks + 1):
+                stage = Stage(block(channels + skips.pop(), width), *attention(width, level))
+                channels = width
+                if level > 0 and i == num_res_blocks:
+                    stage.append(block(channels, channels, nn.Upsample(scale_factor=2)))
+                self.decoder.append(stage)
+
+        self.out = nn.Sequential(
+            nn.GroupNorm(GROUPS, channels),
+            nn.SiLU(),
+            zeroed(nn.Conv2d(channels, out_channels, 3, padding=1)),
+        )
+
+    def forward(self, x: Tensor, t: Tensor | None = None) -> Tensor:
+        """(B, in_channels, H, W) to (B, out_channels, H, W).
+
+        Args:
+            x: pictures.
+            t: (B,), times in 0 ... 999 or so, with time_embedding; None without.
+
+        Raises:
+            ValueError: H or W is not divisible by `stride`, or t is missing or not wanted.
+        """
+        check_halves(x, self.stride)
+        if (t is None) != (self.embed is None):
+            wanted = "no t" if self.embed is None else "forward(x, t)"
+            raise ValueError(f"time_embedding={self.embed is not None}: this ADM takes {wanted}")
+        e = None if t is None else self.embed(sinusoidal(t, self.base_channels))
+        skips = []
+        for stage in self.encoder:
+            x = stage(x, e)
+            skips.append(x)
+        x = self.middle(x, e)
+        for stage in self.decoder:
+            x = stage(torch.cat([x, skips.pop()], dim=1), e)
+        return self.out(x)
+
+
+class Stage(nn.Sequential):
+    """Layers in a row, of which the residual blocks are told the embedding."""
+
+    def forward(self, x: Tensor, e: Tensor | None) -> Tensor:
+        for layer in self:
+            x = layer(x, e) if isinstance(layer, ResidualBlock) else layer(x)
+        return x
+
+
+class ResidualBlock(nn.Module):
+    """norm, SiLU, conv, twice; the second normalisation is modulated by the embedding, if any.
+
+    Args:
+        channels, width: in and out.
+        embedding: length of the embedding, or None.
+        resample: halves or doubles the picture, before the first convolution and in the skip.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        width: int,
+        dropout: float,
+        embedding: int | None,
+        modulation: Modulation,
+        resample: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.GroupNorm(GROUPS, channels)
+        self.resample = resample or nn.Identity()
+        self.conv1 = nn.Conv2d(channels, width, 3, padding=1)
+        self.norm2 = nn.GroupNorm(GROUPS, width)
+        self.dropout = nn.Dropout(dropout)
+        self.conv2 = zeroed(nn.Conv2d(width, width, 3, padding=1))
+        self.skip = nn.Identity() if channels == width else nn.Conv2d(channels, width, 1)
+        self.scale_shift = modulation == "scale_shift"
+        self.project = None
+        if embedding:
+            self.project = nn.Linear(embedding, 2 * width if self.scale_shift else width)
+
+    def forward(self, x: Tensor, e: Tensor | None) -> Tensor:
+        h = self.conv1(self.resample(F.silu(self.norm1(x))))
+        if self.project is None:
+            h = self.norm2(h)
+        elif self.scale_shift:
+            # h' = a(s) normalisation(h) + b(s), with a = 1 + scale
+            scale, shift = self.project(F.silu(e))[:, :, None, None].chunk(2, dim=1)
+            h = self.norm2(h) * (1 + scale) + shift
+        else:
+            h = self.norm2(h + self.project(F.silu(e))[:, :, None, None])
+        return self.skip(self.resample(x)) + self.conv2(self.dropout(F.silu(h)))
+
+
+class Attention(nn.Module):
+    """Self-attention over all positions, residual."""
+
+    def __init__(self, channels: int, num_heads: int, head_channels: int | None) -> None:
+        super().__init__()
+        self.num_heads = channels // head_channels if head_channels else num_heads
+        if channels % (head_channels or num_heads) or self.num_heads < 1:
+            raise ValueError(
+                f"{channels} channels do not divide into attention heads, with "
+                f"head_channels={head_channels} and num_heads={num_heads}"
+            )
+        self.norm = nn.GroupNorm(GROUPS, channels)
+        self.qkv = nn.Conv1d(channels, 3 * channels, 1)
+        self.proj = zeroed(nn.Conv1d(channels, channels, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        h = self.qkv(self.norm(x).flatten(2))
+        # Each head has its own q, k and v side by side.
+        q, k, v = rearrange(h, "b (heads qkv c) n -> qkv b heads n c", heads=self.num_heads, qkv=3)
+        h = rearrange(F.scaled_dot_product_attention(q, k, v), "b heads n c -> b (heads c) n")
+        return x + rearrange(self.proj(h), "b c (h w) -> b c h w", h=height, w=width)
+
+
+def sinusoidal(t: Tensor, length: int) -> Tensor:
+    """Embed times, (B,), as cosines and sines of frequencies from 1 to 1/10000: (B, length)."""
+    half = length // 2
+    exponents = torch.arange(half, dtype=torch.float32, device=t.device) / half
+    angles = t.float()[:, None] * torch.exp(-math.log(10000) * exponents)
+    return torch.cat([angles.cos(), angles.sin()], dim=-1)
+
+
+def zeroed(module: nn.Module) -> nn.Module:
+    """Set all parameters of a module to zero: its residual branch starts out silent."""
+    for parameter in module.parameters():
+        nn.init.zeros_(parameter)
+    return module

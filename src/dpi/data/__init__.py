@@ -1,0 +1,9 @@
+"""Where pictures come from: a folder or zip, an .npz, cartoon faces drawn from seeds."""
+
+from dpi.data.avatars import Avatars
+from dpi.data.folder import Folder
+from dpi.data.memory_map import Source, memory_map
+from dpi.data.npz import Npz
+from dpi.data.split import split
+
+__all__ = ["Avatars", "Folder", "Npz", "Source", "memory_map", "split"]

@@ -1,0 +1,53 @@
+"""Pictures in guided-diffusion's sample files."""
+
+import hashlib
+import zipfile
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from dpi.errors import UserError
+
+
+class Npz:
+    """`arr_0` of an .npz file: uint8, N x image_size x image_size x 3.
+
+    Args:
+        path: the file.
+        image_size: the side that its pictures must have, in pixels.
+
+    Raises:
+        UserError: there is no such file, no such array in it, or one of another kind.
+    """
+
+    def __init__(self, path: str | Path, image_size: int) -> None:
+        self.path = Path(path)
+        self.image_size = image_size
+        if not self.path.is_file():
+            raise UserError(f"there is no file {self.path}: give data.path=, an .npz of pictures")
+        try:
+            with np.load(self.path, allow_pickle=False) as arrays:
+                self._pictures = arrays["arr_0"]
+        except KeyError:
+            raise UserError(f"{self.path} holds no array arr_0") from None
+        except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+            line = " ".join(str(error).split())
+            raise UserError(f"{self.path} cannot be read as an .npz: {line}") from None
+        found = (self._pictures.dtype, *self._pictures.shape[1:])
+        if found != (np.dtype(np.uint8), image_size, image_size, 3):
+            raise UserError(
+                f"{self.path} holds {self._pictures.dtype} of shape {self._pictures.shape}, not "
+                f"uint8 of shape N x {image_size} x {image_size} x 3"
+            )
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return hashlib.sha256(self._pictures.tobytes()).hexdigest()
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        """Picture i: (3, image_size, image_size) uint8."""
+        return self._pictures[i].transpose(2, 0, 1)
