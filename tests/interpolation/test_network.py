@@ -161,7 +161,7 @@ def test_memory_format_survives():
     g, x = told("convolutional")
     expected = g(x, 5)
     g.to(memory_format=torch.channels_last)
-    weight = g.parameters_at(torch.tensor(5))["0.weight"]
+    weight = g.parameters_at(torch.tensor([5]))[0]["0.weight"]
     assert weight.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(g(x.to(memory_format=torch.channels_last), 5), expected)
 

@@ -24,7 +24,7 @@ class ADM(nn.Module):
     Args:
         in_channels, out_channels: of the picture.
         image_size: picture side; says at which levels attention_resolutions lie.
-        base_channels: width that channel_mult multiplies; a multiple of 32.
+        base_channels: width that channel_mult multiplies; all products are multiples of 32.
         channel_mult: width of each level over base_channels, the finest first.
         num_res_blocks: residual blocks a level on the way down; one more on the way up.
         attention_resolutions: picture sides at which every residual block is followed by
@@ -37,7 +37,8 @@ class ADM(nn.Module):
             is added before it.
 
     Raises:
-        ValueError: widths that do not divide into groups or heads, or an unknown modulation.
+        ValueError: widths that do not divide into groups or heads, an unknown modulation, or a
+            num_res_blocks or attention resolution below 1.
     """
 
     def __init__(
@@ -61,10 +62,16 @@ class ADM(nn.Module):
         widths = [base_channels * mult for mult in channel_mult]
         if not widths or any(width % GROUPS or width < 1 for width in widths):
             raise ValueError(f"ADM's widths must be multiples of {GROUPS}, got {widths}")
+        if num_res_blocks < 1 or min(attention_resolutions, default=1) < 1:
+            raise ValueError(
+                f"ADM needs positive num_res_blocks and attention_resolutions, got "
+                f"{num_res_blocks} and {list(attention_resolutions)}"
+            )
         self.stride = 2 ** (len(widths) - 1)
         """Height and width are divisible by this."""
         self.base_channels = base_channels
 
+        factors = [image_size // resolution for resolution in attention_resolutions]
         embedding = 4 * base_channels if time_embedding else None
         self.embed = None
         if embedding:
@@ -76,7 +83,7 @@ class ADM(nn.Module):
             return ResidualBlock(channels, width, dropout, embedding, modulation, resample)
 
         def attention(width: int, level: int) -> list[nn.Module]:
-            here = image_size // 2**level in attention_resolutions
+            here = 2**level in factors
             return [Attention(width, num_heads, head_channels)] if here else []
 
         # Every stage of the encoder leaves a skip, and every stage of the decoder takes one.
@@ -127,7 +134,7 @@ class ADM(nn.Module):
         if (t is None) != (self.embed is None):
             wanted = "no t" if self.embed is None else "forward(x, t)"
             raise ValueError(f"time_embedding={self.embed is not None}: this ADM takes {wanted}")
-        e = None if t is None else self.embed(sinusoidal(t, self.base_channels))
+        e = None if t is None else self.embed(sinusoidal(t, self.base_channels).to(x))
         skips = []
         for stage in self.encoder:
             x = stage(x, e)
@@ -196,12 +203,13 @@ class Attention(nn.Module):
 
     def __init__(self, channels: int, num_heads: int, head_channels: int | None) -> None:
         super().__init__()
-        self.num_heads = channels // head_channels if head_channels else num_heads
-        if channels % (head_channels or num_heads) or self.num_heads < 1:
+        divisor = num_heads if head_channels is None else head_channels
+        if divisor < 1 or channels % divisor:
             raise ValueError(
                 f"{channels} channels do not divide into attention heads, with "
                 f"head_channels={head_channels} and num_heads={num_heads}"
             )
+        self.num_heads = num_heads if head_channels is None else channels // head_channels
         self.norm = nn.GroupNorm(GROUPS, channels)
         self.qkv = nn.Conv1d(channels, 3 * channels, 1)
         self.proj = zeroed(nn.Conv1d(channels, channels, 1))
@@ -209,8 +217,9 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
         h = self.qkv(self.norm(x).flatten(2))
-        # Each head has its own q, k and v side by side.
-        q, k, v = rearrange(h, "b (heads qkv c) n -> qkv b heads n c", heads=self.num_heads, qkv=3)
+        # Each head has its own q, k and v side by side. The fused kernels want them contiguous.
+        h = rearrange(h, "b (heads qkv c) n -> qkv b heads n c", heads=self.num_heads, qkv=3)
+        q, k, v = h.contiguous()
         h = rearrange(F.scaled_dot_product_attention(q, k, v), "b heads n c -> b (heads c) n")
         return x + rearrange(self.proj(h), "b c (h w) -> b c h w", h=height, w=width)
 

@@ -1,6 +1,7 @@
 """DRUNet: a residual U-Net of convolutions and ReLUs, without norms, biases or attention."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -42,7 +43,7 @@ class DRUNet(nn.Module):
         def blocks(width: int) -> list[nn.Module]:
             return [ResidualBlock(width, dropout) for _ in range(num_blocks)]
 
-        steps = list(zip(channels, channels[1:], strict=False))
+        steps = list(pairwise(channels))
         self.head = nn.Conv2d(in_channels, channels[0], 3, padding=1, bias=False)
         self.encoder = nn.ModuleList(
             nn.Sequential(*blocks(fine), nn.Conv2d(fine, coarse, 2, stride=2, bias=False))

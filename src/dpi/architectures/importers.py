@@ -1,29 +1,19 @@
-"""Weights of the public networks under our names."""
+"""Weights of the public networks under our names: renamings, no network is built."""
 
-import re
+from collections.abc import Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
 
-GUIDED_DIFFUSION = (
-    (r"time_embed\.([02])\.", r"embed.\1."),
-    (r"input_blocks\.", "encoder."),
-    (r"middle_block\.", "middle."),
-    (r"output_blocks\.", "decoder."),
-    (r"out\.([02])\.", r"out.\1."),
-)
-GUIDED_DIFFUSION_LAYERS = {
+PARTS = {"input_blocks": "encoder", "middle_block": "middle", "output_blocks": "decoder"}
+RESIDUAL = {
     "in_layers.0": "norm1",
     "in_layers.2": "conv1",
     "emb_layers.1": "project",
     "out_layers.0": "norm2",
     "out_layers.3": "conv2",
-    "skip_connection": "skip",
-    "norm": "norm",
-    "qkv": "qkv",
-    "proj_out": "proj",
 }
-DPIR_LAYERS = {"res.0": "conv1", "res.2": "conv2"}
+ATTENTION = {"norm": "norm", "qkv": "qkv", "proj_out": "proj"}
 
 
 def import_guided_diffusion(state_dict: dict[str, T]) -> dict[str, T]:
@@ -37,27 +27,20 @@ def import_guided_diffusion(state_dict: dict[str, T]) -> dict[str, T]:
         The same tensors under the names of `ADM`.
 
     Raises:
-        ValueError: a name that such a model does not have, or a part of it is missing.
+        ValueError: a name that such a model does not have, or one that it has is missing.
     """
-    place = r"(?:input_blocks\.\d+\.\d+|middle_block\.\d+|output_blocks\.\d+\.\d+)"
-    layers = "|".join(map(re.escape, GUIDED_DIFFUSION_LAYERS))
-    inner = re.compile(rf"({place})\.({layers})\.(weight|bias)")
-    outer = re.compile(r"(time_embed\.[02]|input_blocks\.0\.0|out\.[02])\.(weight|bias)")
-    renamed = {}
-    for name, tensor in state_dict.items():
-        if match := inner.fullmatch(name):
-            place_, layer, kind = match.groups()
-            ours = f"{place_}.{GUIDED_DIFFUSION_LAYERS[layer]}.{kind}"
-        elif outer.fullmatch(name):
-            ours = name
-        else:
-            raise _stranger(name, "guided-diffusion's UNetModel with resblock_updown=True")
-        for pattern, replacement in GUIDED_DIFFUSION:
-            ours = re.sub(rf"^{pattern}", replacement, ours)
-        renamed[ours] = tensor
-    _require(renamed, ("embed.0.weight", "encoder.0.0.weight", "middle.1.qkv.weight"))
-    _require(renamed, ("decoder.0.0.conv1.weight", "out.2.weight"))
-    return renamed
+    layers = {"time_embed.0": "embed.0", "time_embed.2": "embed.2"}
+    layers |= {"input_blocks.0.0": "encoder.0.0", "out.0": "out.0", "out.2": "out.2"}
+    for place in _blocks(state_dict):
+        part, index = place.split(".", 1)
+        inner = RESIDUAL
+        if any(f"{place}.{layer}.weight" in state_dict for layer in ATTENTION):
+            inner = ATTENTION
+        elif f"{place}.skip_connection.weight" in state_dict:
+            inner = RESIDUAL | {"skip_connection": "skip"}
+        layers |= {f"{place}.{old}": f"{PARTS[part]}.{index}.{new}" for old, new in inner.items()}
+    names = {f"{old}.{p}": f"{new}.{p}" for old, new in layers.items() for p in ("weight", "bias")}
+    return _rename(state_dict, names, "guided-diffusion's unconditional UNetModel, resblock_updown")
 
 
 def import_dpir(state_dict: dict[str, T]) -> dict[str, T]:
@@ -70,31 +53,49 @@ def import_dpir(state_dict: dict[str, T]) -> dict[str, T]:
         The same tensors under the names of `DRUNet`.
 
     Raises:
-        ValueError: a name that such a model does not have, or a part of it is missing.
+        ValueError: a name that such a model does not have, or one that it has is missing.
     """
     levels = len({name.split(".")[0] for name in state_dict if name.startswith("m_down")})
-    pattern = re.compile(r"m_(head|tail|body|down|up)(\d*)\.(?:(\d+)\.)?(?:(res\.[02])\.)?weight")
-    renamed = {}
-    for name, tensor in state_dict.items():
-        match = pattern.fullmatch(name)
-        if not match:
-            raise _stranger(name, "DPIR's UNetRes")
-        part, level, index, layer = match.groups()
-        if part == "down":
-            part = f"encoder.{int(level) - 1}"
-        elif part == "up":
-            part = f"decoder.{levels - int(level)}"
-        words = [part, index, DPIR_LAYERS.get(layer), "weight"]
-        renamed[".".join(word for word in words if word)] = tensor
-    _require(renamed, ("head.weight", "body.0.conv1.weight", "tail.weight"))
-    return renamed
+    # A body of one block is that block itself in DPIR, without an index.
+    lone = "m_body.res.0.weight" in state_dict
+    blocks = 1 if lone else max(1, _count(state_dict, "m_body."))
+
+    layers = {"m_head": "head", "m_tail": "tail"}
+    residual = {"m_body" if lone else f"m_body.{i}": f"body.{i}" for i in range(blocks)}
+    for level in range(levels):
+        down, encoder = f"m_down{level + 1}", f"encoder.{level}"
+        up, decoder = f"m_up{level + 1}", f"decoder.{levels - 1 - level}"
+        layers |= {f"{down}.{blocks}": f"{encoder}.{blocks}", f"{up}.0": f"{decoder}.0"}
+        residual |= {f"{down}.{i}": f"{encoder}.{i}" for i in range(blocks)}
+        residual |= {f"{up}.{i + 1}": f"{decoder}.{i + 1}" for i in range(blocks)}
+    layers |= {f"{old}.res.0": f"{new}.conv1" for old, new in residual.items()}
+    layers |= {f"{old}.res.2": f"{new}.conv2" for old, new in residual.items()}
+    names = {f"{old}.weight": f"{new}.weight" for old, new in layers.items()}
+    return _rename(state_dict, names, "DPIR's UNetRes")
 
 
-def _stranger(name: str, kind: str) -> ValueError:
-    return ValueError(f"{name!r} is not a parameter of {kind}")
+def _blocks(state_dict: dict[str, T]) -> Iterator[str]:
+    """Where a `UNetModel` has its residual and attention blocks; both sides are equally long."""
+    stages = _count(state_dict, "input_blocks.")
+    sides = [f"input_blocks.{i}" for i in range(1, stages)]
+    sides += [f"output_blocks.{i}" for i in range(stages)]
+    for stage in sides:
+        # An empty stage counts for one block, so that it is found missing.
+        yield from (f"{stage}.{i}" for i in range(max(1, _count(state_dict, f"{stage}."))))
+    yield from (f"middle_block.{i}" for i in range(3))
 
 
-def _require(renamed: dict[str, T], names: tuple[str, ...]) -> None:
+def _count(state_dict: dict[str, T], prefix: str) -> int:
+    """One more than the largest number that follows prefix in a name."""
+    heads = (n.removeprefix(prefix).split(".")[0] for n in state_dict if n.startswith(prefix))
+    return 1 + max((int(head) for head in heads if head.isdecimal()), default=-1)
+
+
+def _rename(state_dict: dict[str, T], names: dict[str, str], kind: str) -> dict[str, T]:
+    for name in state_dict:
+        if name not in names:
+            raise ValueError(f"{name!r} is not a parameter of {kind}")
     for name in names:
-        if name not in renamed:
-            raise ValueError(f"the state dict is not complete: nothing in it becomes {name!r}")
+        if name not in state_dict:
+            raise ValueError(f"{name!r}, a parameter of {kind}, is missing")
+    return {names[name]: tensor for name, tensor in state_dict.items()}

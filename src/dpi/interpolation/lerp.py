@@ -1,48 +1,41 @@
-"""theta(s) = (1 - lambda) theta0 + lambda theta1 over all tensors of a network at once."""
-
-from collections.abc import Sequence
+"""theta(s) = (1 - lambda) theta0 + lambda theta1, for several scalars at once."""
 
 import torch
 from torch import Tensor
 
 
 class _Lerp(torch.autograd.Function):
-    # Written out because autograd's own way would keep theta1 - theta0 for the backward pass and
-    # launch several kernels a tensor; a network has hundreds of tensors, most of them tiny.
+    # Autograd's own way would write and add up a gradient of theta0 and one of theta1 for every
+    # scalar. Both are sums over scalars, so one small matrix product gives them.
 
     @staticmethod
-    def forward(ctx, weight: Tensor, *thetas: Tensor) -> tuple[Tensor, ...]:
-        ctx.save_for_backward(weight, *thetas)
-        half = len(thetas) // 2
-        theta0, theta1 = thetas[:half], thetas[half:]
-        theta = torch._foreach_sub(theta1, theta0)
-        torch._foreach_mul_(theta, weight)
-        torch._foreach_add_(theta, theta0)
-        return tuple(theta)
+    def forward(ctx, theta0: Tensor, theta1: Tensor, weights: Tensor) -> Tensor:
+        ctx.save_for_backward(theta0, theta1, weights)
+        return torch.lerp(theta0, theta1, weights.reshape(-1, *[1] * theta0.dim()))
 
     @staticmethod
-    def backward(ctx, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        weight, *thetas = ctx.saved_tensors
-        half = len(thetas) // 2
-        grad1 = torch._foreach_mul(grads, weight)
-        grad0 = torch._foreach_sub(grads, grad1)
-        grad_weight = None
-        if ctx.needs_input_grad[0]:
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
+        theta0, theta1, weights = ctx.saved_tensors
+        grad = grad.reshape(len(weights), -1)
+        # d theta / d theta0 = 1 - lambda, d theta / d theta1 = lambda
+        shares = torch.stack([1 - weights, weights]).to(grad.dtype)
+        grad0, grad1 = (shares @ grad).unbind()
+        grad_weights = None
+        if ctx.needs_input_grad[2]:
             # d theta / d lambda = theta1 - theta0
-            steps = torch._foreach_sub(thetas[half:], thetas[:half])
-            products = torch._foreach_mul(steps, grads)
-            grad_weight = torch.stack([product.sum() for product in products]).sum()
-        return grad_weight, *grad0, *grad1
+            grad_weights = grad @ (theta1 - theta0).flatten().to(grad.dtype)
+        return grad0.reshape(theta0.shape), grad1.reshape(theta1.shape), grad_weights
 
 
-def lerp(theta0: Sequence[Tensor], theta1: Sequence[Tensor], weight: Tensor) -> tuple[Tensor, ...]:
-    """Equation (2)'s parameters, theta0 + weight (theta1 - theta0), in a handful of kernels.
+def lerp(theta0: Tensor, theta1: Tensor, weights: Tensor) -> tuple[Tensor, ...]:
+    """Equation (2)'s parameters, theta0 + lambda (theta1 - theta0), for each lambda.
 
     Args:
-        theta0, theta1: as many tensors each, equal in shape pairwise.
-        weight: lambda(s), zero-dimensional, in [0, 1].
+        theta0, theta1: one parameter's two values, of the same shape.
+        weights: (G,), lambda at G scalars, in [0, 1].
 
     Returns:
-        The interpolated tensors; differentiable with respect to all three arguments.
+        G tensors of the parameter's shape: theta0 exactly where lambda is 0, theta1 where it is
+        1, and both where they are equal; differentiable with respect to all three arguments.
     """
-    return _Lerp.apply(weight, *theta0, *theta1)
+    return _Lerp.apply(theta0, theta1, weights).unbind()

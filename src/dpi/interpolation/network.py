@@ -32,11 +32,12 @@ class Interpolated(nn.Module):
         self.interpolation = interpolation
         self._slots = _slots(theta0)
 
-    def parameters_at(self, s: Tensor) -> dict[str, Tensor]:
-        """theta(s) under the network's parameter names; s is one scalar, zero-dimensional."""
-        theta0, theta1 = tuple(self.theta0.parameters()), tuple(self.theta1.parameters())
-        theta = lerp(theta0, theta1, self.interpolation(s))
-        return {name: theta[index] for name, index in self._slots.items()}
+    def parameters_at(self, s: Tensor) -> list[dict[str, Tensor]]:
+        """theta(s) for each of the scalars s, (G,), under the network's parameter names."""
+        weights = self.interpolation(s)
+        pairs = zip(self.theta0.parameters(), self.theta1.parameters(), strict=True)
+        thetas = zip(*(lerp(theta0, theta1, weights) for theta0, theta1 in pairs), strict=True)
+        return [{name: theta[i] for name, i in self._slots.items()} for theta in thetas]
 
     def forward(self, x: Tensor, s: Tensor | float) -> Tensor:
         """Run the network on x, told s.
@@ -56,8 +57,8 @@ class Interpolated(nn.Module):
         """
         s = torch.as_tensor(s)
         if s.numel() == 1:
-            theta = self.parameters_at(s.reshape(()))
-            return functional_call(self.theta0, theta, (x,), tie_weights=False)
+            (theta,) = self.parameters_at(s.reshape(1))
+            return self._run(theta, x)
         if s.shape != x.shape[:1]:
             raise ValueError(
                 f"s must be one scalar or one for each of the {len(x)} samples, "
@@ -66,8 +67,12 @@ class Interpolated(nn.Module):
         s, order = s.sort(stable=True)
         scalars, counts = s.unique_consecutive(return_counts=True)
         groups = x[order.to(x.device)].split(counts.tolist())
-        outputs = torch.cat([self(group, scalar) for group, scalar in zip(groups, scalars)])
-        return outputs[order.argsort().to(x.device)]
+        thetas = self.parameters_at(scalars)
+        outputs = [self._run(theta, group) for theta, group in zip(thetas, groups, strict=True)]
+        return torch.cat(outputs)[order.argsort().to(x.device)]
+
+    def _run(self, theta: dict[str, Tensor], x: Tensor) -> Tensor:
+        return functional_call(self.theta0, theta, (x,), tie_weights=False)
 
 
 def interpolate(

@@ -81,6 +81,11 @@ class Progress(TQDMProgressBar):
         self.train_progress_bar.initial = trainer.global_step * trainer.accumulate_grad_batches
         self.train_progress_bar.set_description("Training")
 
+    def init_validation_tqdm(self) -> Any:
+        bar = super().init_validation_tqdm()
+        bar.leave = False
+        return bar
+
     def get_metrics(self, *args: Any) -> dict[str, Any]:
         metrics = super().get_metrics(*args)
         metrics.pop("v_num", None)

@@ -1,0 +1,50 @@
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+REFERENCE = Path(__file__).parent / "reference"
+
+
+class Original:
+    """A run of a public original: its state dict, what went in and what came out."""
+
+    def __init__(self, name):
+        with np.load(REFERENCE / f"{name}.npz") as run:
+            shapes = zip(run["names"].tolist(), run["shapes"].tolist(), strict=True)
+            self.x, self.y = torch.from_numpy(run["x"]), torch.from_numpy(run["y"])
+            self.t = torch.from_numpy(run["t"]) if "t" in run else None
+        self.state_dict = {
+            key: torch.from_numpy(made_up(key, [side for side in shape if side]))
+            for key, shape in shapes
+        }
+
+
+def made_up(key, shape):
+    """A parameter of a reference network; NumPy keeps RandomState's numbers the same for good."""
+    u = np.random.RandomState(zlib.crc32(key.encode())).uniform(-1, 1, shape)
+    if len(shape) > 1:
+        u = u * (3 / np.prod(shape[1:])) ** 0.5  # unit variance in, unit variance out
+    else:
+        u = 0.2 * u + key.endswith("weight")  # a norm's weight, or a bias
+    return u.astype(np.float16).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def original():
+    return Original
+
+
+@pytest.fixture
+def randomise():
+    """Give every parameter a value, so that no branch is silent."""
+
+    def randomise(network):
+        with torch.no_grad():
+            for key, parameter in network.named_parameters():
+                parameter.copy_(torch.from_numpy(made_up(key, list(parameter.shape))))
+        return network
+
+    return randomise

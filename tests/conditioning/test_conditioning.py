@@ -1,0 +1,122 @@
+"""What each of the five ways tells the network, and which combinations the paper excludes."""
+
+import pytest
+import torch
+from torch import nn
+
+from dpi.architectures import ADM, DRUNet
+from dpi.conditioning import DPI, MLP, NCSNv2, SigmaMap, TMap
+from dpi.errors import UserError
+from dpi.frameworks import FlowMatching, VPDiffusion
+
+
+class Recorder(nn.Module):
+    """Keeps its input, and gives back its first three channels doubled."""
+
+    def __init__(self, in_channels: int = 3) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(2.0))
+        self.in_channels = in_channels
+
+    def forward(self, x):
+        assert x.shape[1] == self.in_channels
+        self.seen = x
+        return self.weight * x[:, :3]
+
+
+def small_adm(**settings):
+    return ADM(
+        image_size=8,
+        base_channels=32,
+        channel_mult=(1, 1),
+        attention_resolutions=(4,),
+        head_channels=16,
+        **settings,
+    )
+
+
+def small_drunet(in_channels: int = 3) -> nn.Module:
+    return DRUNet(in_channels=in_channels, channels=(8, 16), num_blocks=1)
+
+
+@pytest.mark.parametrize("framework", [VPDiffusion(), FlowMatching()])
+def test_t_map_is_a_channel_of_t_over_T(framework):
+    g = TMap(Recorder, framework)
+    x = torch.randn(3, 3, 4, 4)
+    g(x, torch.tensor([0, 250, 999]))
+    assert torch.equal(g.network.seen[:, :3], x)
+    expected = torch.tensor([0.0, 0.25, 0.999]).reshape(3, 1, 1, 1).expand(3, 1, 4, 4)
+    torch.testing.assert_close(g.network.seen[:, 3:], expected)
+
+
+def test_sigma_map_is_a_channel_of_the_noise_level():
+    diffusion = VPDiffusion()
+    g = SigmaMap(Recorder, diffusion)
+    g(torch.randn(2, 3, 4, 4), torch.tensor([333, 999]))
+    seen = g.network.seen[:, 3, 0, 0]
+    torch.testing.assert_close(seen, torch.tensor([1.4624, 157.41]), rtol=1e-3, atol=0)
+
+
+def test_ncsnv2_loss_is_the_originals():
+    """Half of sigma^2 || score + eps / sigma ||^2, the score being the network over sigma."""
+    diffusion = VPDiffusion()
+    g = NCSNv2(Recorder, diffusion)
+    x0, eps, t = torch.randn(2, 3, 4, 4), torch.randn(2, 3, 4, 4), torch.tensor([10, 700])
+    x, _ = diffusion.corrupt(x0, eps, t)
+    sigma = (1 - diffusion.alpha_bar[t]).sqrt().reshape(-1, 1, 1, 1)
+    score = g.network(x) / sigma
+    original = 0.5 * (sigma**2 * (score + eps / sigma) ** 2).mean()
+    torch.testing.assert_close((g(x, t) - eps).square().mean() / 2, original)
+
+
+def test_ncsnv2_is_told_nothing():
+    g = NCSNv2(small_drunet, VPDiffusion()).eval()
+    x = torch.randn(1, 3, 8, 8)
+    assert torch.equal(g(x, torch.tensor(3)), g(x, torch.tensor(900)))
+
+
+def spread(network: nn.Module) -> nn.Module:
+    """Move every parameter, so that zeroed layers speak and theta1 leaves theta0."""
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for p in network.parameters():
+            p.add_(0.05 * torch.randn_like(p))
+    return network.eval()
+
+
+@pytest.mark.parametrize(
+    ("cond", "network", "framework"),
+    [
+        (DPI, small_drunet, FlowMatching()),
+        (DPI, small_adm, VPDiffusion()),
+        (TMap, small_drunet, VPDiffusion()),
+        (TMap, small_adm, FlowMatching()),
+        (SigmaMap, small_adm, VPDiffusion()),
+        (NCSNv2, small_drunet, VPDiffusion()),
+        (MLP, small_adm, VPDiffusion()),
+        (MLP, small_adm, FlowMatching()),
+    ],
+)
+def test_a_batch_of_scalars_is_each_picture_alone(cond, network, framework):
+    g = spread(cond(network=network, framework=framework))
+    x, s = torch.randn(4, 3, 8, 8), torch.tensor([700, 3, 3, 999])
+    alone = torch.cat([g(x[i : i + 1], s[i]) for i in range(4)])
+    torch.testing.assert_close(g(x, s), alone, atol=1e-5, rtol=1e-5)
+    shared = torch.cat([g(x[i : i + 1], torch.tensor(500)) for i in range(4)])
+    torch.testing.assert_close(g(x, torch.tensor(500)), shared, atol=1e-5, rtol=1e-5)
+    if cond is not NCSNv2:
+        assert (g(x, torch.tensor(0)) - g(x, torch.tensor(999))).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("cond", "network", "framework", "use"),
+    [
+        (MLP, small_drunet, VPDiffusion(), "arch=adm"),
+        (SigmaMap, small_adm, FlowMatching(), "cond=tmap"),
+        (NCSNv2, small_drunet, FlowMatching(), "cond=dpi"),
+    ],
+)
+def test_what_the_paper_excludes_is_refused_with_a_way_on(cond, network, framework, use):
+    with pytest.raises(UserError, match=use) as error:
+        cond(network=network, framework=framework)
+    assert "\n" not in str(error.value)
