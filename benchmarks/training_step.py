@@ -111,7 +111,9 @@ def main() -> None:
     count = next((int(w[6:]) for w in sys.argv[1:] if w.startswith("steps=")), 20)
     name = torch.cuda.get_device_name() if DEVICE.type == "cuda" else "CPU"
     print(f"`python benchmarks/{Path(__file__).name} {' '.join(sys.argv[1:])}`\n")
-    print(f"{name}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}; {count} pairs\n")
+    print(
+        f"{name}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}; {count} pairs\n"
+    )
     print(
         "| network | batch | distinct scalars | t map, s | DPI, s | ratio "
         "| t map, MB | DPI, MB | ratio |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|"

@@ -25,9 +25,7 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver(
         "name_of", lambda group: HydraConfig.get().runtime.choices[group], replace=True
     )
-    OmegaConf.register_new_resolver(
-        "dashed", lambda word: f"-{word}" if word else "", replace=True
-    )
+    OmegaConf.register_new_resolver("dashed", lambda word: f"-{word}" if word else "", replace=True)
     OmegaConf.register_new_resolver("stem", lambda path: Path(path).stem, replace=True)
     OmegaConf.register_new_resolver(
         "cuda", lambda yes, no: yes if torch.cuda.is_available() else no, replace=True

@@ -44,7 +44,9 @@ def build(cfg: DictConfig) -> tuple[Framework, nn.Module]:
         raise
     except (ValueError, TypeError, RuntimeError) as error:
         line = " ".join(str(error).split())
-        raise UserError(f"this network cannot be built for image_size={cfg.image_size}: {line}") from error
+        raise UserError(
+            f"this network cannot be built for image_size={cfg.image_size}: {line}"
+        ) from error
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -60,7 +62,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise UserError(f"there is no checkpoint {path}: train first, or name another run") from None
+        raise UserError(
+            f"there is no checkpoint {path}: train first, or name another run"
+        ) from None
     except pickle.UnpicklingError:
         raise UserError(
             f"{path} is not a checkpoint of train.py: it is no checkpoint at all, or holds code, "

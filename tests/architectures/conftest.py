@@ -25,10 +25,9 @@ class Original:
 def made_up(key, shape):
     """A parameter of a reference network; NumPy keeps RandomState's numbers the same for good."""
     u = np.random.RandomState(zlib.crc32(key.encode())).uniform(-1, 1, shape)
-    if len(shape) > 1:
-        u = u * (3 / np.prod(shape[1:])) ** 0.5  # unit variance in, unit variance out
-    else:
-        u = 0.2 * u + key.endswith("weight")  # a norm's weight, or a bias
+    matrix = len(shape) > 1
+    # Unit variance in, unit variance out; norms scale by about 1, biases are small.
+    u = u * (3 / np.prod(shape[1:])) ** 0.5 if matrix else 0.2 * u + key.endswith("weight")
     return u.astype(np.float16).astype(np.float32)
 
 

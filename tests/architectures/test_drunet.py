@@ -74,7 +74,7 @@ def test_an_indivisible_picture_is_refused(net, side):
         net(torch.zeros(1, 3, *side))
 
 
-@pytest.mark.parametrize("settings", [dict(channels=()), dict(channels=(8, 0)), dict(num_blocks=0)])
+@pytest.mark.parametrize("settings", [{"channels": ()}, {"channels": (8, 0)}, {"num_blocks": 0}])
 def test_impossible_settings_are_refused(settings):
     with pytest.raises(ValueError, match="positive channels and num_blocks"):
         DRUNet(**settings)

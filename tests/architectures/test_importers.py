@@ -3,29 +3,30 @@ import torch
 
 from dpi.architectures import ADM, DRUNet, import_dpir, import_guided_diffusion
 
-ADM_HEADS = dict(
-    out_channels=6,
-    image_size=16,
-    base_channels=32,
-    channel_mult=(1, 2, 3),
-    num_res_blocks=2,
-    attention_resolutions=(8, 4),
-    num_heads=4,
-    head_channels=None,
-)
-ADM_ADDITIVE = dict(
-    in_channels=4,
-    image_size=16,
-    base_channels=32,
-    channel_mult=(1, 2),
-    attention_resolutions=(16,),
-    head_channels=16,
-    modulation="additive",
-)
+ADM_HEADS = {
+    "out_channels": 6,
+    "image_size": 16,
+    "base_channels": 32,
+    "channel_mult": (1, 2, 3),
+    "num_res_blocks": 2,
+    "attention_resolutions": (8, 4),
+    "num_heads": 4,
+    "head_channels": None,
+}
+ADM_ADDITIVE = {
+    "in_channels": 4,
+    "image_size": 16,
+    "base_channels": 64,
+    "channel_mult": (1, 2),
+    "attention_resolutions": (16,),
+    "head_channels": 16,
+    "modulation": "additive",
+}
 
 
 @pytest.mark.parametrize(
-    ("name", "settings"), [("adm_heads", ADM_HEADS), ("adm_additive", ADM_ADDITIVE)]
+    ("name", "settings"),
+    [("guided_diffusion_heads", ADM_HEADS), ("guided_diffusion_additive", ADM_ADDITIVE)],
 )
 def test_adm_computes_what_guided_diffusion_computes(original, name, settings):
     run = original(name)
@@ -38,8 +39,8 @@ def test_adm_computes_what_guided_diffusion_computes(original, name, settings):
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
-        ("drunet", dict(in_channels=4, channels=(6, 8, 10, 12), num_blocks=2)),
-        ("drunet_one_block", dict(channels=(4, 4, 8, 6), num_blocks=1)),
+        ("dpir", {"in_channels": 4, "channels": (6, 8, 10, 12), "num_blocks": 2}),
+        ("dpir_one_block", {"channels": (4, 4, 8, 6), "num_blocks": 1}),
     ],
 )
 def test_drunet_computes_what_dpir_computes(original, name, settings):
@@ -51,10 +52,10 @@ def test_drunet_computes_what_dpir_computes(original, name, settings):
 
 
 IMPORTERS = [
-    (import_guided_diffusion, "adm_heads"),
-    (import_guided_diffusion, "adm_additive"),
-    (import_dpir, "drunet"),
-    (import_dpir, "drunet_one_block"),
+    (import_guided_diffusion, "guided_diffusion_heads"),
+    (import_guided_diffusion, "guided_diffusion_additive"),
+    (import_dpir, "dpir"),
+    (import_dpir, "dpir_one_block"),
 ]
 
 
@@ -69,7 +70,7 @@ def test_importing_renames_and_copies_nothing(original, importer, name):
 def test_every_missing_parameter_is_noticed(original, importer, name):
     theirs = original(name).state_dict
     for missing in theirs:
-        with pytest.raises(ValueError, match="m_|block|time_embed|out"):
+        with pytest.raises(ValueError, match=r"m_|block|time_embed|out"):
             importer({key: tensor for key, tensor in theirs.items() if key != missing})
 
 
@@ -84,14 +85,14 @@ def test_every_missing_parameter_is_noticed(original, importer, name):
     ],
 )
 def test_a_name_unknown_to_guided_diffusion_is_named(original, stranger):
-    theirs = original("adm_additive").state_dict | {stranger: torch.zeros(1)}
+    theirs = original("guided_diffusion_additive").state_dict | {stranger: torch.zeros(1)}
     with pytest.raises(ValueError, match=f"'{stranger}' is not"):
         import_guided_diffusion(theirs)
 
 
 def test_pooling_instead_of_residual_blocks_is_noticed(original):
     """resblock_updown=False with conv_resample=False leaves a stage without parameters."""
-    theirs = original("adm_additive").state_dict
+    theirs = original("guided_diffusion_additive").state_dict
     theirs = {k: v for k, v in theirs.items() if not k.startswith("input_blocks.2.")}
     with pytest.raises(ValueError, match=r"input_blocks\.2\.0\.in_layers\.0\.weight'.* missing"):
         import_guided_diffusion(theirs)
@@ -99,13 +100,13 @@ def test_pooling_instead_of_residual_blocks_is_noticed(original):
 
 @pytest.mark.parametrize("stranger", ["m_head.bias", "m_body.0.res.1.weight", "m_up3.7.weight"])
 def test_a_name_unknown_to_dpir_is_named(original, stranger):
-    theirs = original("drunet").state_dict | {stranger: torch.zeros(1)}
+    theirs = original("dpir").state_dict | {stranger: torch.zeros(1)}
     with pytest.raises(ValueError, match=f"'{stranger}' is not"):
         import_dpir(theirs)
 
 
 def test_an_absent_parameter_is_named(original):
-    theirs = original("drunet").state_dict
+    theirs = original("dpir").state_dict
     del theirs["m_up2.1.res.2.weight"]
     with pytest.raises(ValueError, match=r"'m_up2\.1\.res\.2\.weight', .* is missing"):
         import_dpir(theirs)

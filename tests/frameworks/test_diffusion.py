@@ -66,4 +66,6 @@ def test_a_perfect_noise_predictor_gives_the_picture_back():
         abar = diffusion.alpha_bar[t]
         return (x - abar.sqrt() * x0) / (1 - abar).sqrt()
 
-    torch.testing.assert_close(diffusion.sample(perfect, torch.randn_like(x0)), x0, atol=1e-3, rtol=0)
+    torch.testing.assert_close(
+        diffusion.sample(perfect, torch.randn_like(x0)), x0, atol=1e-3, rtol=0
+    )

@@ -18,7 +18,16 @@ DRAWING = 1
 VIEW = "42 22 180 180"
 """The part of the 264 x 280 drawing that a face fills: x, y, width, height."""
 
-BACKGROUNDS = ("#65C9FF", "#FFD5DC", "#D1D4F9", "#C0E8B7", "#FFEFB5", "#5199E4", "#F2A65A", "#DDDDDD")
+BACKGROUNDS = (
+    "#65C9FF",
+    "#FFD5DC",
+    "#D1D4F9",
+    "#C0E8B7",
+    "#FFEFB5",
+    "#5199E4",
+    "#F2A65A",
+    "#DDDDDD",
+)
 
 
 class Avatars:
@@ -87,9 +96,8 @@ def _svg(rng: random.Random) -> str:
         shirt_graphic=pick(pa.ClothingGraphic),
     )
     x, y, width, height = VIEW.split()
-    background = (
-        f'<rect x="{x}" y="{y}" width="{width}" height="{height}" fill="{rng.choice(BACKGROUNDS)}"/>'
-    )
+    fill = rng.choice(BACKGROUNDS)
+    background = f'<rect x="{x}" y="{y}" width="{width}" height="{height}" fill="{fill}"/>'
     head, rest = avatar.render().split(">", 1)
     head = head.replace('viewBox="0 0 264 280"', f'viewBox="{VIEW}"')
     head = head.replace('width="264px" height="280px"', f'width="{width}px" height="{height}px"')

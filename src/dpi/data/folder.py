@@ -40,9 +40,7 @@ class Folder:
         names = self._zip.namelist() if self._zip else _files_below(self.path)
         self.names = sorted(name for name in names if _is_picture(name))
         if not self.names:
-            raise UserError(
-                f"{self.path} is empty: it holds no picture ({', '.join(SUFFIXES)})"
-            )
+            raise UserError(f"{self.path} is empty: it holds no picture ({', '.join(SUFFIXES)})")
 
     def __len__(self) -> int:
         return len(self.names)
@@ -61,7 +59,9 @@ class Folder:
 
     def read(self, i: int) -> bytes:
         """File i as it is."""
-        return self._zip.read(self.names[i]) if self._zip else (self.path / self.names[i]).read_bytes()
+        return (
+            self._zip.read(self.names[i]) if self._zip else (self.path / self.names[i]).read_bytes()
+        )
 
     def __getitem__(self, i: int) -> np.ndarray:
         """Picture i: (3, image_size, image_size) uint8.
@@ -96,12 +96,12 @@ class Folder:
 
 
 def _shrink(picture: Image.Image, size: int) -> Image.Image:
+    if picture.size == (size, size):
+        return picture
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    if side == size == max(picture.size):
-        return picture
-    box = (left, top, left + side, top + side)
-    return picture.resize((size, size), Image.Resampling.LANCZOS, box=box)
+    square = picture.crop((left, top, left + side, top + side))
+    return square.resize((size, size), Image.Resampling.LANCZOS)
 
 
 def _is_picture(name: str) -> bool:

@@ -129,9 +129,9 @@ def _slots(net: nn.Module) -> dict[str, int]:
     }
 
 
+@torch.no_grad()
 def _draw_anew(theta: nn.Module) -> None:
-    constants = [p.detach().clone() for p in theta.parameters() if _is_constant(p)]
-    which = [_is_constant(p) for p in theta.parameters()]
+    before = [parameter.clone() for parameter in theta.parameters()]
     for name, module in theta.named_modules():
         if hasattr(module, "reset_parameters"):
             module.reset_parameters()
@@ -140,15 +140,9 @@ def _draw_anew(theta: nn.Module) -> None:
                 f"init='independent' needs reset_parameters() on every layer with parameters; "
                 f"{name or 'the network'} ({type(module).__name__}) has none; use init='copy'"
             )
-    with torch.no_grad():
-        kept = iter(constants)
-        for parameter, constant in zip(theta.parameters(), which, strict=True):
-            if constant:
-                parameter.copy_(next(kept))
-
-
-def _is_constant(tensor: Tensor) -> bool:
-    return bool((tensor == tensor.flatten()[0]).all())
+    for parameter, old in zip(theta.parameters(), before, strict=True):
+        constant = (old == old.flatten()[0]).all()
+        parameter.copy_(torch.where(constant, old, parameter))
 
 
 def parameter_groups(net: nn.Module, lr: float, lr_lambda: float) -> list[dict]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, Checkpoint, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
@@ -62,8 +63,8 @@ class SaveLast(Checkpoint):
         loss = outputs["loss"].item()
         if not math.isfinite(loss):
             raise UserError(
-                f"the loss is {loss} at step {step}: lower training.lr, or trainer.precision=32-true; "
-                f"{self.path} still holds the last good weights"
+                f"the loss is {loss} at step {step}: lower training.lr, or try "
+                f"trainer.precision=32-true; {self.path} holds what came before"
             )
         trainer.save_checkpoint(self.path)
         self._saved = step
@@ -104,9 +105,7 @@ class Speed(Callback):
     def on_validation_end(self, trainer: L.Trainer, *_: Any) -> None:
         self._since = (time.monotonic(), trainer.global_step)
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any
-    ) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         then, step = self._since
         if trainer.global_step - step >= self.every:
             now = time.monotonic()
@@ -143,10 +142,14 @@ class Show(Callback):
             if isinstance(module, InterpolationFunction) and module.phi is not None:
                 shown["lambda"] = self.run / "lambda.png"
                 figures.plot_lambda(module, shown["lambda"])
-        logs = sorted(self.run.glob("log/*/metrics.csv"))
-        if logs:
-            figures.plot_losses(logs, self.run / "losses.png")
         _log_pictures(trainer, shown)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        for logger in trainer.loggers:
+            logger.save()  # the held-out loss has only just been logged
+        figures.plot_losses(sorted(self.run.glob("log/*/metrics.csv")), self.run / "losses.png")
 
 
 def _log_pictures(trainer: L.Trainer, pictures: dict[str, Path]) -> None:
@@ -155,13 +158,6 @@ def _log_pictures(trainer: L.Trainer, pictures: dict[str, Path]) -> None:
             if isinstance(logger, WandbLogger):
                 logger.log_image(name, [str(path)], step=trainer.global_step)
             elif isinstance(logger, TensorBoardLogger):
-                picture = Image.open(path).convert("RGB")
-                logger.experiment.add_image(
-                    name, _array(picture), trainer.global_step, dataformats="HWC"
-                )
-
-
-def _array(picture: Image.Image) -> Any:
-    import numpy as np
-
-    return np.asarray(picture)
+                picture = np.asarray(Image.open(path).convert("RGB"))
+                step = trainer.global_step
+                logger.experiment.add_image(name, picture, step, dataformats="HWC")

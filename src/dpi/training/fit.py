@@ -64,6 +64,7 @@ def fit(cfg: DictConfig) -> Path:
         print(f"{run} is finished: {first_step} steps. Longer: training.steps=... Look: {run}")
         return run
 
+    _check_batch(cfg)
     source = instantiate(cfg.data.source, _partial_=True)()
     pictures = memory_map(source, Path(cfg.data.cache_dir), cfg.data.name)
     train, held_out = split(len(pictures), cfg.data.held_out, cfg.data.split_seed)
@@ -89,15 +90,11 @@ def fit(cfg: DictConfig) -> Path:
         cfg.training.weight_decay,
         cfg.data.random_flip,
     )
-    feed = Feed(
-        pictures, train, held_out, draws, first_step, cfg.trainer.accumulate_grad_batches
-    )
+    feed = Feed(pictures, train, held_out, draws, first_step, cfg.trainer.accumulate_grad_batches)
     doing = f"going on from step {first_step}" if checkpoint else "training"
     print(f"{run}: {doing}, {_count(network):,} parameters, {len(train):,} pictures")
     trainer = _trainer(cfg, run)
-    trainer.fit(
-        module, feed, ckpt_path=run / CHECKPOINT if checkpoint else None, weights_only=True
-    )
+    trainer.fit(module, feed, ckpt_path=run / CHECKPOINT if checkpoint else None, weights_only=True)
     return run
 
 
@@ -106,6 +103,21 @@ def _seeded(cfg: DictConfig) -> DictConfig:
         raise UserError(f"seed={cfg.seed}: give a number from 0 to 2147483647")
     torch.manual_seed(cfg.seed)
     return cfg
+
+
+def _check_batch(cfg: DictConfig) -> None:
+    size, distinct = cfg.training.batch_size, cfg.training.distinct_scalars
+    if distinct is not None and not 1 <= distinct <= size:
+        raise UserError(
+            f"training.distinct_scalars={distinct}: a step of training.batch_size={size} pictures "
+            f"draws 1 to {size}, or null for one a picture"
+        )
+    micro_batches = cfg.trainer.accumulate_grad_batches
+    if size % micro_batches:
+        raise UserError(
+            f"training.batch_size={size} does not divide into "
+            f"trainer.accumulate_grad_batches={micro_batches} micro-batches"
+        )
 
 
 def _trainer(cfg: DictConfig, run: Path) -> L.Trainer:
@@ -156,9 +168,7 @@ def _check_identity(cfg: DictConfig, run: Path) -> None:
 def _identity(cfg: DictConfig) -> dict[str, Any]:
     flat = _flat(OmegaConf.to_container(cfg, resolve=True))
     return {
-        key: value
-        for key, value in flat.items()
-        if _under(key, IDENTITY) and not _under(key, FREE)
+        key: value for key, value in flat.items() if _under(key, IDENTITY) and not _under(key, FREE)
     }
 
 

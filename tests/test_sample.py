@@ -1,0 +1,125 @@
+"""python sample.py: picture i is a function of the run, the seed and i; strangers run no code."""
+
+import os
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+
+@pytest.fixture
+def run(command, tiny) -> Path:
+    """A finished run, the working directory beside it."""
+    assert command("train.py", *tiny, "run=run").status == 0
+    return Path("run")
+
+
+def drawn(command, *words: str) -> np.ndarray:
+    done = command("sample.py", "run=run", "steps=4", "npz=true", "out=drawn", *words)
+    assert done.status == 0, done.err
+    with np.load("drawn.npz") as file:
+        return file["arr_0"]
+
+
+def test_a_picture_depends_on_seed_and_index_alone(command, run):
+    pictures = drawn(command, "n=7")
+    assert pictures.shape == (7, 8, 8, 3) and pictures.dtype == np.uint8
+    assert Image.open("drawn.png").mode == "RGB"
+    for words in (["n=7", "batch_size=1"], ["n=7", "batch_size=3"], ["n=5", "batch_size=4"]):
+        again = drawn(command, *words)
+        # Another batch size may round a value to the next of the 256 levels.
+        assert np.abs(again.astype(int) - pictures[: len(again)]).max() <= 1
+    assert np.abs(drawn(command, "n=7", "seed=1").astype(int) - pictures).max() > 1
+
+
+def test_the_averaged_weights_are_drawn_from(command, run):
+    before = drawn(command, "n=2")
+    checkpoint = torch.load(run / "last.ckpt", weights_only=True)
+    for tensor in checkpoint["current_model_state"].values():
+        tensor.zero_()
+    torch.save(checkpoint, run / "last.ckpt")
+    assert np.array_equal(drawn(command, "n=2"), before)
+    for tensor in checkpoint["state_dict"].values():
+        tensor.zero_()
+    torch.save(checkpoint, run / "last.ckpt")
+    assert not np.array_equal(drawn(command, "n=2"), before)
+
+
+class Hostile:
+    def __reduce__(self):
+        return os.mkdir, ("owned",)
+
+
+def spoil(run: Path, how: str) -> None:
+    path = run / "last.ckpt"
+    if how == "truncated":
+        path.write_bytes(path.read_bytes()[:-5000])
+    elif how == "empty":
+        path.write_bytes(b"")
+    elif how == "code":
+        torch.save({"state_dict": Hostile()}, path)
+    elif how == "bare pickle":
+        path.write_bytes(pickle.dumps(Hostile()))
+    elif how == "not ours":
+        torch.save({"weights": torch.zeros(3)}, path)
+    elif how == "absent":
+        path.unlink()
+    elif how == "another configuration":
+        config = run / "config.yaml"
+        config.write_text(config.read_text().replace("- 8\n", "- 16\n"))
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["truncated", "empty", "code", "bare pickle", "not ours", "absent", "another configuration"],
+)
+def test_spoilt_checkpoints_get_one_line_and_run_no_code(command, run, tiny, how):
+    spoil(run, how)
+    for words in (["sample.py", "run=run", "n=1"], ["train.py", *tiny, "run=run"]):
+        if words[0] == "train.py" and how in ("absent", "another configuration"):
+            continue
+        done = command(*words)
+        assert done.status == 1 and "Traceback" not in done.err
+        (line,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
+        assert "last.ckpt" in line
+    assert not Path("owned").exists()
+
+
+@pytest.mark.parametrize(
+    ("target", "replacement"),
+    [
+        ("_target_: dpi.architectures.DRUNet", "_target_: os.mkdir"),
+        ("_target_: dpi.architectures.DRUNet", "_target_: dpi.runs.os.mkdir"),
+        ("num_blocks: 1\n  dropout", "num_blocks: {_target_: os.mkdir, path: owned}\n  dropout"),
+    ],
+)
+def test_a_strangers_configuration_names_no_code(command, run, target, replacement):
+    config = run / "config.yaml"
+    assert target in config.read_text()
+    config.write_text(config.read_text().replace(target, replacement))
+    done = command("sample.py", "run=run", "n=1")
+    assert done.status == 1 and "names code from outside" in done.err
+    assert not Path("owned").exists()
+
+
+def test_a_folder_that_is_no_run_is_told(command, run):
+    for folder in ("nowhere", "."):
+        done = command("sample.py", f"run={folder}")
+        assert done.status == 1 and "is not a run" in done.err
+
+
+def test_a_run_can_be_moved(command, run):
+    before = drawn(command, "n=1")
+    shutil.move("run", "elsewhere")
+    shutil.copytree("elsewhere", "run")
+    assert np.array_equal(drawn(command, "n=1"), before)
+
+
+@pytest.mark.parametrize("word", ["n=0", "steps=1001", "batch_size=0", "seed=-1"])
+def test_numbers_out_of_range_are_told(command, run, word):
+    done = command("sample.py", "run=run", word)
+    assert done.status == 1 and word.split("=")[0] in done.err
