@@ -119,7 +119,9 @@ def test_a_run_can_be_moved(command, run):
     assert np.array_equal(drawn(command, "n=1"), before)
 
 
-@pytest.mark.parametrize("word", ["n=0", "steps=1001", "batch_size=0", "seed=-1"])
+@pytest.mark.parametrize(
+    "word", ["n=0", "n=1.5", "steps=1001", "batch_size=0", "seed=-1", "device=abacus"]
+)
 def test_numbers_out_of_range_are_told(command, run, word):
     done = command("sample.py", "run=run", word)
     assert done.status == 1 and word.split("=")[0] in done.err

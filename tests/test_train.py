@@ -198,6 +198,11 @@ MISTAKES = {
     "batch does not divide": (["trainer.accumulate_grad_batches=3"], "micro-batches"),
     "more scalars than pictures": (["training.distinct_scalars=9"], "distinct_scalars"),
     "negative seed": (["seed=-1"], "seed"),
+    "steps are no number": (["training.steps=many"], "training.steps=many"),
+    "no path": (["data=folder"], "data.path"),
+    "no such framework setting": (["+framework.gamma=1"], "gamma"),
+    "no GPU": (["trainer.accelerator=tpu"], "trainer"),
+    "unknown precision": (["trainer.precision=7"], "precision"),
 }
 
 

@@ -1,5 +1,6 @@
 """What the configuration files may compute, and how the entry points report mistakes."""
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import torch
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from dpi.errors import UserError
 
@@ -40,10 +41,31 @@ def _without_wandb_key() -> bool:
     )
 
 
+def check(cfg: DictConfig, ranges: dict[str, tuple[type, float, float]]) -> None:
+    """Raise UserError where a value is missing, or a number not of its type or in its range.
+
+    Args:
+        cfg: a configuration.
+        ranges: for each key, dotted, its type (int or float), its least and its largest value.
+    """
+    for key in sorted(OmegaConf.missing_keys(cfg)):
+        raise UserError(f"{key} is missing: give {key}=...")
+    for key, (kind, least, most) in ranges.items():
+        value = OmegaConf.select(cfg, key)
+        number = isinstance(value, int | kind) and not isinstance(value, bool)
+        if not number or not least <= value <= most:
+            what = "a whole number" if kind is int else "a number"
+            raise UserError(f"{key}={value}: give {what} from {least:g} to {most:g}")
+
+
 @contextmanager
 def one_line() -> Iterator[None]:
-    """Turn a `UserError` into one line on stderr and exit status 1."""
+    """Turn what the user can put right into one line on stderr and exit status 1."""
     try:
         yield
     except UserError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        sys.exit(f"error: {error.filename or 'a file'} could not be written: {error.strerror}")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
@@ -31,10 +32,10 @@ def build(cfg: DictConfig) -> tuple[Framework, nn.Module]:
         UserError: a combination that the paper excludes, settings that the network refuses, or
             a picture size that it cannot work on. Tried on shapes alone, so it costs nothing.
     """
-    framework = instantiate(cfg.framework)
-    arch = instantiate(cfg.arch, _partial_=True)
-    cond = instantiate(cfg.cond, _partial_=True)
     try:
+        framework = instantiate(cfg.framework)
+        arch = instantiate(cfg.arch, _partial_=True)
+        cond = instantiate(cfg.cond, _partial_=True)
         with torch.device("meta"):
             sketch = cond(network=arch, framework=framework)
         picture = torch.empty(1, 3, cfg.image_size, cfg.image_size, device="meta")
@@ -42,7 +43,7 @@ def build(cfg: DictConfig) -> tuple[Framework, nn.Module]:
         return framework, cond(network=arch, framework=framework)
     except UserError:
         raise
-    except (ValueError, TypeError, RuntimeError) as error:
+    except (ValueError, TypeError, RuntimeError, InstantiationException) as error:
         line = " ".join(str(error).split())
         raise UserError(
             f"this network cannot be built for image_size={cfg.image_size}: {line}"

@@ -9,10 +9,18 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from dpi.configuration import check
 from dpi.errors import UserError
 from dpi.figures import save_grid, to_uint8
 from dpi.frameworks import Framework
 from dpi.runs import open_run
+
+RANGES = {
+    "n": (int, 1, 2**31),
+    "seed": (int, 0, 2**31),
+    "steps": (int, 1, 1000),
+    "batch_size": (int, 1, 2**31),
+}
 
 GRID = 144
 """At most so many pictures go into the PNG; all of them into the .npz."""
@@ -69,11 +77,11 @@ def sample(cfg: DictConfig) -> None:
     Raises:
         UserError: no such run, a damaged one, or numbers that make no sense.
     """
-    for key, most in (("n", 2**32), ("batch_size", 2**32), ("steps", 1000)):
-        if not 1 <= cfg[key] <= most:
-            raise UserError(f"{key}={cfg[key]}: give a number from 1 to {most}")
-    if not 0 <= cfg.seed < 2**31:
-        raise UserError(f"seed={cfg.seed}: give a number from 0 to 2147483647")
+    check(cfg, RANGES)
+    try:
+        torch.empty(0, device=cfg.device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device={cfg.device}: {str(error).splitlines()[0]}") from None
     run = open_run(cfg.run, cfg.trust)
     if run.step < run.cfg.training.steps:
         print(f"{run.folder} is not finished: step {run.step} of {run.cfg.training.steps}")

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,14 @@ import numpy as np
 import torch
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
+from dpi.configuration import check
 from dpi.data import memory_map, split
 from dpi.errors import UserError
+from dpi.interpolation import Interpolated
 from dpi.runs import CHECKPOINT, CONFIG, build, load_checkpoint, load_weights, read_config
 from dpi.training.callbacks import AtomicCheckpointIO, Progress, SaveLast, Show, Speed
 from dpi.training.draws import Draws
@@ -40,6 +45,25 @@ FREE = ("training.steps", "training.show")
 
 SPLIT = "split.json"
 
+RANGES = {
+    "seed": (int, 0, 2**31),
+    "image_size": (int, 1, 2**16),
+    "training.steps": (int, 1, 2**31),
+    "training.batch_size": (int, 1, 2**31),
+    "training.lr": (float, 0, math.inf),
+    "training.lr_lambda": (float, 0, math.inf),
+    "training.weight_decay": (float, 0, math.inf),
+    "training.ema_decay": (float, 0, 1),
+    "training.show.every": (int, 1, 2**31),
+    "training.show.save_every": (int, 1, 2**31),
+    "training.show.log_every": (int, 1, 2**31),
+    "training.show.num_pictures": (int, 1, 1024),
+    "training.show.num_steps": (int, 1, 1000),
+    "trainer.accumulate_grad_batches": (int, 1, 2**31),
+    "data.held_out": (int, 1, 2**31),
+    "data.split_seed": (int, 0, 2**31),
+}
+
 
 def fit(cfg: DictConfig) -> Path:
     """Train, or go on from the last checkpoint, or say that there is nothing left to do.
@@ -53,8 +77,11 @@ def fit(cfg: DictConfig) -> Path:
     Raises:
         UserError: whatever the user can put right, before anything is written.
     """
+    check(cfg, RANGES)
+    _check_batch(cfg)
     run = Path(cfg.run)
-    framework, network = build(_seeded(cfg))
+    torch.manual_seed(cfg.seed)
+    framework, network = build(cfg)
     _check_identity(cfg, run)
     checkpoint = load_checkpoint(run / CHECKPOINT) if (run / CHECKPOINT).exists() else None
     first_step = checkpoint["global_step"] if checkpoint else 0
@@ -64,7 +91,7 @@ def fit(cfg: DictConfig) -> Path:
         print(f"{run} is finished: {first_step} steps. Longer: training.steps=... Look: {run}")
         return run
 
-    _check_batch(cfg)
+    trainer = _trainer(cfg, run)
     source = instantiate(cfg.data.source, _partial_=True)()
     pictures = memory_map(source, Path(cfg.data.cache_dir), cfg.data.name)
     train, held_out = split(len(pictures), cfg.data.held_out, cfg.data.split_seed)
@@ -80,7 +107,7 @@ def fit(cfg: DictConfig) -> Path:
     if cfg.trainer.channels_last:
         network.to(memory_format=torch.channels_last)
     if cfg.trainer.compile:
-        network.compile()
+        _bare(network).compile()
     module = Training(
         network,
         framework,
@@ -90,19 +117,19 @@ def fit(cfg: DictConfig) -> Path:
         cfg.training.weight_decay,
         cfg.data.random_flip,
     )
-    feed = Feed(pictures, train, held_out, draws, first_step, cfg.trainer.accumulate_grad_batches)
+    accumulate = cfg.trainer.accumulate_grad_batches
+    feed = Feed(pictures, train, held_out, draws, first_step, accumulate)
     doing = f"going on from step {first_step}" if checkpoint else "training"
     print(f"{run}: {doing}, {_count(network):,} parameters, {len(train):,} pictures")
-    trainer = _trainer(cfg, run)
-    trainer.fit(module, feed, ckpt_path=run / CHECKPOINT if checkpoint else None, weights_only=True)
+    ckpt_path = run / CHECKPOINT if checkpoint else None
+    try:
+        trainer.fit(module, feed, ckpt_path=ckpt_path, weights_only=True)
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"out of memory: double trainer.accumulate_grad_batches={accumulate}, which learns "
+            "the same in smaller parts"
+        ) from error
     return run
-
-
-def _seeded(cfg: DictConfig) -> DictConfig:
-    if not 0 <= cfg.seed < 2**31:
-        raise UserError(f"seed={cfg.seed}: give a number from 0 to 2147483647")
-    torch.manual_seed(cfg.seed)
-    return cfg
 
 
 def _check_batch(cfg: DictConfig) -> None:
@@ -135,21 +162,25 @@ def _trainer(cfg: DictConfig, run: Path) -> L.Trainer:
         Speed(cfg.training.batch_size, show.log_every),
         SaveLast(run / CHECKPOINT, show.save_every),
     ]
-    return L.Trainer(
-        **options,
-        callbacks=callbacks,
-        logger=[instantiate(logger) for logger in cfg.logger.values()],
-        plugins=[AtomicCheckpointIO()],
-        default_root_dir=run,
-        max_steps=steps,
-        max_epochs=-1,
-        val_check_interval=min(show.every, steps) * accumulate,
-        check_val_every_n_epoch=None,
-        num_sanity_val_steps=0,
-        log_every_n_steps=show.log_every,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-    )
+    try:
+        return L.Trainer(
+            **options,
+            callbacks=callbacks,
+            logger=[instantiate(logger) for logger in cfg.logger.values()],
+            plugins=[AtomicCheckpointIO()],
+            default_root_dir=run,
+            max_steps=steps,
+            max_epochs=-1,
+            val_check_interval=min(show.every, steps) * accumulate,
+            check_val_every_n_epoch=None,
+            num_sanity_val_steps=0,
+            log_every_n_steps=show.log_every,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+        )
+    except (MisconfigurationException, ValueError, TypeError, ImportError) as error:
+        line = str(error).splitlines()[0]
+        raise UserError(f"these trainer settings cannot be used here: {line}") from error
 
 
 def _check_identity(cfg: DictConfig, run: Path) -> None:
@@ -205,5 +236,10 @@ def _record(
     (run / CONFIG).write_text(OmegaConf.to_yaml(cfg, resolve=True))
 
 
-def _count(network: torch.nn.Module) -> int:
+def _bare(network: nn.Module) -> nn.Module:
+    # What is told the scalar is compiled; how it is told, which depends on the batch, is not.
+    return network.theta0 if isinstance(network, Interpolated) else network.network
+
+
+def _count(network: nn.Module) -> int:
     return sum(p.numel() for p in network.parameters())
