@@ -6,10 +6,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 
 from dpi.errors import UserError
 
@@ -41,6 +42,14 @@ def _without_wandb_key() -> bool:
     )
 
 
+def flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    """The values in nested dictionaries under their dotted keys."""
+    if not isinstance(node, dict):
+        return {prefix: node}
+    dot = "." if prefix else ""
+    return {k: v for name, n in node.items() for k, v in flat(n, f"{prefix}{dot}{name}").items()}
+
+
 def check(cfg: DictConfig, ranges: dict[str, tuple[type, float, float]]) -> None:
     """Raise UserError where a value is missing, or a number not of its type or in its range.
 
@@ -48,8 +57,9 @@ def check(cfg: DictConfig, ranges: dict[str, tuple[type, float, float]]) -> None
         cfg: a configuration.
         ranges: for each key, dotted, its type (int or float), its least and its largest value.
     """
-    for key in sorted(OmegaConf.missing_keys(cfg)):
-        raise UserError(f"{key} is missing: give {key}=...")
+    for key, value in flat(OmegaConf.to_container(cfg)).items():
+        if value == MISSING:
+            raise UserError(f"{key} is missing: give {key}=...")
     for key, (kind, least, most) in ranges.items():
         value = OmegaConf.select(cfg, key)
         number = isinstance(value, int | kind) and not isinstance(value, bool)

@@ -16,7 +16,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from dpi.configuration import check
+from dpi.configuration import check, flat
 from dpi.data import memory_map, split
 from dpi.errors import UserError
 from dpi.interpolation import Interpolated
@@ -197,17 +197,8 @@ def _check_identity(cfg: DictConfig, run: Path) -> None:
 
 
 def _identity(cfg: DictConfig) -> dict[str, Any]:
-    flat = _flat(OmegaConf.to_container(cfg, resolve=True))
-    return {
-        key: value for key, value in flat.items() if _under(key, IDENTITY) and not _under(key, FREE)
-    }
-
-
-def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(node, dict):
-        return {prefix: node}
-    dot = "." if prefix else ""
-    return {k: v for name, n in node.items() for k, v in _flat(n, f"{prefix}{dot}{name}").items()}
+    values = flat(OmegaConf.to_container(cfg, resolve=True))
+    return {k: v for k, v in values.items() if _under(k, IDENTITY) and not _under(k, FREE)}
 
 
 def _under(key: str, sections: tuple[str, ...]) -> bool:
