@@ -4,24 +4,24 @@
     python benchmarks/training_step.py scale=paper training.batch_size=8 steps=3
 
 Steps of the two are taken in turn, so that a machine whose speed drifts slows both; each pair
-gives a ratio, and the median of the ratios is what to quote. Memory is measured in a process of
-its own for each (the CPU's peak resident size less what it was before the network was made, or
-the GPU's peak allocation).
+gives a ratio, and the median of the ratios is what to quote. Memory is the most that tensors took:
+weights, gradients, AdamW's moments and activations.
 """
 
-import multiprocessing
-import resource
 import statistics
 import sys
 import time
 from collections.abc import Callable
+from itertools import accumulate
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from hydra import compose, initialize
 from omegaconf import DictConfig
+from torch.profiler import ProfilerActivity, profile
 
+from dpi.conditioning.bare import bare
 from dpi.configuration import register_resolvers
 from dpi.interpolation import parameter_groups
 from dpi.runs import build
@@ -45,7 +45,7 @@ def stepper(cfg: DictConfig) -> Callable[[int], None]:
     if cfg.trainer.channels_last:
         network = network.to(memory_format=torch.channels_last)
     if cfg.trainer.compile:
-        network.compile()
+        bare(network).compile()
     t = cfg.training
     draws = Draws(0, 1000, t.batch_size, framework.num_scalars, t.distinct_scalars, t.stratified)
     groups = parameter_groups(network, t.lr, t.lr_lambda)
@@ -68,16 +68,25 @@ def stepper(cfg: DictConfig) -> Callable[[int], None]:
     return step
 
 
-def peak_memory(arch: str, cond: str, overrides: list[str]) -> float:
-    """Peak memory of two steps, in MB."""
-    cfg = read(arch, cond, overrides)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def peak_memory(cfg: DictConfig) -> float:
+    """The most that tensors took in making the network and two steps, in MB."""
+    if DEVICE.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        take_two(cfg)
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        take_two(cfg)
+    events = profiler.profiler.kineto_results.events()
+    changes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
+    return max(accumulate(nbytes for _, nbytes in changes)) / 2**20
+
+
+def take_two(cfg: DictConfig) -> None:
     step = stepper(cfg)
     for n in range(2):
         step(n)
-    if DEVICE.type == "cuda":
-        return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before
 
 
 def compare(arch: str, overrides: list[str], count: int) -> None:
@@ -92,11 +101,7 @@ def compare(arch: str, overrides: list[str], count: int) -> None:
     tmap, dpi = (seconds[cond][1:] for cond in ("tmap", "dpi"))  # the first one warms up
     ratio = statistics.median(b / a for a, b in zip(tmap, dpi, strict=True))
     del steps
-    # A fresh process: the peak of one that has done other things says nothing.
-    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        memory = pool.starmap(
-            peak_memory, [(arch, cond, overrides) for cond in ("tmap", "dpi")], chunksize=1
-        )
+    memory = [peak_memory(cfg) for cfg in configs.values()]
     scalars = configs["dpi"].training.distinct_scalars
     print(
         f"| {arch} | {configs['dpi'].training.batch_size} | {scalars} "

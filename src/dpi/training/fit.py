@@ -1,49 +1,28 @@
 """Train the model that a configuration describes, in a folder of its own, or go on with it."""
 
-import json
 import logging
 import math
 import warnings
 from pathlib import Path
-from typing import Any
 
 import lightning as L
-import numpy as np
 import torch
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import nn
 
-from dpi.configuration import check, flat
+from dpi.conditioning.bare import bare
+from dpi.configuration import check
 from dpi.data import memory_map, split
 from dpi.errors import UserError
-from dpi.interpolation import Interpolated
-from dpi.runs import CHECKPOINT, CONFIG, build, load_checkpoint, load_weights, read_config
+from dpi.runs import CHECKPOINT, build, load_checkpoint, load_weights
 from dpi.training.callbacks import AtomicCheckpointIO, Progress, SaveLast, Show, Speed
 from dpi.training.draws import Draws
 from dpi.training.feed import Feed
 from dpi.training.module import Training
-
-IDENTITY = (
-    "seed",
-    "image_size",
-    "framework",
-    "arch",
-    "cond",
-    "training",
-    "data.held_out",
-    "data.split_seed",
-    "data.random_flip",
-    "trainer.accumulate_grad_batches",
-)
-"""The settings that make a run what it is; the rest says how it is carried out."""
-
-FREE = ("training.steps", "training.show")
-"""Of those, what may change when a run goes on: its length, and what it shows."""
-
-SPLIT = "split.json"
+from dpi.training.record import check_settings, record
 
 RANGES = {
     "seed": (int, 0, 2**31),
@@ -82,20 +61,17 @@ def fit(cfg: DictConfig) -> Path:
     run = Path(cfg.run)
     torch.manual_seed(cfg.seed)
     framework, network = build(cfg)
-    _check_identity(cfg, run)
-    checkpoint = load_checkpoint(run / CHECKPOINT) if (run / CHECKPOINT).exists() else None
-    first_step = checkpoint["global_step"] if checkpoint else 0
-    if checkpoint:
-        load_weights(network, checkpoint["current_model_state"], run / CHECKPOINT)
+    check_settings(cfg, run)
+    first_step = _resume(network, run)
     if first_step >= cfg.training.steps:
-        print(f"{run} is finished: {first_step} steps. Longer: training.steps=... Look: {run}")
+        print(f"{run} is finished: {first_step} steps (training.steps= goes on)")
         return run
 
     trainer = _trainer(cfg, run)
     source = instantiate(cfg.data.source, _partial_=True)()
     pictures = memory_map(source, Path(cfg.data.cache_dir), cfg.data.name)
     train, held_out = split(len(pictures), cfg.data.held_out, cfg.data.split_seed)
-    _record(cfg, run, source.fingerprint, len(pictures), held_out)
+    record(cfg, run, source.fingerprint, len(pictures), held_out)
     draws = Draws(
         seed=cfg.seed,
         num_pictures=len(train),
@@ -107,7 +83,7 @@ def fit(cfg: DictConfig) -> Path:
     if cfg.trainer.channels_last:
         network.to(memory_format=torch.channels_last)
     if cfg.trainer.compile:
-        _bare(network).compile()
+        bare(network).compile()
     module = Training(
         network,
         framework,
@@ -119,9 +95,10 @@ def fit(cfg: DictConfig) -> Path:
     )
     accumulate = cfg.trainer.accumulate_grad_batches
     feed = Feed(pictures, train, held_out, draws, first_step, accumulate)
-    doing = f"going on from step {first_step}" if checkpoint else "training"
-    print(f"{run}: {doing}, {_count(network):,} parameters, {len(train):,} pictures")
-    ckpt_path = run / CHECKPOINT if checkpoint else None
+    if trainer.is_global_zero:
+        doing = f"going on from step {first_step}" if first_step else "training"
+        print(f"{run}: {doing}, {_count(network):,} parameters, {len(train):,} pictures")
+    ckpt_path = run / CHECKPOINT if first_step else None
     try:
         trainer.fit(module, feed, ckpt_path=ckpt_path, weights_only=True)
     except torch.OutOfMemoryError as error:
@@ -130,6 +107,15 @@ def fit(cfg: DictConfig) -> Path:
             "the same in smaller parts"
         ) from error
     return run
+
+
+def _resume(network: nn.Module, run: Path) -> int:
+    """Load the run's weights, if it has any; returns the optimizer steps it has taken."""
+    if not (run / CHECKPOINT).exists():
+        return 0
+    checkpoint = load_checkpoint(run / CHECKPOINT)
+    load_weights(network, checkpoint["current_model_state"], run / CHECKPOINT)
+    return checkpoint["global_step"]
 
 
 def _check_batch(cfg: DictConfig) -> None:
@@ -181,55 +167,6 @@ def _trainer(cfg: DictConfig, run: Path) -> L.Trainer:
     except (MisconfigurationException, ValueError, TypeError, ImportError) as error:
         line = str(error).splitlines()[0]
         raise UserError(f"these trainer settings cannot be used here: {line}") from error
-
-
-def _check_identity(cfg: DictConfig, run: Path) -> None:
-    if not (run / CONFIG).exists():
-        return
-    then, now = _identity(read_config(run)), _identity(cfg)
-    for key in sorted(then.keys() | now.keys()):
-        if then.get(key) != now.get(key):
-            raise UserError(
-                f"{run} holds a run with other settings ({key} was {then.get(key)}, now "
-                f"{now.get(key)}): give the new one a name of its own with tag=NAME, "
-                "or delete that folder"
-            )
-
-
-def _identity(cfg: DictConfig) -> dict[str, Any]:
-    values = flat(OmegaConf.to_container(cfg, resolve=True))
-    return {k: v for k, v in values.items() if _under(k, IDENTITY) and not _under(k, FREE)}
-
-
-def _under(key: str, sections: tuple[str, ...]) -> bool:
-    return any(key == section or key.startswith(f"{section}.") for section in sections)
-
-
-def _record(
-    cfg: DictConfig, run: Path, fingerprint: str, num_pictures: int, held_out: np.ndarray
-) -> None:
-    # What the run was started with stays; only the number of steps may grow.
-    record = {
-        "fingerprint": fingerprint,
-        "pictures": num_pictures,
-        "held_out": held_out.tolist(),
-    }
-    path = run / SPLIT
-    if path.exists():
-        before = json.loads(path.read_text())
-        if before != record:
-            raise UserError(
-                f"{run} was trained on other pictures ({before['pictures']}, now {num_pictures}): "
-                "point data.path at the same ones, or start a new run with tag=NAME"
-            )
-    run.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record))
-    (run / CONFIG).write_text(OmegaConf.to_yaml(cfg, resolve=True))
-
-
-def _bare(network: nn.Module) -> nn.Module:
-    # What is told the scalar is compiled; how it is told, which depends on the batch, is not.
-    return network.theta0 if isinstance(network, Interpolated) else network.network
 
 
 def _count(network: nn.Module) -> int:
