@@ -7,7 +7,7 @@ import torch
 
 from dpi.errors import UserError
 from dpi.runs import load_checkpoint
-from dpi.training.callbacks import AtomicCheckpointIO
+from dpi.training.checkpoints import AtomicCheckpointIO
 
 
 def checkpoint(size: int) -> dict:

@@ -18,11 +18,13 @@ from dpi.configuration import check
 from dpi.data import memory_map, split
 from dpi.errors import UserError
 from dpi.runs import CHECKPOINT, build, load_checkpoint, load_weights
-from dpi.training.callbacks import AtomicCheckpointIO, Progress, SaveLast, Show, Speed
+from dpi.training.checkpoints import AtomicCheckpointIO, SaveLast
 from dpi.training.draws import Draws
 from dpi.training.feed import Feed
 from dpi.training.module import Training
+from dpi.training.progress import Progress, Speed
 from dpi.training.record import check_settings, record
+from dpi.training.show import Show
 
 RANGES = {
     "seed": (int, 0, 2**31),

@@ -1,0 +1,65 @@
+"""Checkpoints that are whole at any moment."""
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from dpi.errors import UserError
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes beside the old checkpoint and then takes its place: it is whole at any moment.
+
+    Lightning's own goes through the system's temporary folder, and moving a file between file
+    systems is a copy, which can be cut short.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
+        partial = Path(f"{path}.partial")
+        try:
+            with partial.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        except (OSError, RuntimeError) as error:
+            # torch.save reports a full disk as a RuntimeError of its zip writer.
+            partial.unlink(missing_ok=True)
+            raise UserError(
+                f"the checkpoint {path} could not be written, is the disk full? "
+                f"({str(error).splitlines()[0]}); the one before it is whole"
+            ) from error
+
+
+class SaveLast(Checkpoint):
+    """Keeps one checkpoint, the last: every `every` optimizer steps and after the final one."""
+
+    def __init__(self, path: Path, every: int) -> None:
+        self.path, self.every = path, every
+
+    def on_train_start(self, trainer: L.Trainer, *_: Any) -> None:
+        self._saved = trainer.global_step
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any
+    ) -> None:
+        step = trainer.global_step
+        due = step % self.every == 0 or step == trainer.max_steps
+        if not due or step == self._saved:
+            return
+        loss = outputs["loss"].item()
+        if not math.isfinite(loss):
+            raise UserError(
+                f"the loss is {loss} at step {step}: lower training.lr, or try "
+                f"trainer.precision=32-true; {self.path} holds what came before"
+            )
+        trainer.save_checkpoint(self.path)
+        self._saved = step
