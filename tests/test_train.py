@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -141,6 +142,75 @@ def test_a_finished_run_says_so_and_stays_as_it_is(command, tiny):
     assert Path("it/last.ckpt").read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["trainer.precision=bf16-mixed"],
+        ["trainer.channels_last=true"],
+        ["training.distinct_scalars=null", "training.stratified=false"],
+        ["cond.schedule=linear"],
+        ["cond.endpoints=exact", "cond.init=independent"],
+        ["data.random_flip=true"],
+    ],
+)
+def test_options_train_and_resume(command, tiny, words):
+    for steps in (2, 4):
+        done = command("train.py", *tiny, *words, "run=it", f"training.steps={steps}")
+        assert done.status == 0, done.err
+    assert torch.tensor(logged(Path("it"), "loss")).isfinite().all()
+
+
+@pytest.mark.parametrize("pack", ["folder", "zip", "npz"])
+def test_pictures_of_ones_own_train(command, tiny, pack):
+    path = picture_folder(Path("mine"), count=20)
+    if pack == "zip":
+        path = Path(shutil.make_archive("mine", "zip", path))
+    elif pack == "npz":
+        path = Path("mine.npz")
+        np.savez(path, arr_0=np.stack([noise(i) for i in range(20)]))
+    words = [w for w in tiny if not w.startswith(("data=", "data.count="))]
+    data = "npz" if pack == "npz" else "folder"
+    done = command("train.py", *words, f"data={data}", f"data.path={path}")
+    assert done.status == 0, done.err
+    assert Path("outputs/mine-diffusion-drunet-dpi-mini-seed0/last.ckpt").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("logger", ["tensorboard", "wandb"])
+def test_loggers_get_the_pictures(command, tiny, logger, monkeypatch):
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    done = command("train.py", *tiny, f"logger={logger}", "run=it")
+    assert done.status == 0, done.err
+    if logger == "wandb":
+        kept = {p.name.split("_")[0] for p in Path("it/wandb").rglob("*.png")}
+    else:
+        (events,) = Path("it/tensorboard").rglob("events.*")
+        kept = {name for name in ("samples", "lambda") if name.encode() in events.read_bytes()}
+    assert kept == {"samples", "lambda"}
+    assert len(logged(Path("it"), "loss")) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="compiling for the CPU needs g++")
+@pytest.mark.parametrize("cond", ["dpi", "tmap"])
+def test_a_compiled_network_learns_the_same(command, tiny, cond):
+    words = [*tiny, f"cond={cond}", "arch.dropout=0"]
+    command("train.py", *words, "run=plain")
+    done = command("train.py", *words, "run=compiled", "trainer.compile=true")
+    assert done.status == 0, done.err
+    assert_close(Path("plain"), Path("compiled"))
+
+
+def test_a_sweep_gives_every_run_its_folder(command, tiny):
+    done = command("train.py", "-m", *tiny, "cond=dpi,tmap", "seed=0,1")
+    assert done.status == 0, done.err
+    for cond in ("dpi", "tmap"):
+        for seed in (0, 1):
+            run = Path(f"outputs/avatars-diffusion-drunet-{cond}-mini-seed{seed}")
+            assert (run / "last.ckpt").exists()
+    assert [p.name for p in Path().iterdir()] == ["outputs"]
+
+
 def test_other_settings_need_another_folder(command, tiny):
     command("train.py", *tiny)
     done = command("train.py", *tiny, "cond.init=independent")
@@ -173,11 +243,14 @@ def test_the_defaults_are_the_papers_run(command):
         assert line in done.out, line
 
 
-def picture_folder(path: Path, **odd: Image.Image) -> Path:
+def noise(i: int) -> np.ndarray:
+    return np.random.default_rng(i).integers(0, 256, (8, 8, 3), np.uint8)
+
+
+def picture_folder(path: Path, count: int = 4, **odd: Image.Image) -> Path:
     path.mkdir()
-    for i in range(4):
-        noise = np.random.default_rng(i).integers(0, 256, (8, 8, 3), np.uint8)
-        Image.fromarray(noise).save(path / f"{i}.png")
+    for i in range(count):
+        Image.fromarray(noise(i)).save(path / f"{i}.png")
     for name, picture in odd.items():
         picture.save(path / f"{name}.png")
     return path

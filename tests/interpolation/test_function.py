@@ -38,6 +38,14 @@ def test_is_the_papers_cumulative_sum(values):
     )
 
 
+@given(st.lists(st.floats(-3, 3, width=32), min_size=2, max_size=50))
+@settings(max_examples=50, deadline=None)
+def test_exact_is_the_papers_stretched_to_zero(values):
+    paper = with_phi(values, "paper").table()
+    expected = (paper - paper[0]) / (1 - paper[0])
+    torch.testing.assert_close(with_phi(values, "exact").table(), expected, atol=1e-4, rtol=1e-4)
+
+
 def test_linear_is_the_identity_and_has_nothing_to_learn():
     function = InterpolationFunction(1000, schedule="linear")
     s = torch.tensor([0.0, 0.25, 0.731, 1.0])

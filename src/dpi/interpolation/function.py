@@ -52,9 +52,13 @@ class InterpolationFunction(nn.Module):
             return self.line
         # At least float32: this is a sum of a thousand terms of 1e-3.
         precise = torch.promote_types(self.phi.dtype, torch.float32)
-        cumulative = torch.softmax(self.phi, dim=0, dtype=precise).cumsum(dim=0)
-        if self.endpoints == "exact":
-            cumulative = cumulative - cumulative[0]
+        if self.endpoints == "paper":
+            p = torch.softmax(self.phi, dim=0, dtype=precise)
+        else:
+            # (lambda - p_1) / (1 - p_1), written so that a p_1 near 1 does no harm
+            p = torch.softmax(self.phi[1:], dim=0, dtype=precise)
+            p = torch.cat([p.new_zeros(1), p])
+        cumulative = p.cumsum(dim=0)
         return cumulative / cumulative[-1]
 
     def forward(self, s: Tensor) -> Tensor:
