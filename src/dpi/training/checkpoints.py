@@ -63,3 +63,12 @@ class SaveLast(Checkpoint):
             )
         trainer.save_checkpoint(self.path)
         self._saved = step
+
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: Any
+    ) -> None:
+        if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
+            print(
+                f"\ninterrupted at step {trainer.global_step}: "
+                f"the same command goes on from step {self._saved}"
+            )

@@ -139,6 +139,7 @@ def _trainer(cfg: DictConfig, run: Path) -> L.Trainer:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     # The pictures are in memory already; worker processes would only copy them.
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    warnings.filterwarnings("ignore", ".*LeafSpec.*")  # of Lightning's, about PyTorch's insides
     torch.set_float32_matmul_precision("high")
     options = {k: v for k, v in cfg.trainer.items() if k not in ("compile", "channels_last")}
     steps, accumulate = cfg.training.steps, cfg.trainer.accumulate_grad_batches
