@@ -95,6 +95,8 @@ def test_a_batch_is_its_samples_one_at_a_time(name, s):
     g, x = told(name)
     alone = torch.cat([g(x[i : i + 1], s[i]) for i in range(6)])
     torch.testing.assert_close(g(x, torch.tensor(s)), alone)
+    with torch.no_grad():
+        torch.testing.assert_close(g(x, torch.tensor(s)), alone)
 
 
 def test_a_batch_has_the_gradients_of_its_samples():

@@ -67,7 +67,9 @@ class Interpolated(nn.Module):
         s, order = s.sort(stable=True)
         scalars, counts = s.unique_consecutive(return_counts=True)
         groups = x[order.to(x.device)].split(counts.tolist())
-        thetas = self.parameters_at(scalars)
+        # Gradients need every theta(s) at once; without them each is let go after its pass.
+        chunks = [scalars] if torch.is_grad_enabled() else scalars.split(1)
+        thetas = (theta for chunk in chunks for theta in self.parameters_at(chunk))
         outputs = [self._run(theta, group) for theta, group in zip(thetas, groups, strict=True)]
         return torch.cat(outputs)[order.argsort().to(x.device)]
 
