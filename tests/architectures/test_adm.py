@@ -163,7 +163,7 @@ def is_attention(module):
     ],
 )
 def test_head_channels_take_precedence_over_num_heads(settings, heads):
-    assert Attention(64, **settings).num_heads == heads
+    assert Attention(64, norm_groups=32, **settings).num_heads == heads
 
 
 @pytest.mark.parametrize("side", [(8, 9), (6, 8)])
@@ -184,9 +184,10 @@ def test_a_missing_and_an_unwanted_time_are_refused(x):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"base_channels": 48}, "multiples of 32, got "),
-        ({"channel_mult": ()}, "multiples of 32, got "),
-        ({"channel_mult": (0, 1)}, "multiples of 32, got "),
+        ({"base_channels": 48}, "multiples of norm_groups=32, got "),
+        ({"norm_groups": 0}, "multiples of norm_groups=0, got "),
+        ({"channel_mult": ()}, "multiples of norm_groups=32, got "),
+        ({"channel_mult": (0, 1)}, "multiples of norm_groups=32, got "),
         ({"head_channels": 24}, "128 channels do not divide into attention heads"),
         ({"head_channels": 0}, "do not divide into attention heads"),
         ({"head_channels": 256}, "do not divide into attention heads"),

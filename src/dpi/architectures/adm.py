@@ -11,9 +11,6 @@ from torch import Tensor, nn
 
 from dpi.architectures.shape import check_halves
 
-GROUPS = 32
-"""Of every group normalisation."""
-
 Modulation = Literal["scale_shift", "additive"]
 
 
@@ -24,13 +21,15 @@ class ADM(nn.Module):
     Args:
         in_channels, out_channels: of the picture.
         image_size: picture side; says at which levels attention_resolutions lie.
-        base_channels: width that channel_mult multiplies; all products are multiples of 32.
+        base_channels: width that channel_mult multiplies.
         channel_mult: width of each level over base_channels, the finest first.
         num_res_blocks: residual blocks a level on the way down; one more on the way up.
         attention_resolutions: picture sides at which every residual block is followed by
             attention; the middle always has it.
         num_heads: attention heads, where head_channels is None.
         head_channels: channels of an attention head; the number of heads follows.
+        norm_groups: groups of every group normalisation; they divide every width. With fewer
+            than four channels a group, a level can hardly see how strong its input is.
         dropout: before the second convolution of a residual block.
         time_embedding: take a time t and tell it to every residual block.
         modulation: how it is told: the embedding scales and shifts the second normalisation, or
@@ -52,6 +51,7 @@ class ADM(nn.Module):
         attention_resolutions: Sequence[int] = (16,),
         num_heads: int = 4,
         head_channels: int | None = 64,
+        norm_groups: int = 32,
         dropout: float = 0.1,
         time_embedding: bool = False,
         modulation: Modulation = "scale_shift",
@@ -60,8 +60,10 @@ class ADM(nn.Module):
         if modulation not in ("scale_shift", "additive"):
             raise ValueError(f"modulation must be scale_shift or additive, got {modulation!r}")
         widths = [base_channels * mult for mult in channel_mult]
-        if not widths or any(width % GROUPS or width < 1 for width in widths):
-            raise ValueError(f"ADM's widths must be multiples of {GROUPS}, got {widths}")
+        if norm_groups < 1 or not widths or any(w % norm_groups or w < 1 for w in widths):
+            raise ValueError(
+                f"ADM's widths must be multiples of norm_groups={norm_groups}, got {widths}"
+            )
         if num_res_blocks < 1 or min(attention_resolutions, default=1) < 1:
             raise ValueError(
                 f"ADM needs positive num_res_blocks and attention_resolutions, got "
@@ -80,11 +82,13 @@ class ADM(nn.Module):
             )
 
         def block(channels: int, width: int, resample: nn.Module | None = None) -> nn.Module:
-            return ResidualBlock(channels, width, dropout, embedding, modulation, resample)
+            return ResidualBlock(
+                channels, width, norm_groups, dropout, embedding, modulation, resample
+            )
 
         def attention(width: int, level: int) -> list[nn.Module]:
             here = 2**level in factors
-            return [Attention(width, num_heads, head_channels)] if here else []
+            return [Attention(width, norm_groups, num_heads, head_channels)] if here else []
 
         # Every stage of the encoder leaves a skip, and every stage of the decoder takes one.
         channels = widths[0]
@@ -101,7 +105,7 @@ class ADM(nn.Module):
 
         self.middle = Stage(
             block(channels, channels),
-            Attention(channels, num_heads, head_channels),
+            Attention(channels, norm_groups, num_heads, head_channels),
             block(channels, channels),
         )
 
@@ -115,7 +119,7 @@ class ADM(nn.Module):
                 self.decoder.append(stage)
 
         self.out = nn.Sequential(
-            nn.GroupNorm(GROUPS, channels),
+            nn.GroupNorm(norm_groups, channels),
             nn.SiLU(),
             zeroed(nn.Conv2d(channels, out_channels, 3, padding=1)),
         )
@@ -167,16 +171,17 @@ class ResidualBlock(nn.Module):
         self,
         channels: int,
         width: int,
+        norm_groups: int,
         dropout: float,
         embedding: int | None,
         modulation: Modulation,
         resample: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        self.norm1 = nn.GroupNorm(GROUPS, channels)
+        self.norm1 = nn.GroupNorm(norm_groups, channels)
         self.resample = resample or nn.Identity()
         self.conv1 = nn.Conv2d(channels, width, 3, padding=1)
-        self.norm2 = nn.GroupNorm(GROUPS, width)
+        self.norm2 = nn.GroupNorm(norm_groups, width)
         self.dropout = nn.Dropout(dropout)
         self.conv2 = zeroed(nn.Conv2d(width, width, 3, padding=1))
         self.skip = nn.Identity() if channels == width else nn.Conv2d(channels, width, 1)
@@ -201,7 +206,9 @@ class ResidualBlock(nn.Module):
 class Attention(nn.Module):
     """Self-attention over all positions, residual."""
 
-    def __init__(self, channels: int, num_heads: int, head_channels: int | None) -> None:
+    def __init__(
+        self, channels: int, norm_groups: int, num_heads: int, head_channels: int | None
+    ) -> None:
         super().__init__()
         divisor = num_heads if head_channels is None else head_channels
         if divisor < 1 or channels % divisor:
@@ -210,7 +217,7 @@ class Attention(nn.Module):
                 f"head_channels={head_channels} and num_heads={num_heads}"
             )
         self.num_heads = num_heads if head_channels is None else channels // head_channels
-        self.norm = nn.GroupNorm(GROUPS, channels)
+        self.norm = nn.GroupNorm(norm_groups, channels)
         self.qkv = nn.Conv1d(channels, 3 * channels, 1)
         self.proj = zeroed(nn.Conv1d(channels, channels, 1))
 
