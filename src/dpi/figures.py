@@ -7,18 +7,11 @@ import numpy as np
 from einops import rearrange
 from matplotlib.figure import Figure
 from PIL import Image
-from torch import Tensor
 
 from dpi.interpolation import InterpolationFunction
 
 SHOWN = 64
 """Smaller pictures are enlarged to about this many pixels, so that one can see them."""
-
-
-def to_uint8(x: Tensor) -> np.ndarray:
-    """(B, 3, H, W) in [-1, 1] to (B, H, W, 3) uint8, rounded; values outside are clipped."""
-    x = ((x.clamp(-1, 1) + 1) * 127.5).round().byte()
-    return rearrange(x, "b c h w -> b h w c").cpu().numpy()
 
 
 def save_grid(pictures: np.ndarray, path: Path) -> None:

@@ -1,8 +1,10 @@
 """A run: a folder that holds one model's configuration, its checkpoint and what it has shown."""
 
+import hashlib
 import os
 import pickle
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,17 @@ from torch import nn
 
 import dpi.architectures
 import dpi.conditioning
+import dpi.data
 import dpi.frameworks
 from dpi.errors import UserError
 from dpi.frameworks import Framework
 
 CONFIG = "config.yaml"
 CHECKPOINT = "last.ckpt"
+SPLIT = "split.json"
+
+KEYS = ("framework", "arch", "cond", "image_size", "data.source", "training.steps")
+"""What the configuration of a run has at least."""
 
 
 def build(cfg: DictConfig) -> tuple[Framework, nn.Module]:
@@ -111,6 +118,25 @@ class Run:
     step: int
     """Optimizer steps taken."""
 
+    @property
+    def finished(self) -> bool:
+        """Whether it has taken all the steps that it was to take."""
+        return self.step >= self.cfg.training.steps
+
+    @cached_property
+    def weights(self) -> str:
+        """Eight hexadecimal digits that tell these weights from others."""
+        return fingerprint(self.network)
+
+
+def fingerprint(network: nn.Module) -> str:
+    """Eight hexadecimal digits of the hash of a network's parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:8]
+
 
 def open_run(folder: str | os.PathLike[str], trust: bool = False) -> Run:
     """Open a run's folder.
@@ -142,7 +168,7 @@ def read_config(folder: Path) -> DictConfig:
         cfg = OmegaConf.load(path)
     except Exception as error:
         raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
-    missing = [key for key in ("framework", "arch", "cond", "image_size") if key not in cfg]
+    missing = [key for key in KEYS if OmegaConf.select(cfg, key) is None]
     if missing:
         raise UserError(f"{path} is not the configuration of a run: it lacks {', '.join(missing)}")
     return cfg
@@ -153,9 +179,11 @@ def _refuse_foreign_code(cfg: DictConfig, folder: Path) -> None:
         ("framework", dpi.frameworks),
         ("arch", dpi.architectures),
         ("cond", dpi.conditioning),
+        ("data.source", dpi.data),
     ):
         allowed = {f"{package.__name__}.{name}" for name in package.__all__}
-        for target in _targets(OmegaConf.to_container(cfg[section], resolve=True)):
+        settings = OmegaConf.to_container(OmegaConf.select(cfg, section), resolve=True)
+        for target in _targets(settings):
             if target not in allowed:
                 raise UserError(
                     f"{folder / CONFIG} names code from outside, {section}: {target}; "

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from dpi.configuration import check
+from dpi.data import to_uint8
 from dpi.errors import UserError
-from dpi.figures import save_grid, to_uint8
+from dpi.figures import save_grid
 from dpi.frameworks import Framework
 from dpi.runs import open_run
 

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dpi.data import to_unit
 from dpi.frameworks import Framework
 from dpi.interpolation import parameter_groups
 from dpi.training.draws import DROPOUT, Draws, generator
@@ -30,11 +31,6 @@ class HeldOut(NamedTuple):
     """(b, 3, H, W) uint8."""
     scalar: int
     """The step, 0 ... S-1."""
-
-
-def to_unit(pictures: Tensor) -> Tensor:
-    """uint8 pictures to float32 in [-1, 1]."""
-    return pictures.float() / 127.5 - 1
 
 
 class Training(L.LightningModule):

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from dpi.configuration import flat
 from dpi.errors import UserError
-from dpi.runs import CHECKPOINT, CONFIG, read_config
+from dpi.runs import CHECKPOINT, CONFIG, SPLIT, read_config
 
 IDENTITY = (
     "seed",
@@ -27,8 +27,6 @@ IDENTITY = (
 
 FREE = ("training.steps", "training.show")
 """Of those, what may change when a run goes on: its length, and what it shows."""
-
-SPLIT = "split.json"
 
 
 def check_settings(cfg: DictConfig, run: Path) -> None:

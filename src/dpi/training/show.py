@@ -9,6 +9,7 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from PIL import Image
 
 from dpi import figures
+from dpi.data import to_uint8
 from dpi.interpolation import InterpolationFunction
 from dpi.sampling import start_noise
 
@@ -35,7 +36,7 @@ class Show(Callback):
         noise = start_noise(0, range(self.num_pictures), size).to(pl_module.device)
         samples = pl_module.framework.sample(pl_module.network, noise, self.num_steps)
         grid = self.run / "samples" / f"step_{trainer.global_step:07d}.png"
-        figures.save_grid(figures.to_uint8(samples), grid)
+        figures.save_grid(to_uint8(samples), grid)
         shown = {"samples": grid}
         for module in pl_module.network.modules():
             if isinstance(module, InterpolationFunction) and module.phi is not None:

@@ -1,0 +1,78 @@
+"""Evaluate a run: open it once, then each evaluation's rows go into its folder."""
+
+from pathlib import Path
+
+import torch
+from hydra.utils import instantiate
+from lightning.fabric import Fabric
+from omegaconf import DictConfig
+
+from dpi.configuration import check
+from dpi.errors import UserError
+from dpi.evaluation.rows import Row, table, write_rows
+from dpi.runs import Run, open_run
+
+RANGES = {
+    "batch_size": (int, 1, 2**31),
+    "pictures": (int, 1, 2**31),
+    "noise_seeds": (int, 1, 2**31),
+    "every": (int, 1, 999),
+}
+
+
+def evaluate(cfg: DictConfig) -> None:
+    """Evaluate as configs/evaluate.yaml says, write the rows, print a table of each evaluation.
+
+    Rows go to evaluation/EVAL.json in the run's folder; what there is to go on with, if this is
+    interrupted, lies beside them.
+
+    Raises:
+        UserError: whatever the user can put right.
+    """
+    check(cfg, {key: kind for key, kind in RANGES.items() if key in cfg})
+    run = _open(cfg)
+    fabric = _fabric(cfg)
+    fabric.launch()
+    if fabric.device.type == "cuda":
+        run.network.to(memory_format=torch.channels_last)
+    place = run.folder / "evaluation"
+    header = {
+        "run": run.folder.name,
+        "step": run.step,
+        "finished": run.finished,
+        "weights": run.weights,
+    }
+    for name, evaluation in cfg.evals.items():
+        folder = place / f"step{run.step}-{run.weights}"
+        measure = instantiate(evaluation, _partial_=True, _convert_="all")
+        rows = measure(run=run, fabric=fabric, folder=folder)
+        if fabric.is_global_zero:
+            write_rows(place / f"{name}.json", {"eval": name} | header, rows)
+            print(f"\n{name} of {_described(run)}\n\n{table(rows)}\n\nrows: {place / name}.json")
+
+
+def _open(cfg: DictConfig) -> Run:
+    if cfg.run is None:
+        raise UserError("run= is missing: give a run's folder, as train.py names it")
+    run = open_run(cfg.run, cfg.trust)
+    if cfg.data_path is not None:
+        run.cfg.data.source.path = cfg.data_path
+    if not run.finished and not cfg.unfinished:
+        raise UserError(
+            f"{run.folder} is not finished, step {run.step} of {run.cfg.training.steps}: "
+            "finish it, or evaluate it as it is with unfinished=true"
+        )
+    return run
+
+
+def _fabric(cfg: DictConfig) -> Fabric:
+    try:
+        return Fabric(accelerator=cfg.accelerator, devices=cfg.devices, precision=cfg.precision)
+    except (ValueError, TypeError, RuntimeError) as error:
+        line = str(error).splitlines()[0]
+        raise UserError(f"this device cannot be used here: {line}") from error
+
+
+def _described(run: Run) -> str:
+    unfinished = "" if run.finished else f" of {run.cfg.training.steps}, UNFINISHED"
+    return f"{run.folder}, step {run.step}{unfinished}"

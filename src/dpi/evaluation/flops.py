@@ -1,0 +1,137 @@
+"""Floating-point operations of one forward pass, as the paper counts them and as they are."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from dpi.architectures.adm import ResidualBlock
+from dpi.interpolation import Interpolated
+
+Accounting = Literal["paper", "true"]
+
+WITH_BIAS = (
+    nn.Linear,
+    *(nn.Conv1d, nn.Conv2d, nn.Conv3d),
+    *(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
+)
+
+
+def count_flops(
+    model: nn.Module, x: Tensor, s: Tensor | float, accounting: Accounting = "paper"
+) -> int:
+    """Count the floating-point operations of model(x, s).
+
+    "true": two for each multiply-add of every convolution, linear layer and matrix product,
+    attention included, one a bias, and (2)'s two multiply-adds for each parameter that DPI
+    interpolates.
+
+    "paper": what the printed GFLOPs of Table 4 come to. Convolutions and linear layers two a
+    multiply-add, and one a bias; transposed convolutions as if every output position saw the
+    whole kernel (with stride 2, four times the true count); group norms one an element;
+    scale-shift two an element; attention nothing; interpolation four a parameter of a
+    (transposed) convolution.
+
+    Args:
+        model: g(x, s), in any mode; on the "meta" device the count costs no arithmetic.
+        x: (B, C, H, W), on the model's device. Table 4 counts one 3 x 64 x 64 picture.
+        s: a scalar, or one a picture.
+        accounting: "paper" or "true".
+
+    Raises:
+        ValueError: another accounting.
+    """
+    if accounting not in ("paper", "true"):
+        raise ValueError(f"accounting must be 'paper' or 'true', got {accounting!r}")
+    counter = _count_paper if accounting == "paper" else _count_true
+    training = model.training
+    try:
+        with torch.no_grad():
+            return counter(model.eval(), x, s)
+    finally:
+        model.train(training)
+
+
+def _count_true(model: nn.Module, x: Tensor, s: Tensor | float) -> int:
+    flops = 0
+
+    def bias(module: nn.Module, inputs: tuple, output: Tensor) -> None:
+        nonlocal flops
+        flops += output.numel() if module.bias is not None else 0
+
+    def interpolation(module: Interpolated, inputs: tuple, output: Tensor) -> None:
+        nonlocal flops
+        parameters = sum(p.numel() for p in module.theta0.parameters())
+        flops += 4 * parameters * _num_scalars(inputs[1])
+
+    with FlopCounterMode(display=False) as products:
+        _run_hooked(model, {WITH_BIAS: bias, Interpolated: interpolation}, x, s)
+    return flops + products.get_total_flops()
+
+
+def _count_paper(model: nn.Module, x: Tensor, s: Tensor | float) -> int:
+    flops = 0
+
+    def convolution(module: nn.Conv2d, inputs: tuple, output: Tensor) -> None:
+        nonlocal flops
+        flops += output.numel() * (2 * module.weight[0].numel() + (module.bias is not None))
+
+    def transposed(module: nn.ConvTranspose2d, inputs: tuple, output: Tensor) -> None:
+        nonlocal flops
+        flops += output.numel() * (2 * module.weight[:, 0].numel() + (module.bias is not None))
+
+    def norm(module: nn.GroupNorm, inputs: tuple, output: Tensor) -> None:
+        nonlocal flops
+        flops += output.numel()
+
+    def linear(module: nn.Linear, inputs: tuple, output: Tensor) -> None:
+        nonlocal flops
+        flops += output.numel() * (2 * module.in_features + (module.bias is not None))
+
+    def scale_shift(module: ResidualBlock, inputs: tuple, output: Tensor) -> None:
+        nonlocal flops
+        if module.project is not None:
+            flops += 2 * output.numel()
+
+    def interpolation(module: Interpolated, inputs: tuple, output: Tensor) -> None:
+        nonlocal flops
+        interpolated = sum(
+            parameter.numel()
+            for layer in module.theta0.modules()
+            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
+            for parameter in layer.parameters()
+        )
+        flops += 4 * interpolated * _num_scalars(inputs[1])
+
+    hooks = {
+        nn.Conv2d: convolution,
+        nn.ConvTranspose2d: transposed,
+        nn.GroupNorm: norm,
+        nn.Linear: linear,
+        ResidualBlock: scale_shift,
+        Interpolated: interpolation,
+    }
+    _run_hooked(model, hooks, x, s)
+    return flops
+
+
+def _num_scalars(s: Tensor | float) -> int:
+    return torch.as_tensor(s).unique().numel()
+
+
+def _run_hooked(
+    model: nn.Module, hooks: dict[type | tuple, Callable], x: Tensor, s: Tensor | float
+) -> None:
+    handles = [
+        module.register_forward_hook(hook)
+        for kind, hook in hooks.items()
+        for module in model.modules()
+        if isinstance(module, kind)
+    ]
+    try:
+        model(x, s)
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,80 @@
+"""Table 5: the training objective on held-out pictures, over all scalars."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from lightning.fabric import Fabric
+
+from dpi.errors import UserError
+from dpi.evaluation.errors import scalar_errors
+from dpi.evaluation.pictures import held_out
+from dpi.evaluation.rows import Row
+from dpi.runs import Run
+
+
+def objective(
+    run: Run,
+    fabric: Fabric,
+    folder: Path,
+    pictures: int,
+    noise_seeds: int,
+    t: Sequence[int] | None,
+    every: int,
+    batch_size: int,
+    metric: str = "objective",
+) -> list[Row]:
+    """E || g(x_s, s) - target ||^2 per element: the error of the noise, or of the velocity.
+
+    Args:
+        run, fabric, folder: of the evaluation; the errors are kept in the folder.
+        pictures: how many held-out ones.
+        noise_seeds: draws of noise for each picture at each scalar.
+        t: at these steps; None for every `every`-th of all.
+        every: 1 for all.
+        batch_size: pictures at once; no part of the result.
+        metric: what to call it.
+
+    Returns:
+        A row a scalar, and where t is None their mean over the schedule, with standard errors
+        over noise seeds.
+
+    Raises:
+        UserError: scalars that the run does not have, too few held-out pictures.
+    """
+    scalars = _scalars(t, every, run.framework.num_scalars)
+    precision = fabric._precision.precision
+    errors = scalar_errors(
+        run,
+        fabric,
+        held_out(run, pictures),
+        noise_seeds,
+        scalars,
+        batch_size,
+        folder / f"errors-{pictures}pictures-{precision}",
+    )
+    settings = {"pictures": pictures, "noise_seeds": noise_seeds, "precision": precision}
+    rows = [
+        Row(metric, *_mean(at_seeds), scalar=s, settings=settings)
+        for s, at_seeds in zip(scalars, errors, strict=True)
+    ]
+    if t is None:
+        over = settings | {"scalars": len(scalars)}
+        rows.append(Row(metric, *_mean(errors.mean(axis=0)), settings=over))
+    return rows
+
+
+def _mean(at_seeds: np.ndarray) -> tuple[float, float | None]:
+    if len(at_seeds) == 1:
+        return float(at_seeds[0]), None
+    return float(at_seeds.mean()), float(at_seeds.std(ddof=1) / np.sqrt(len(at_seeds)))
+
+
+def _scalars(t: Sequence[int] | None, every: int, num_scalars: int) -> list[int]:
+    if t is None:
+        return list(range(0, num_scalars, every))
+    scalars = sorted(set(t))
+    bad = [s for s in scalars if not isinstance(s, int) or not 0 <= s < num_scalars]
+    if bad or not scalars:
+        raise UserError(f"t={list(t)}: give steps from 0 to {num_scalars - 1}, such as t=[0,333]")
+    return scalars

@@ -1,0 +1,70 @@
+"""Rows: what every evaluation gives, one number each, in one schema."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Row:
+    """One number."""
+
+    metric: str
+    """What it is, with its unit where it has one: mse, fid, peak_memory_mb."""
+    value: float
+    standard_error: float | None = None
+    """Over noise seeds, where there are several."""
+    scalar: int | None = None
+    """The step that it belongs to; None for all of them."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """What else it depends on: pictures, solver, device."""
+
+
+def write_rows(path: Path, header: dict[str, Any], rows: Iterable[Row]) -> None:
+    """Add rows to a JSON file, a list of objects: the header's keys and those of Row.
+
+    A row takes the place of one that differs from it in value and standard error alone; all
+    others stay.
+    """
+    kept = json.loads(path.read_text()) if path.exists() else []
+    kept = {_identity(row): row for row in [*kept, *(header | asdict(row) for row in rows)]}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    lines = ",\n".join(json.dumps(row) for row in kept.values())
+    partial.write_text(f"[\n{lines}\n]\n")
+    partial.replace(path)
+
+
+def _identity(row: dict[str, Any]) -> str:
+    measured = ("value", "standard_error")
+    return json.dumps({k: v for k, v in row.items() if k not in measured}, sort_keys=True)
+
+
+SHOWN = 8
+"""With more scalars than this, a table shows the first, two thirds on the way, and the last."""
+
+
+def table(rows: list[Row]) -> str:
+    """Rows as text: a line a scalar, a column a metric."""
+    metrics = list(dict.fromkeys(row.metric for row in rows))
+    scalars = sorted({row.scalar for row in rows if row.scalar is not None})
+    if len(scalars) > SHOWN:
+        scalars = [scalars[round(i * (len(scalars) - 1) / 3)] for i in range(4)]
+    cells = {(row.scalar, row.metric): _cell(row) for row in rows}
+    lines = [["scalar", *metrics]]
+    for scalar in [*scalars, None]:
+        found = [cells.get((scalar, metric), "-") for metric in metrics]
+        if any(cell != "-" for cell in found):
+            lines.append(["all" if scalar is None else str(scalar), *found])
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
+        for line in lines
+    )
+
+
+def _cell(row: Row) -> str:
+    value = f"{row.value:,}" if isinstance(row.value, int) else f"{row.value:.4g}"
+    return value if row.standard_error is None else f"{value} ± {row.standard_error:.1g}"
