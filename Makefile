@@ -20,7 +20,7 @@ demo: $(READY)  ## train a small DPI model on cartoon faces and draw from it, in
 	$(PYTHON) train.py experiment=demo
 	$(PYTHON) sample.py run=outputs/demo n=64 device=cpu
 	@echo
-	@echo "samples      outputs/demo/samples/seed0_steps200_n64.png"
+	@echo "samples      outputs/demo/samples/seed0_DDIM200_n64.png"
 	@echo "lambda       outputs/demo/lambda.png"
 	@echo "losses       outputs/demo/losses.png"
 

@@ -4,7 +4,16 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-NEEDED = ("torch", "hydra", "lightning", "diffusers", "torchdiffeq", "pytest", "ruff")
+NEEDED = (
+    "torch",
+    "hydra",
+    "lightning",
+    "diffusers",
+    "torchdiffeq",
+    "torch_fidelity",
+    "pytest",
+    "ruff",
+)
 
 here = Path(__file__).resolve().parents[1] / "src" / "dpi"
 dpi = find_spec("dpi")

@@ -40,14 +40,10 @@ def build(cfg: DictConfig) -> tuple[Framework, nn.Module]:
             a picture size that it cannot work on. Tried on shapes alone, so it costs nothing.
     """
     try:
-        framework = instantiate(cfg.framework)
-        arch = instantiate(cfg.arch, _partial_=True)
-        cond = instantiate(cfg.cond, _partial_=True)
-        with torch.device("meta"):
-            sketch = cond(network=arch, framework=framework)
+        network = sketch(cfg)
         picture = torch.empty(1, 3, cfg.image_size, cfg.image_size, device="meta")
-        sketch(picture, torch.tensor(0))
-        return framework, cond(network=arch, framework=framework)
+        network(picture, torch.tensor(0))
+        return _assemble(cfg)
     except UserError:
         raise
     except (ValueError, TypeError, RuntimeError, InstantiationException) as error:
@@ -55,6 +51,19 @@ def build(cfg: DictConfig) -> tuple[Framework, nn.Module]:
         raise UserError(
             f"this network cannot be built for image_size={cfg.image_size}: {line}"
         ) from error
+
+
+def sketch(cfg: DictConfig) -> nn.Module:
+    """The network that `build` makes, on the "meta" device: shapes without numbers."""
+    with torch.device("meta"):
+        return _assemble(cfg)[1]
+
+
+def _assemble(cfg: DictConfig) -> tuple[Framework, nn.Module]:
+    with torch.device("cpu"):
+        framework = instantiate(cfg.framework)
+    arch = instantiate(cfg.arch, _partial_=True)
+    return framework, instantiate(cfg.cond, _partial_=True)(network=arch, framework=framework)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -1,16 +1,16 @@
 """Samples from a trained model: picture i is a function of the weights, the seed and i."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from omegaconf import DictConfig
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from dpi.configuration import check
-from dpi.data import to_uint8
+from dpi.data import save_npz, to_uint8
 from dpi.errors import UserError
 from dpi.figures import save_grid
 from dpi.frameworks import Framework
@@ -39,37 +39,48 @@ def start_noise(seed: int, indices: Iterable[int], size: int) -> Tensor:
     return torch.from_numpy(np.stack(noises))
 
 
+def network_evaluations(framework: Framework, num_steps: int, solver: str) -> int:
+    """How many passes through the network a picture takes.
+
+    Raises:
+        UserError: the framework has no such solver, or it cannot take so many steps.
+    """
+    passes = 0
+
+    def network(x: Tensor, s: Tensor) -> Tensor:
+        nonlocal passes
+        passes += 1
+        return x
+
+    framework.sample(network, torch.zeros(1, 3, 1, 1), num_steps, solver)
+    return passes
+
+
 def draw(
     framework: Framework,
-    network: nn.Module,
+    network: Callable[[Tensor, Tensor], Tensor],
     size: int,
-    count: int,
-    seed: int = 0,
-    num_steps: int = 200,
-    batch_size: int = 64,
-    device: torch.device | str = "cpu",
-) -> np.ndarray:
-    """Draw pictures 0 ... count-1.
+    indices: Sequence[int],
+    seed: int,
+    num_steps: int,
+    solver: str,
+    batch_size: int,
+    device: torch.device | str,
+) -> Iterator[np.ndarray]:
+    """Draw the pictures of these indices, a batch at a time.
 
     Args:
-        framework, network: as in `dpi.runs.Run`; the network is moved to the device.
+        framework, network: as in `dpi.runs.Run`, the network on the device.
         size: H = W, as trained.
-        num_steps: network evaluations a picture.
+        num_steps, solver: one of the framework's solvers, and how many of its steps.
         batch_size: pictures at once; no part of the result.
 
-    Returns:
-        (count, size, size, 3) uint8.
+    Yields:
+        (B, size, size, 3) uint8.
     """
-    network = network.to(device).eval()
-    pictures = []
-    with tqdm(total=count, desc="Sampling", unit="picture") as bar:
-        for first in range(0, count, batch_size):
-            indices = range(first, min(first + batch_size, count))
-            noise = start_noise(seed, indices, size).to(device)
-            x = framework.sample(network, noise, num_steps, progress=True)
-            pictures.append(to_uint8(x))
-            bar.update(len(indices))
-    return np.concatenate(pictures)
+    for first in range(0, len(indices), batch_size):
+        noise = start_noise(seed, indices[first : first + batch_size], size).to(device)
+        yield to_uint8(framework.sample(network, noise, num_steps, solver, progress=True))
 
 
 def sample(cfg: DictConfig) -> None:
@@ -86,31 +97,28 @@ def sample(cfg: DictConfig) -> None:
     run = open_run(cfg.run, cfg.trust)
     if run.step < run.cfg.training.steps:
         print(f"{run.folder} is not finished: step {run.step} of {run.cfg.training.steps}")
-    out = cfg.out or run.folder / "samples" / f"seed{cfg.seed}_steps{cfg.steps}_n{cfg.n}"
-    out = Path(out)
-    pictures = draw(
+    solver = cfg.solver or run.framework.solvers[0]
+    network_evaluations(run.framework, cfg.steps, solver)
+    name = f"seed{cfg.seed}_{solver}{cfg.steps}_n{cfg.n}"
+    out = Path(cfg.out or run.folder / "samples" / name)
+    batches = draw(
         run.framework,
-        run.network,
+        run.network.to(cfg.device),
         run.cfg.image_size,
-        cfg.n,
+        range(cfg.n),
         cfg.seed,
         cfg.steps,
+        solver,
         cfg.batch_size,
         cfg.device,
     )
+    pictures = np.empty((0, run.cfg.image_size, run.cfg.image_size, 3), np.uint8)
+    with tqdm(total=cfg.n, desc="Sampling", unit="picture") as bar:
+        for batch in batches:
+            pictures = np.concatenate([pictures, batch])
+            bar.update(len(batch))
     save_grid(pictures[:GRID], out.with_name(f"{out.name}.png"))
     print(f"{min(cfg.n, GRID)} samples: {out}.png")
     if cfg.npz:
-        _save_npz(pictures, out.with_name(f"{out.name}.npz"))
+        save_npz(out.with_name(f"{out.name}.npz"), {"arr_0": pictures})
         print(f"{cfg.n} samples: {out}.npz")
-
-
-def _save_npz(pictures: np.ndarray, path: Path) -> None:
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            np.savez(file, arr_0=pictures)
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise UserError(f"{path} could not be written, is the disk full? ({error})") from None

@@ -1,6 +1,7 @@
 """Pictures in guided-diffusion's sample files."""
 
 import hashlib
+import os
 import zipfile
 from functools import cached_property
 from pathlib import Path
@@ -51,3 +52,20 @@ class Npz:
     def __getitem__(self, i: int) -> np.ndarray:
         """Picture i: (3, image_size, image_size) uint8."""
         return self._pictures[i].transpose(2, 0, 1)
+
+
+def save_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write an .npz, whole or not at all.
+
+    Raises:
+        UserError: it cannot be written; what was there before is still there.
+    """
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            np.savez(file, **arrays)
+        partial.replace(path)
+    except OSError as error:
+        raise UserError(f"{path} could not be written, is the disk full? ({error})") from None
+    finally:
+        partial.unlink(missing_ok=True)

@@ -37,7 +37,5 @@ def denoising(run: Run, fabric: Fabric, folder: Path, **settings: Any) -> list[R
             variance = run.framework.sigmas[row.scalar].item() ** 2
             error = row.standard_error and variance * row.standard_error
             scaled = variance * row.value
-            rows.append(
-                replace(row, metric="noise_scaled_mse", value=scaled, standard_error=error)
-            )
+            rows.append(replace(row, metric="noise_scaled_mse", value=scaled, standard_error=error))
     return rows

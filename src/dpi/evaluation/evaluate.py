@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from dpi.configuration import check
 from dpi.errors import UserError
-from dpi.evaluation.rows import Row, table, write_rows
+from dpi.evaluation.rows import table, write_rows
 from dpi.runs import Run, open_run
 
 RANGES = {
@@ -17,6 +17,10 @@ RANGES = {
     "pictures": (int, 1, 2**31),
     "noise_seeds": (int, 1, 2**31),
     "every": (int, 1, 999),
+    "n": (int, 2, 2**31),
+    "seed": (int, 0, 2**31),
+    "steps": (int, 1, 1000),
+    "repeats": (int, 1, 2**31),
 }
 
 
@@ -30,25 +34,39 @@ def evaluate(cfg: DictConfig) -> None:
         UserError: whatever the user can put right.
     """
     check(cfg, {key: kind for key, kind in RANGES.items() if key in cfg})
-    run = _open(cfg)
+    run = None if _scores_a_file(cfg) else _open(cfg)
     fabric = _fabric(cfg)
     fabric.launch()
-    if fabric.device.type == "cuda":
-        run.network.to(memory_format=torch.channels_last)
-    place = run.folder / "evaluation"
-    header = {
-        "run": run.folder.name,
-        "step": run.step,
-        "finished": run.finished,
-        "weights": run.weights,
-    }
-    for name, evaluation in cfg.evals.items():
+    header, place, folder = {}, None, None
+    if run is not None:
+        if fabric.device.type == "cuda":
+            run.network.to(memory_format=torch.channels_last)
+        header = {
+            "run": run.folder.name,
+            "step": run.step,
+            "finished": run.finished,
+            "weights": run.weights,
+        }
+        place = run.folder / "evaluation"
         folder = place / f"step{run.step}-{run.weights}"
+    for name, evaluation in cfg.evals.items():
         measure = instantiate(evaluation, _partial_=True, _convert_="all")
         rows = measure(run=run, fabric=fabric, folder=folder)
-        if fabric.is_global_zero:
-            write_rows(place / f"{name}.json", {"eval": name} | header, rows)
-            print(f"\n{name} of {_described(run)}\n\n{table(rows)}\n\nrows: {place / name}.json")
+        if not fabric.is_global_zero:
+            continue
+        print(f"\n{name} of {_described(run) if run else cfg.samples}\n\n{table(rows)}\n")
+        path = Path(cfg.out) if cfg.out else place and place / f"{name}.json"
+        if path:
+            write_rows(path, {"eval": name} | header, rows)
+            print(f"rows: {path}\n")
+
+
+def _scores_a_file(cfg: DictConfig) -> bool:
+    if cfg.get("samples") is None:
+        return False
+    if cfg.run is not None or list(cfg.evals) != ["fidelity"]:
+        raise UserError("samples= scores a file in place of a run: with eval=fidelity and no run=")
+    return True
 
 
 def _open(cfg: DictConfig) -> Run:

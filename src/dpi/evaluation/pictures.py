@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from hydra.utils import instantiate
@@ -9,6 +10,19 @@ from hydra.utils import instantiate
 from dpi.data import memory_map
 from dpi.errors import UserError
 from dpi.runs import SPLIT, Run
+
+
+class Pictures(NamedTuple):
+    """A run's pictures and how they were split."""
+
+    all: np.ndarray
+    """(N, 3, H, W) uint8."""
+    train: np.ndarray
+    """Indices of those it was trained on."""
+    held_out: np.ndarray
+    """Indices of the others."""
+    fingerprint: str
+    """Of all of them; another set has another one."""
 
 
 def held_out(run: Run, count: int) -> np.ndarray:
@@ -20,26 +34,18 @@ def held_out(run: Run, count: int) -> np.ndarray:
     Raises:
         UserError: there are fewer, or the run's pictures are not what they were.
     """
-    pictures, indices = _split(run)
+    pictures = pictures_of(run)
+    indices = pictures.held_out
     if len(indices) < count:
         raise UserError(
             f"{run.folder} held out {len(indices)} pictures and {count} are asked for: "
             f"give pictures={len(indices)} or fewer"
         )
-    return pictures[np.random.default_rng(0).permutation(indices)[:count]]
+    return pictures.all[np.random.default_rng(0).permutation(indices)[:count]]
 
 
-def training(run: Run) -> tuple[np.ndarray, np.ndarray]:
-    """All of a run's pictures, (N, 3, H, W) uint8, and the indices of those it was trained on.
-
-    Raises:
-        UserError: the run's pictures are not what they were.
-    """
-    pictures, indices = _split(run)
-    return pictures, np.setdiff1d(np.arange(len(pictures)), indices)
-
-
-def _split(run: Run) -> tuple[np.ndarray, np.ndarray]:
+def pictures_of(run: Run) -> Pictures:
+    """A run's pictures; UserError where they are not what they were."""
     source = instantiate(run.cfg.data.source)
     try:
         split = json.loads((run.folder / SPLIT).read_text())
@@ -53,5 +59,6 @@ def _split(run: Run) -> tuple[np.ndarray, np.ndarray]:
             f"the pictures that {run.folder} was trained on have changed: "
             "give data_path=, where they are as they were"
         )
-    cache = Path(run.cfg.data.cache_dir)
-    return memory_map(source, cache, run.cfg.data.name), indices
+    pictures = memory_map(source, Path(run.cfg.data.cache_dir), run.cfg.data.name)
+    train = np.setdiff1d(np.arange(len(pictures)), indices)
+    return Pictures(pictures, train, indices, fingerprint)

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 
+import diffusers
 import torch
-from diffusers import DDIMScheduler
 from torch import Tensor
 from tqdm import tqdm
 
+from dpi.errors import UserError
 from dpi.interpolation import at
 
 Network = Callable[[Tensor, Tensor], Tensor]
@@ -22,6 +23,19 @@ class VPDiffusion:
         num_scalars: T, the number of steps; the scalar s is the step t in 0 ... T-1.
         beta_min, beta_max: variance added at the first and at the last step.
     """
+
+    solvers = (
+        "DDIM",
+        "DEISMultistep",
+        "DPMSolverMultistep",
+        "EulerDiscrete",
+        "HeunDiscrete",
+        "KDPM2Discrete",
+        "LMSDiscrete",
+        "PNDM",
+        "UniPCMultistep",
+    )
+    """diffusers' schedulers that draw no noise of their own; DDIM is the paper's."""
 
     def __init__(
         self, num_scalars: int = 1000, beta_min: float = 1e-4, beta_max: float = 0.02
@@ -50,30 +64,59 @@ class VPDiffusion:
 
     @torch.no_grad()
     def sample(
-        self, network: Network, noise: Tensor, num_steps: int = 200, progress: bool = False
+        self,
+        network: Network,
+        noise: Tensor,
+        num_steps: int = 200,
+        solver: str = "DDIM",
+        progress: bool = False,
     ) -> Tensor:
-        """DDIM with eta = 0 on every (T / num_steps)-th step, the predicted x_0 clipped.
+        """Turn noise into pictures; by DDIM unless told otherwise, with eta = 0 on every
+        (T / num_steps)-th step, the predicted x_0 clipped.
 
         Args:
-            network: eps(x_t, t).
+            network: eps(x_t, t), with t a step, or a float in [0, 1] that runs over the steps.
             noise: (B, 3, H, W), standard normal.
-            num_steps: network evaluations, at most T.
+            num_steps: of the solver, at most T; each one network evaluation, of some solvers two.
+            solver: one of `solvers`.
             progress: show a progress bar.
 
         Returns:
             (B, 3, H, W) pictures in [-1, 1], a function of network and noise.
+
+        Raises:
+            UserError: no such solver, or it cannot take so many steps.
         """
-        ddim = DDIMScheduler(
-            num_train_timesteps=self.num_scalars,
-            trained_betas=self._betas.numpy(),
-            clip_sample=True,
-            set_alpha_to_one=True,
-            timestep_spacing="leading",
-        )
-        ddim.set_timesteps(num_steps)
-        x = noise
-        for t in tqdm(ddim.timesteps, desc="DDIM", disable=not progress, leave=False):
-            eps = network(x, t)
-            # The clipped x_0 also corrects eps, as in guided-diffusion's sampler.
-            x = ddim.step(eps, t, x, use_clipped_model_output=True).prev_sample
-        return x
+        scheduler = self._scheduler(num_steps, solver)
+        # The clipped x_0 also corrects eps, as in guided-diffusion's sampler.
+        options = {"use_clipped_model_output": True} if solver == "DDIM" else {}
+        x = noise * scheduler.init_noise_sigma
+        for t in tqdm(scheduler.timesteps, desc=solver, disable=not progress, leave=False):
+            s = t / (self.num_scalars - 1) if t.is_floating_point() else t
+            eps = network(scheduler.scale_model_input(x, t), s)
+            x = scheduler.step(eps, t, x, **options).prev_sample
+        return x.clamp(-1, 1)
+
+    def _scheduler(self, num_steps: int, solver: str) -> diffusers.SchedulerMixin:
+        if solver not in self.solvers:
+            raise UserError(f"solver={solver}: diffusion has {', '.join(self.solvers)}")
+        options = {}
+        if solver == "DDIM":
+            if num_steps < 1 or self.num_scalars % num_steps:
+                raise UserError(
+                    f"steps={num_steps}: DDIM takes equal strides through {self.num_scalars} "
+                    f"steps, so give a divisor of {self.num_scalars}"
+                )
+            options = {
+                "clip_sample": True,
+                "set_alpha_to_one": True,
+                "timestep_spacing": "leading",
+            }
+        try:
+            scheduler = getattr(diffusers, f"{solver}Scheduler")(
+                num_train_timesteps=self.num_scalars, trained_betas=self._betas.numpy(), **options
+            )
+            scheduler.set_timesteps(num_steps)
+        except (ValueError, IndexError) as error:
+            raise UserError(f"{solver} cannot take steps={num_steps}: {error}") from error
+        return scheduler

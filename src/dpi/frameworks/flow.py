@@ -7,6 +7,7 @@ from torch import Tensor
 from torchdiffeq import odeint
 from tqdm import tqdm
 
+from dpi.errors import UserError
 from dpi.interpolation import position
 
 Network = Callable[[Tensor, Tensor], Tensor]
@@ -19,6 +20,10 @@ class FlowMatching:
         num_scalars: S, the number of steps; step i is time t = i / (S - 1), from noise (t = 0)
             to data (t = 1).
     """
+
+    solvers = ("euler", "midpoint", "heun2", "heun3", "rk4")
+    """torchdiffeq's with steps of a given length; Euler is the paper's. (The others choose their
+    steps by the error over a whole batch, so that a picture would depend on its neighbours.)"""
 
     def __init__(self, num_scalars: int = 1000) -> None:
         self.num_scalars = num_scalars
@@ -41,23 +46,34 @@ class FlowMatching:
 
     @torch.no_grad()
     def sample(
-        self, network: Network, noise: Tensor, num_steps: int = 200, progress: bool = False
+        self,
+        network: Network,
+        noise: Tensor,
+        num_steps: int = 200,
+        solver: str = "euler",
+        progress: bool = False,
     ) -> Tensor:
-        """Follow the velocity from t = 0 to t = 1 in equal Euler steps.
+        """Follow the velocity from t = 0 to t = 1 in equal steps.
 
         Args:
-            network: v(x_t, t), with t a float in [0, 1).
+            network: v(x_t, t), with t a float in [0, 1].
             noise: x_0, (B, 3, H, W), standard normal.
-            num_steps: network evaluations.
+            num_steps: of the solver; each as many network evaluations as the solver's order.
+            solver: one of `solvers`.
             progress: show a progress bar.
 
         Returns:
             x_1, (B, 3, H, W), clipped to [-1, 1]; a function of network and noise.
+
+        Raises:
+            UserError: no such solver.
         """
+        if solver not in self.solvers:
+            raise UserError(f"solver={solver}: the flow has {', '.join(self.solvers)}")
         # The times stay on the CPU, where reading them costs no synchronisation.
         ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
         times = torch.linspace(0, 1, num_steps + 1, dtype=torch.float64)
-        with tqdm(total=num_steps, desc="ODE", disable=not progress, leave=False) as bar:
+        with tqdm(desc=solver, disable=not progress, leave=False) as bar:
 
             def velocity(t: Tensor, x: Tensor) -> Tensor:
                 bar.update()
@@ -67,7 +83,7 @@ class FlowMatching:
                 velocity,
                 noise,
                 ends,
-                method="euler",
+                method=solver,
                 options={"grid_constructor": lambda func, x, t: times},
             )
         return path[-1].clamp(-1, 1)

@@ -18,6 +18,7 @@ from dpi.configuration import check
 from dpi.data import memory_map, split
 from dpi.errors import UserError
 from dpi.runs import CHECKPOINT, build, load_checkpoint, load_weights
+from dpi.sampling import network_evaluations
 from dpi.training.checkpoints import AtomicCheckpointIO, SaveLast
 from dpi.training.draws import Draws
 from dpi.training.feed import Feed
@@ -63,6 +64,7 @@ def fit(cfg: DictConfig) -> Path:
     run = Path(cfg.run)
     torch.manual_seed(cfg.seed)
     framework, network = build(cfg)
+    network_evaluations(framework, cfg.training.show.num_steps, framework.solvers[0])
     check_settings(cfg, run)
     first_step = _resume(network, run)
     if first_step >= cfg.training.steps:
