@@ -78,7 +78,7 @@ def scalar_errors(
                 raise UserError(f"{run.folder} predicts {error} at scalar {s}: its weights are bad")
             file.write(json.dumps([s, j, error]) + "\n")
             file.flush()
-            bar.update(fabric.world_size)
+            bar.update(min(fabric.world_size, bar.total - bar.n))  # the others are as far
     fabric.barrier()
     done = _read(folder)
     return np.array([done[unit] for unit in units]).reshape(len(scalars), noise_seeds)

@@ -163,12 +163,13 @@ def _draw(
 
     shards = _Shards([folder / f"{first:07d}.npy" for first in range(0, n, CHUNK)], n)
     todo = range(fabric.global_rank, len(shards), fabric.world_size)
-    bar = tqdm(total=n, desc="Sampling", unit="picture", disable=not fabric.is_global_zero)
+    share = sum(min(CHUNK, n - i * CHUNK) for i in todo)
+    bar = tqdm(total=share, desc="Sampling", unit="picture", disable=not fabric.is_global_zero)
     with bar:
         for i in todo:
             path, end = shards.paths[i], min((i + 1) * CHUNK, n)
             there = np.load(path) if path.exists() else np.empty((0, size, size, 3), np.uint8)
-            bar.update(min(len(there), end - i * CHUNK) * fabric.world_size)
+            bar.update(min(len(there), end - i * CHUNK))
             missing = range(i * CHUNK + len(there), end)
             if not missing:
                 continue
@@ -185,7 +186,7 @@ def _draw(
                 fabric.device,
             ):
                 batches.append(batch)
-                bar.update(len(batch) * fabric.world_size)
+                bar.update(len(batch))
             partial = path.with_name(f"{path.name}.partial")
             with partial.open("wb") as file:
                 np.save(file, np.concatenate(batches))

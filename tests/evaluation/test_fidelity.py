@@ -1,0 +1,275 @@
+"""evaluate.py eval=fidelity: torch-fidelity's numbers, resumed, from a run or from two files."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch_fidelity
+
+from dpi.evaluation.features import SPATIAL_CHANNELS, Extractor
+from dpi.evaluation.frechet import frechet_distance, statistics
+from evaluation import random_inception
+
+ROOT = Path(__file__).parents[2]
+
+
+def pictures(count: int, size: int = 8, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (count, 2, 2, 3))
+    fine = coarse.repeat(size // 2, axis=1).repeat(size // 2, axis=2)
+    return (fine + rng.integers(-20, 20, fine.shape)).clip(0, 255).astype(np.uint8)
+
+
+def scores(path: Path) -> dict[str, float]:
+    return {row["metric"]: row["value"] for row in json.loads(path.read_text())}
+
+
+@pytest.fixture
+def score(command, tiny_extractor, tmp_path):
+    """score(fake, real, *words): evaluate.py on two files of pictures."""
+
+    def compare(fake: np.ndarray, real: np.ndarray, *words: str):
+        np.savez(tmp_path / "a.npz", arr_0=fake)
+        np.savez(tmp_path / "b.npz", arr_0=real)
+        return command(
+            "evaluate.py", "eval=fidelity", "samples=a.npz", "reference=b.npz", "out=rows.json",
+            f"extractor={tiny_extractor}", "accelerator=cpu", "cache=cache", *words,
+        )  # fmt: skip
+
+    return compare
+
+
+class Set(torch.utils.data.Dataset):
+    """Pictures as torch-fidelity takes them."""
+
+    def __init__(self, pictures: np.ndarray) -> None:
+        self.pictures = torch.from_numpy(pictures.transpose(0, 3, 1, 2).copy())
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, i: int) -> torch.Tensor:
+        return self.pictures[i]
+
+
+def test_two_files_score_as_torch_fidelity_scores_them(score, tiny_extractor):
+    fake, real = pictures(1203, seed=1), pictures(1100, seed=2) // 2
+    done = score(fake, real)
+    assert done.status == 0, done.err
+    assert "fid" in done.out and "rows.json" in done.out
+    found = scores(Path("rows.json"))
+    theirs = torch_fidelity.calculate_metrics(
+        input1=Set(fake), input2=Set(real), feature_extractor=tiny_extractor, cuda=False,
+        fid=True, kid=True, prc=True, isc=False, verbose=False, save_cpu_ram=True,
+    )  # fmt: skip
+    assert found["fid"] == pytest.approx(theirs["frechet_inception_distance"], rel=1e-5)
+    assert found["kid"] == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-4)
+    assert found["precision"] == pytest.approx(theirs["precision"], abs=2 / 1203)
+    assert found["recall"] == pytest.approx(theirs["recall"], abs=2 / 1100)
+    assert "sfid" not in found, "only Inception has spatial features"
+
+
+def test_batch_size_has_no_say_and_features_are_kept(score):
+    fake, real = pictures(700, seed=1), pictures(600, seed=2)
+    assert score(fake, real).status == 0
+    before = scores(Path("rows.json"))
+    kept = {path: path.stat().st_mtime_ns for path in Path("cache").rglob("*.npz")}
+    assert len(kept) == 4, "700 and 600 pictures are two chunks each"
+    assert score(fake, real, "batch_size=33").status == 0
+    assert {path: path.stat().st_mtime_ns for path in Path("cache").rglob("*.npz")} == kept
+    assert score(fake, real, "batch_size=33", "cache=another").status == 0
+    assert scores(Path("rows.json")) == pytest.approx(before, rel=1e-4)
+
+
+def test_few_samples_are_warned_of(score):
+    done = score(pictures(10, seed=1), pictures(30, seed=2))
+    assert done.status == 0 and "warning: 10 samples are fewer than the 17" in done.err
+    assert "warning" not in score(pictures(17, seed=1), pictures(30, seed=2)).err
+
+
+def test_statistics_take_the_place_of_pictures(score, command, tiny_extractor):
+    fake, real = pictures(100, seed=1), pictures(300, seed=2)
+    assert score(fake, real).status == 0
+    whole = scores(Path("rows.json"))
+    with pytest.MonkeyPatch.context() as patch:
+        words = ["b.npz", "stats.npz", "--extractor", tiny_extractor, "--cache", "cache"]
+        patch.setattr(sys, "argv", ["reference_stats.py", *words, "--keep", "50"])
+        assert command("scripts/reference_stats.py", *words, "--keep", "50").status == 0
+    with np.load("stats.npz") as file:
+        assert set(file) == {"arr_0", "mu", "sigma", "extractor", "weights"}
+        assert file["arr_0"].shape == (50, 8, 8, 3)
+        mu, sigma = file["mu"], file["sigma"]
+    assert score(fake, real, "reference=stats.npz").status == 0
+    ours = scores(Path("rows.json"))
+    assert ours["fid"] == pytest.approx(whole["fid"], rel=1e-9)
+    # EDM's files hold mu and sigma alone: no pictures, so no neighbours
+    np.savez("edm.npz", mu=mu, sigma=sigma)
+    Path("rows.json").unlink()
+    assert score(fake, real, "reference=edm.npz").status == 0
+    assert scores(Path("rows.json")) == {"fid": pytest.approx(whole["fid"], rel=1e-9)}
+
+
+def test_a_run_is_scored_and_a_killed_evaluation_goes_on(run, command, tiny_extractor, monkeypatch):
+    monkeypatch.setattr("dpi.evaluation.features.CHUNK", 4)
+    monkeypatch.setattr("dpi.evaluation.fidelity.CHUNK", 4)
+    run = run()
+    words = [
+        "evaluate.py", f"run={run}", "eval=fidelity", f"extractor={tiny_extractor}",
+        "n=10", "steps=4", "accelerator=cpu", "cache=cache", "batch_size=3",
+    ]  # fmt: skip
+    done = command(*words)
+    assert done.status == 0, done.err
+    whole = scores(run / "evaluation" / "fidelity.json")
+    assert {"fid", "precision", "recall", "kid"} <= whole.keys()
+    shards = sorted(run.glob("evaluation/*/samples*/*.npy"))
+    drawn = np.concatenate([np.load(path) for path in shards])
+    assert len(shards) == 3 and drawn.shape == (10, 8, 8, 3)
+    assert list(run.glob("evaluation/*/samples*.png"))
+    # sample i is sample.py's
+    assert command("sample.py", f"run={run}", "n=10", "steps=4", "npz=true", "out=s").status == 0
+    with np.load("s.npz") as file:
+        assert np.abs(file["arr_0"].astype(int) - drawn).max() <= 1
+    # killed in the second shard: the first stays, the last is there but for one picture
+    stamp = shards[0].stat().st_mtime_ns
+    shards[1].unlink()
+    np.save(shards[2], np.load(shards[2])[:1])
+    assert command(*words).status == 0
+    assert shards[0].stat().st_mtime_ns == stamp
+    again = np.concatenate([np.load(path) for path in shards])
+    assert np.abs(again.astype(int) - drawn).max() <= 1
+    # fewer are a part of more
+    assert command(*words, "n=5").status == 0
+    assert shards[2].exists() and shards[0].stat().st_mtime_ns == stamp
+    rows = json.loads((run / "evaluation" / "fidelity.json").read_text())
+    assert {row["settings"]["n"] for row in rows} == {5, 10}
+
+
+def test_solvers_go_by_name_and_their_evaluations_are_counted(run, command, tiny_extractor):
+    run = run("flow")
+    words = [f"run={run}", "eval=fidelity", f"extractor={tiny_extractor}", "n=4", "cache=cache"]
+    assert command("evaluate.py", *words, "steps=3", "solver=rk4").status == 0
+    (row, *_) = json.loads((run / "evaluation" / "fidelity.json").read_text())
+    assert row["settings"]["network_evaluations"] == 12
+    done = command("evaluate.py", *words, "solver=dopri5")
+    assert done.status == 1 and "euler, midpoint" in done.err
+
+
+def test_mistakes_get_one_line(score, command, tiny_extractor, tmp_path):
+    good, small = pictures(20), pictures(20, size=4)
+    np.savez("text.npz", arr_0=np.array(["a"]))
+    np.savez("floats.npz", arr_0=np.zeros((9, 8, 8, 3)))
+    np.savez("other.npz", other=np.zeros(3))
+    np.savez("narrow.npz", mu=np.zeros(9), sigma=np.zeros((9, 9)))
+    np.savez("foreign.npz", mu=np.zeros(16), sigma=np.eye(16), extractor=np.array("vgg16"))
+    Path("broken.npz").write_bytes(b"PK broken")
+    for words, hint in {
+        ("reference=text.npz",): "not uint8 pictures",
+        ("reference=floats.npz",): "not uint8 pictures",
+        ("reference=other.npz",): "neither statistics",
+        ("reference=narrow.npz",): "another extractor",
+        ("reference=foreign.npz",): "another extractor (extractor vgg16",
+        ("reference=broken.npz",): "cannot be read",
+        ("reference=nowhere.npz",): "there is no file",
+        ("reference=null",): "reference= is missing",
+        ("samples=other.npz",): "holds no pictures",
+        ("extractor=eyes",): "torch-fidelity has inception-v3-compat",
+        ("run=run",): "in place of a run",
+        ("n=1",): "n=1",
+        ("extractor=inception-v3-compat", "weights=nowhere.pth"): "there is no file nowhere.pth",
+        ("extractor=inception-v3-compat", "weights=broken.npz"): "broken.npz",
+    }.items():
+        done = score(good, good, *words)
+        assert done.status == 1 and hint in done.err, (words, done.err)
+        assert "Traceback" not in done.err and not Path("rows.json").exists()
+    done = score(good, small)
+    assert done.status == 1 and "8x8" in done.err and "4x4" in done.err
+
+
+def test_weights_that_cannot_be_downloaded_are_named(score, monkeypatch):
+    def offline(*args, **kwargs):
+        raise OSError("no network")
+
+    monkeypatch.setattr(
+        "torch_fidelity.feature_extractor_inceptionv3.load_state_dict_from_url", offline
+    )
+    done = score(pictures(9), pictures(9), "extractor=inception-v3-compat")
+    (line,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    assert done.status == 1
+    assert "weights-inception-2015-12-05-6726825d.pth" in line  # which file
+    assert str(Path(torch.hub.get_dir()) / "checkpoints") in line  # where to put it
+    assert "weights=FILE" in line  # the option that takes it
+
+
+@pytest.fixture(scope="module")
+def inception(tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("inception") / "random.pth"
+    random_inception.write(str(path))
+    return str(path)
+
+
+@pytest.mark.slow
+def test_inceptions_spatial_features_are_guided_diffusions(inception):
+    extractor = Extractor(weights=inception)
+    shown = pictures(3, size=64)
+    features = extractor(shown)
+    net = extractor._network
+    x = torch.from_numpy(shown.transpose(0, 3, 1, 2).copy())
+    captured = []
+    net.Mixed_6d.register_forward_hook(lambda module, inputs, output: captured.append(output))
+    pool, logits = net(x)
+    # The first branch's channels come first in block 6d's output; guided-diffusion has channels
+    # last, so that (17, 17, 7) is flattened.
+    spatial = captured[0][:, :SPATIAL_CHANNELS].permute(0, 2, 3, 1).reshape(3, -1)
+    assert spatial.shape == (3, 2023)
+    assert np.allclose(features.spatial, spatial, rtol=1e-4, atol=1e-4)
+    assert np.allclose(features.pool, pool, rtol=1e-4)
+    assert np.allclose(features.logits, logits, rtol=1e-4, atol=1e-4)
+    assert (features.spatial >= 0).all() and (features.spatial > 0).any(), "after the ReLU"
+
+
+@pytest.mark.slow
+def test_inception_scores_two_files_with_guided_diffusions_statistics(score, inception):
+    fake, real = pictures(24, seed=1), pictures(40, seed=2)
+    words = ["extractor=inception-v3-compat", f"weights={inception}"]
+    assert score(fake, real, *words).status == 0
+    found = scores(Path("rows.json"))
+    names = {"fid", "sfid", "precision", "recall", "kid", "inception_score"}
+    assert found.keys() == names
+    extractor = Extractor(weights=inception)
+    ours, theirs = extractor(fake).spatial, extractor(real).spatial
+    mu_s, sigma_s = statistics(theirs)
+    expected = frechet_distance(*statistics(ours), mu_s, sigma_s)
+    assert found["sfid"] == pytest.approx(expected, rel=1e-5)
+    mu, sigma = statistics(extractor(real).pool)
+    np.savez("adm.npz", arr_0=real, mu=mu, sigma=sigma, mu_s=mu_s, sigma_s=sigma_s)
+    assert score(fake, real, *words, "reference=adm.npz").status == 0
+    assert scores(Path("rows.json")) == pytest.approx(found, rel=1e-4)
+
+
+@pytest.mark.slow
+def test_two_processes_draw_what_one_does(run, command, tiny_extractor):
+    run = run()
+    words = [f"run={run}", "eval=fidelity", "n=600", "steps=1", "accelerator=cpu"]
+    alone = [*words, f"extractor={tiny_extractor}", "cache=cache"]
+    assert command("evaluate.py", *alone).status == 0
+    before = [np.load(path) for path in sorted(run.glob("evaluation/*/samples*/*.npy"))]
+    next(run.glob("evaluation/step*")).rename("put-aside")
+    # evaluate.py with our extractor in the registry, in both processes
+    Path("both.py").write_text(
+        f"import runpy, sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import conftest\n"
+        "from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY as known\n"
+        "known['tiny'] = conftest.TinyExtractor\n"
+        f"runpy.run_path({str(ROOT / 'evaluate.py')!r}, run_name='__main__')"
+    )
+    both = [sys.executable, "both.py", *alone, "devices=2"]
+    done = subprocess.run(both, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("fidelity of run") == 1
+    after = [np.load(path) for path in sorted(run.glob("evaluation/*/samples*/*.npy"))]
+    assert len(after) == len(before) == 2
+    for a, b in zip(after, before, strict=True):
+        assert np.abs(a.astype(int) - b).max() <= 1

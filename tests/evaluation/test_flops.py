@@ -1,0 +1,78 @@
+"""The paper's printed GFLOPs, and the true ones, of every row of Table 4."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from torch import nn
+
+from dpi.configuration import register_resolvers
+from dpi.evaluation import count_flops
+from dpi.interpolation import interpolate
+from dpi.runs import sketch
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def network(arch: str, cond: str) -> nn.Module:
+    register_resolvers()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return sketch(compose("train", [f"arch={arch}", f"cond={cond}", "run=none"]))
+
+
+@pytest.mark.parametrize(
+    ("arch", "cond", "paper", "true"),
+    [
+        ("drunet", "ncsnv2", 34.858, 34.254),
+        ("drunet", "dpi", 35.113, None),
+        ("adm", "ncsnv2", 49.535, 50.876),
+        ("adm", "mlp", 49.559, None),
+        ("adm", "dpi", 49.767, None),
+    ],
+)
+def test_counts_are_those_of_table_4(arch, cond, paper, true):
+    net = network(arch, cond)
+    x = torch.empty(1, 3, 64, 64, device="meta")
+    assert round(count_flops(net, x, torch.tensor(0)) / 1e9, 3) == paper
+    if true:
+        assert round(count_flops(net, x, torch.tensor(0), "true") / 1e9, 3) == true
+
+
+def test_every_kind_of_layer_is_counted_by_hand():
+    net = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1),  # 8x8 positions
+        nn.GroupNorm(2, 8),
+        nn.ConvTranspose2d(8, 4, 2, stride=2, bias=False),  # from 8x8 to 16x16
+        nn.Flatten(),
+        nn.Linear(4 * 16 * 16, 5),
+    )
+    conv, linear = 64 * 8 * (2 * 27 + 1), 5 * (2 * 1024 + 1)
+    transposed_true = 64 * 2 * 8 * 4 * 4
+    x, s = torch.zeros(1, 3, 8, 8), torch.tensor(0)
+    g = interpolate(net)
+    parameters = sum(p.numel() for p in net.parameters())
+    true = conv + transposed_true + linear + 4 * parameters
+    assert count_flops(g, x, s, "true") == true
+    in_convolutions = 3 * 8 * 9 + 8 + 8 * 4 * 4
+    paper = conv + 64 * 8 + 4 * transposed_true + linear + 4 * in_convolutions
+    assert count_flops(g, x, s, "paper") == paper
+
+
+def test_pictures_multiply_the_network_and_scalars_the_interpolation():
+    g = interpolate(nn.Conv2d(3, 3, 1, bias=False))
+    one = count_flops(g, torch.zeros(1, 3, 4, 4), torch.tensor(0), "true")
+    assert one == 2 * 9 * 16 + 4 * 9
+    four = count_flops(g, torch.zeros(4, 3, 4, 4), torch.tensor([0, 5, 5, 0]), "true")
+    assert four == 4 * 2 * 9 * 16 + 2 * 4 * 9
+
+
+def test_the_model_is_left_as_it_was():
+    g = interpolate(nn.Sequential(nn.Conv2d(3, 3, 1), nn.Dropout())).train()
+    count_flops(g, torch.zeros(1, 3, 4, 4), torch.tensor(0))
+    assert g.training and g.theta0[1].training
+    assert not any(module._forward_hooks for module in g.modules())
+    with pytest.raises(ValueError, match="accounting"):
+        count_flops(g, torch.zeros(1, 3, 4, 4), torch.tensor(0), "creative")
