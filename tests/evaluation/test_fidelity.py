@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 import torch_fidelity
+from evaluation import random_inception
 
 from dpi.evaluation.features import SPATIAL_CHANNELS, Extractor
 from dpi.evaluation.frechet import frechet_distance, statistics
-from evaluation import random_inception
 
 ROOT = Path(__file__).parents[2]
 
@@ -251,21 +251,21 @@ def test_inception_scores_two_files_with_guided_diffusions_statistics(score, inc
 
 
 @pytest.mark.slow
-def test_two_processes_draw_what_one_does(run, command, tiny_extractor):
+def test_two_processes_draw_what_one_does(run, command, tiny_extractor, monkeypatch):
     run = run()
     words = [f"run={run}", "eval=fidelity", "n=600", "steps=1", "accelerator=cpu"]
     alone = [*words, f"extractor={tiny_extractor}", "cache=cache"]
     assert command("evaluate.py", *alone).status == 0
     before = [np.load(path) for path in sorted(run.glob("evaluation/*/samples*/*.npy"))]
     next(run.glob("evaluation/step*")).rename("put-aside")
-    # evaluate.py with our extractor in the registry, in both processes
-    Path("both.py").write_text(
-        f"import runpy, sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import conftest\n"
+    # Python runs this file at the start of every process: our extractor is in the registry.
+    Path("sitecustomize.py").write_text(
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import conftest\n"
         "from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY as known\n"
         "known['tiny'] = conftest.TinyExtractor\n"
-        f"runpy.run_path({str(ROOT / 'evaluate.py')!r}, run_name='__main__')"
     )
-    both = [sys.executable, "both.py", *alone, "devices=2"]
+    monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
+    both = [sys.executable, str(ROOT / "evaluate.py"), *alone, "devices=2"]
     done = subprocess.run(both, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("fidelity of run") == 1
