@@ -8,7 +8,7 @@ READY := .venv/.ready
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format counts clean
+.PHONY: help setup demo test lint format table4 clean
 
 help:  ## show this list
 	@grep -E '^[a-z0-9_-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,8 +35,8 @@ format: $(READY)  ## put style right
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
 
-counts: $(READY)  ## count the parameters of Tables 1 and 4: results/parameters.md
-	$(PYTHON) scripts/count_parameters.py > results/parameters.md && cat results/parameters.md
+table4: $(READY)  ## parameters and GFLOPs of Tables 1 and 4, beside the paper's: results/table4.md
+	$(PYTHON) scripts/table4.py > results/table4.md && cat results/table4.md
 
 clean:  ## remove .venv; runs and data stay
 	rm -rf .venv

@@ -51,6 +51,23 @@ def plot_losses(logs: list[Path], path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
+def plot_over_scalars(panels: dict[str, dict[int, float]], path: Path) -> None:
+    """Draw errors over the scalar, a panel for each metric (Figure 4 for one run).
+
+    Args:
+        panels: metric -> {step: value}.
+        path: of the PNG.
+    """
+    figure = Figure(figsize=(4 * len(panels), 3.2), layout="constrained")
+    for axes, (metric, points) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
+    ):
+        axes.plot(*zip(*sorted(points.items()), strict=True), color="C3")
+        axes.set(xlabel="step", title=metric, yscale="log")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+
+
 def _column(logs: list[Path], column: str) -> dict[int, float]:
     # Later sessions of a run overwrite the steps that they did again.
     points = {}

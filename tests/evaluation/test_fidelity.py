@@ -114,8 +114,7 @@ def test_statistics_take_the_place_of_pictures(score, command, tiny_extractor):
 
 
 def test_a_run_is_scored_and_a_killed_evaluation_goes_on(run, command, tiny_extractor, monkeypatch):
-    monkeypatch.setattr("dpi.evaluation.features.CHUNK", 4)
-    monkeypatch.setattr("dpi.evaluation.fidelity.CHUNK", 4)
+    monkeypatch.setattr("dpi.evaluation.samples.SHARD", 4)
     run = run()
     words = [
         "evaluate.py", f"run={run}", "eval=fidelity", f"extractor={tiny_extractor}",

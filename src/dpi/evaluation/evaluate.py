@@ -7,9 +7,10 @@ from hydra.utils import instantiate
 from lightning.fabric import Fabric
 from omegaconf import DictConfig
 
+from dpi import figures
 from dpi.configuration import check
 from dpi.errors import UserError
-from dpi.evaluation.rows import table, write_rows
+from dpi.evaluation.rows import SHOWN, Row, table, write_rows
 from dpi.runs import Run, open_run
 
 RANGES = {
@@ -58,7 +59,18 @@ def evaluate(cfg: DictConfig) -> None:
         path = Path(cfg.out) if cfg.out else place and place / f"{name}.json"
         if path:
             write_rows(path, {"eval": name} | header, rows)
-            print(f"rows: {path}\n")
+            print(f"rows    {path}")
+            _plot(rows, path.with_suffix(".png"))
+
+
+def _plot(rows: list[Row], path: Path) -> None:
+    panels: dict[str, dict[int, float]] = {}
+    for row in rows:
+        if row.scalar is not None:
+            panels.setdefault(row.metric, {})[row.scalar] = row.value
+    if panels and len(next(iter(panels.values()))) > SHOWN:
+        figures.plot_over_scalars(panels, path)
+        print(f"curves  {path}")
 
 
 def _scores_a_file(cfg: DictConfig) -> bool:

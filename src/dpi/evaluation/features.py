@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from dpi.data import save_npz
 from dpi.errors import UserError
+from dpi.evaluation.samples import Shards
 from dpi.runs import fingerprint
 
 INCEPTION = "inception-v3-compat"
@@ -106,9 +107,26 @@ class Extractor:
         return Features(pool.cpu().numpy(), self._spatial.cpu().numpy(), logits[0].cpu().numpy())
 
 
+class Chunks(Sequence[np.ndarray]):
+    """Some of (N, H, W, 3) uint8 pictures, in parts of CHUNK that are read when asked for."""
+
+    def __init__(self, pictures: np.ndarray, indices: np.ndarray | None = None) -> None:
+        self.pictures = pictures
+        self.indices = np.arange(len(pictures)) if indices is None else indices
+        count = len(self.indices)
+        self.sizes = [min(CHUNK, count - first) for first in range(0, count, CHUNK)]
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        which = self.indices[i * CHUNK : i * CHUNK + self.sizes[i]]
+        return np.ascontiguousarray(self.pictures[which])
+
+
 def extract(
+    pictures: Chunks | Shards,
     extractor: Extractor,
-    pictures: Sequence[np.ndarray],
     cache: Path,
     batch_size: int,
     fabric: Fabric,
@@ -116,8 +134,8 @@ def extract(
     """Features of all pictures.
 
     Args:
-        extractor: the network.
         pictures: in chunks, each (B, H, W, 3) uint8.
+        extractor: the network.
         cache: a folder. What a chunk's features are is kept there under the hash of its pictures,
             so that an interruption loses one chunk, and nothing is computed twice.
         batch_size: pictures at once; no part of the result.
@@ -129,40 +147,24 @@ def extract(
     folder = cache / "features" / f"{extractor.name}-{extractor.weights}"
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    bar = tqdm(
-        range(len(pictures)),
-        desc="Features",
-        unit="chunk",
-        disable=not fabric.is_global_zero,
-    )
-    for i in bar:
-        chunk = pictures[i]
-        path = folder / f"{_hash(chunk)}.npz"
-        paths.append(path)
-        if i % fabric.world_size == fabric.global_rank and not path.exists():
-            parts = [
-                extractor(chunk[first : first + batch_size])
-                for first in range(0, len(chunk), batch_size)
-            ]
+    total = sum(pictures.sizes)
+    bar = tqdm(total=total, desc="Features", unit="picture", disable=not fabric.is_global_zero)
+    with bar:
+        for i, chunk in enumerate(pictures):
+            path = folder / f"{_hash(chunk)}.npz"
+            paths.append(path)
+            if i % fabric.world_size != fabric.global_rank or path.exists():
+                bar.update(len(chunk))
+                continue
+            parts = []
+            for first in range(0, len(chunk), batch_size):
+                parts.append(extractor(chunk[first : first + batch_size]))
+                bar.update(len(parts[-1].pool))
             _save(path, _joined(parts))
     fabric.barrier()
     if not fabric.is_global_zero:
         return Features(np.empty((0, 0)), None, None)
     return _joined([_load(path) for path in paths])
-
-
-class Chunks(Sequence[np.ndarray]):
-    """Some of (N, H, W, 3) uint8 pictures, in parts of CHUNK that are read when asked for."""
-
-    def __init__(self, pictures: np.ndarray, indices: np.ndarray | None = None) -> None:
-        self.pictures = pictures
-        self.indices = np.arange(len(pictures)) if indices is None else indices
-
-    def __len__(self) -> int:
-        return -(-len(self.indices) // CHUNK)
-
-    def __getitem__(self, i: int) -> np.ndarray:
-        return np.ascontiguousarray(self.pictures[self.indices[i * CHUNK : (i + 1) * CHUNK]])
 
 
 def _hash(chunk: np.ndarray) -> str:

@@ -1,19 +1,16 @@
 """Table 3: FID, sFID, precision and recall, of a run's samples or of a file of pictures."""
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from lightning.fabric import Fabric
-from torch import Tensor
 from torch_fidelity.metric_isc import isc_features_to_metric
 from torch_fidelity.metric_kid import kid_features_to_metric
-from tqdm import tqdm
 
 from dpi.errors import UserError
-from dpi.evaluation.features import CHUNK, Chunks, Extractor, Features, extract
+from dpi.evaluation.features import Chunks, Extractor, Features, extract
 from dpi.evaluation.frechet import frechet_distance, statistics
 from dpi.evaluation.neighbours import precision_recall
 from dpi.evaluation.pictures import pictures_of
@@ -25,9 +22,9 @@ from dpi.evaluation.reference import (
     write_reference,
 )
 from dpi.evaluation.rows import Row
-from dpi.figures import save_grid
+from dpi.evaluation.samples import draw_shards
 from dpi.runs import Run
-from dpi.sampling import GRID, draw, network_evaluations
+from dpi.sampling import network_evaluations
 
 KEEP = 10_000
 """Real pictures that precision, recall and KID take."""
@@ -68,10 +65,17 @@ def fidelity(
         UserError: see `Extractor`, `read_reference`; or a run without solver or steps like these.
     """
     network = Extractor(extractor, weights, fabric.device)
+    how = (network, Path(cache), batch_size, fabric)
+    given = None if samples is None else read_pictures(Path(samples))
+    size = (run.cfg.image_size,) * 2 if given is None else given.shape[1:3]
+    # What the samples are compared with comes first: mistakes show before hours of drawing.
+    path = _reference_of(run, *how) if reference is None else Path(reference)
+    real = read_reference(path, size, *how)
     settings = {"extractor": network.name, "extractor_weights": network.weights}
-    if samples is not None:
-        fakes = Chunks(read_pictures(Path(samples)))
-        settings |= {"samples": Path(samples).name, "n": len(fakes.pictures)}
+    settings |= {"reference": path.name, "reference_content": content(real.pool[0])}
+    if given is not None:
+        fakes = Chunks(given)
+        settings |= {"samples": Path(samples).name, "n": len(given)}
     else:
         solver = solver or run.framework.solvers[0]
         settings |= {
@@ -83,14 +87,8 @@ def fidelity(
             "precision": fabric._precision.precision,
         }
         name = f"samples-seed{seed}-{solver}{steps}-{settings['precision']}"
-        fakes = _draw(run, fabric, folder / name, n, seed, steps, solver, batch_size)
-    if reference is None:
-        path = _reference_of(run, network, Path(cache), batch_size, fabric)
-    else:
-        path = Path(reference)
-    real = read_reference(path, fakes[0].shape[1:3], network, Path(cache), batch_size, fabric)
-    settings["reference"] = path.name
-    features = extract(network, fakes, Path(cache), batch_size, fabric)
+        fakes = draw_shards(run, fabric, folder / name, n, seed, steps, solver, batch_size)
+    features = extract(fakes, *how)
     if not fabric.is_global_zero:
         return []
     count = len(features.pool)
@@ -130,73 +128,6 @@ def _metrics(
     return values
 
 
-class _Shards(Sequence[np.ndarray]):
-    # Samples on disk, in files of CHUNK, read one at a time.
-    def __init__(self, paths: Sequence[Path], n: int) -> None:
-        self.paths, self.n = paths, n
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, i: int) -> np.ndarray:
-        return np.load(self.paths[i])[: self.n - i * CHUNK]
-
-
-def _draw(
-    run: Run,
-    fabric: Fabric,
-    folder: Path,
-    n: int,
-    seed: int,
-    steps: int,
-    solver: str,
-    batch_size: int,
-) -> _Shards:
-    """Draw samples 0 ... n-1, or what is missing of them, each process its shards."""
-    folder.mkdir(parents=True, exist_ok=True)
-    network = run.network.to(fabric.device)
-    size = run.cfg.image_size
-
-    def predict(x: Tensor, s: Tensor) -> Tensor:
-        with fabric.autocast():
-            return network(x, s).float()
-
-    shards = _Shards([folder / f"{first:07d}.npy" for first in range(0, n, CHUNK)], n)
-    todo = range(fabric.global_rank, len(shards), fabric.world_size)
-    share = sum(min(CHUNK, n - i * CHUNK) for i in todo)
-    bar = tqdm(total=share, desc="Sampling", unit="picture", disable=not fabric.is_global_zero)
-    with bar:
-        for i in todo:
-            path, end = shards.paths[i], min((i + 1) * CHUNK, n)
-            there = np.load(path) if path.exists() else np.empty((0, size, size, 3), np.uint8)
-            bar.update(min(len(there), end - i * CHUNK))
-            missing = range(i * CHUNK + len(there), end)
-            if not missing:
-                continue
-            batches = [there]
-            for batch in draw(
-                run.framework,
-                predict,
-                size,
-                missing,
-                seed,
-                steps,
-                solver,
-                batch_size,
-                fabric.device,
-            ):
-                batches.append(batch)
-                bar.update(len(batch))
-            partial = path.with_name(f"{path.name}.partial")
-            with partial.open("wb") as file:
-                np.save(file, np.concatenate(batches))
-            partial.replace(path)
-    fabric.barrier()
-    if fabric.is_global_zero:
-        save_grid(shards[0][:GRID], folder.with_suffix(".png"))
-    return shards
-
-
 def _reference_of(
     run: Run | None, network: Extractor, cache: Path, batch_size: int, fabric: Fabric
 ) -> Path:
@@ -210,5 +141,6 @@ def _reference_of(
     fabric.barrier()
     if not there:
         real = pictures.all.transpose(0, 2, 3, 1)
-        write_reference(path, real, pictures.train, KEEP, network, cache, batch_size, fabric)
+        how = (network, cache, batch_size, fabric)
+        write_reference(path, real, pictures.train, KEEP, *how)
     return path

@@ -28,9 +28,9 @@ def precision_recall(
         progress: show a progress bar.
 
     Returns:
-        (precision, recall), each in [0, 1]. Beyond the features a few hundred MiB are taken,
-        whatever N and M. (guided-diffusion's evaluator computes distances in half precision
-        where they fit, which can move points that lie on a surface.)
+        (precision, recall), each in [0, 1]. Beyond a second copy of the features some hundred MiB
+        are taken, whatever N and M. (guided-diffusion's evaluator computes distances in half
+        precision where they fit, which can move points that lie on a surface.)
 
     Raises:
         ValueError: features of different lengths, or a set of k points or fewer.

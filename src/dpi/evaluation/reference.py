@@ -53,7 +53,7 @@ def write_reference(
     """
     # The kept ones come first, so that theirs are the first chunks' features.
     order = np.random.default_rng(0).permutation(indices)
-    features = extract(extractor, Chunks(pictures, order), cache, batch_size, fabric)
+    features = extract(Chunks(pictures, order), extractor, cache, batch_size, fabric)
     if fabric.is_global_zero:
         mu, sigma = statistics(features.pool)
         arrays = {
@@ -103,7 +103,7 @@ def read_reference(
                 f"{path} holds pictures of {real.shape[1]}x{real.shape[2]}, and the samples are "
                 f"{size[0]}x{size[1]}: compare pictures of one size"
             )
-        features = extract(extractor, Chunks(real), cache, batch_size, fabric)
+        features = extract(Chunks(real), extractor, cache, batch_size, fabric)
     if not fabric.is_global_zero:
         return Reference((np.empty(0), np.empty((0, 0))), None, None)
     stored = (arrays["mu"], arrays["sigma"]) if has_statistics else None
