@@ -94,6 +94,7 @@ def test_spoilt_checkpoints_get_one_line_and_run_no_code(command, run, tiny, how
     [
         ("_target_: dpi.architectures.DRUNet", "_target_: os.mkdir"),
         ("_target_: dpi.architectures.DRUNet", "_target_: dpi.runs.os.mkdir"),
+        ("_target_: dpi.data.Avatars", "_target_: dpi.data.save_npz"),
         ("num_blocks: 1\n  dropout", "num_blocks: {_target_: os.mkdir, path: owned}\n  dropout"),
     ],
 )

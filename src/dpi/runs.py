@@ -190,7 +190,9 @@ def _refuse_foreign_code(cfg: DictConfig, folder: Path) -> None:
         ("cond", dpi.conditioning),
         ("data.source", dpi.data),
     ):
-        allowed = {f"{package.__name__}.{name}" for name in package.__all__}
+        # What makes a part of the model is named like a class; functions may write files.
+        makers = [name for name in package.__all__ if name[0].isupper()]
+        allowed = {f"{package.__name__}.{name}" for name in makers}
         settings = OmegaConf.to_container(OmegaConf.select(cfg, section), resolve=True)
         for target in _targets(settings):
             if target not in allowed:

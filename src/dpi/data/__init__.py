@@ -3,7 +3,7 @@
 from dpi.data.avatars import Avatars
 from dpi.data.folder import Folder
 from dpi.data.memory_map import Source, memory_map
-from dpi.data.npz import Npz, save_npz
+from dpi.data.npz import Npz, read_npz, save_npz
 from dpi.data.pixels import to_uint8, to_unit
 from dpi.data.split import split
 
@@ -13,6 +13,7 @@ __all__ = [
     "Npz",
     "Source",
     "memory_map",
+    "read_npz",
     "save_npz",
     "split",
     "to_uint8",

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import zipfile
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -27,14 +28,10 @@ class Npz:
         self.image_size = image_size
         if not self.path.is_file():
             raise UserError(f"there is no file {self.path}: give data.path=, an .npz of pictures")
-        try:
-            with np.load(self.path, allow_pickle=False) as arrays:
-                self._pictures = arrays["arr_0"]
-        except KeyError:
-            raise UserError(f"{self.path} holds no array arr_0") from None
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-            line = " ".join(str(error).split())
-            raise UserError(f"{self.path} cannot be read as an .npz: {line}") from None
+        arrays = read_npz(self.path, ["arr_0"])
+        if not arrays:
+            raise UserError(f"{self.path} holds no array arr_0")
+        self._pictures = arrays["arr_0"]
         found = (self._pictures.dtype, *self._pictures.shape[1:])
         if found != (np.dtype(np.uint8), image_size, image_size, 3):
             raise UserError(
@@ -52,6 +49,18 @@ class Npz:
     def __getitem__(self, i: int) -> np.ndarray:
         """Picture i: (3, image_size, image_size) uint8."""
         return self._pictures[i].transpose(2, 0, 1)
+
+
+def read_npz(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Those of the arrays that an .npz holds; UserError where it is none. Runs no code."""
+    if not path.is_file():
+        raise UserError(f"there is no file {path}")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in names if name in file}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
+        line = " ".join(str(error).split())
+        raise UserError(f"{path} cannot be read as an .npz: {line}") from None
 
 
 def save_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:

@@ -1,7 +1,6 @@
 """What samples are compared with: statistics of real pictures, in guided-diffusion's layout."""
 
 import hashlib
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from lightning.fabric import Fabric
 
-from dpi.data import save_npz
+from dpi.data import read_npz, save_npz
 from dpi.errors import UserError
 from dpi.evaluation.features import Chunks, Extractor, extract
 from dpi.evaluation.frechet import statistics
@@ -115,18 +114,6 @@ def read_reference(
         elif not has_statistics:
             spatial = statistics(features.spatial)
     return Reference(pool, spatial, features.pool if features else None)
-
-
-def read_npz(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Those of the arrays that an .npz holds; UserError where it is none. Runs no code."""
-    if not path.is_file():
-        raise UserError(f"there is no file {path}")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in names if name in file}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
-        line = " ".join(str(error).split())
-        raise UserError(f"{path} cannot be read as an .npz: {line}") from None
 
 
 def read_pictures(path: Path) -> np.ndarray:
