@@ -232,7 +232,7 @@ def test_inceptions_spatial_features_are_guided_diffusions(inception):
 
 @pytest.mark.slow
 def test_inception_scores_two_files_with_guided_diffusions_statistics(score, inception):
-    fake, real = pictures(24, seed=1), pictures(40, seed=2)
+    fake, real = pictures(8, seed=1), pictures(12, seed=2)
     words = ["extractor=inception-v3-compat", f"weights={inception}"]
     assert score(fake, real, *words).status == 0
     found = scores(Path("rows.json"))
