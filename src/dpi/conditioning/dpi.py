@@ -6,7 +6,7 @@ from typing import Literal
 from torch import nn
 
 from dpi.frameworks import Framework
-from dpi.interpolation import Interpolated, interpolate
+from dpi.interpolation import Interpolated, Mode, interpolate
 
 
 def DPI(
@@ -15,6 +15,10 @@ def DPI(
     schedule: Literal["learnable", "linear"] = "learnable",
     endpoints: Literal["paper", "exact"] = "paper",
     init: Literal["copy", "independent"] = "copy",
+    num_sets: int = 2,
+    mode: Mode = "auto",
 ) -> Interpolated:
     """The bare network with two parameter sets; the words are those of `interpolate`."""
-    return interpolate(network(), framework.num_scalars, schedule, endpoints, init)
+    return interpolate(
+        network(), framework.num_scalars, schedule, endpoints, init, num_sets, mode=mode
+    )

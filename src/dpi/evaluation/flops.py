@@ -37,7 +37,7 @@ def count_flops(
     Args:
         model: g(x, s), in any mode; on the "meta" device the count costs no arithmetic.
         x: (B, C, H, W), on the model's device. Table 4 counts one 3 x 64 x 64 picture.
-        s: a scalar, or one a picture.
+        s: a scalar for all of them.
         accounting: "paper" or "true".
 
     Raises:
@@ -63,8 +63,8 @@ def _count_true(model: nn.Module, x: Tensor, s: Tensor | float) -> int:
 
     def interpolation(module: Interpolated, inputs: tuple, output: Tensor) -> None:
         nonlocal flops
-        parameters = sum(p.numel() for p in module.theta0.parameters())
-        flops += 4 * parameters * _num_scalars(inputs[1])
+        parameters = sum(p.numel() for p in module.theta1.parameters())
+        flops += 4 * parameters
 
     with FlopCounterMode(display=False) as products:
         _run_hooked(model, {WITH_BIAS: bias, Interpolated: interpolation}, x, s)
@@ -99,11 +99,11 @@ def _count_paper(model: nn.Module, x: Tensor, s: Tensor | float) -> int:
         nonlocal flops
         interpolated = sum(
             parameter.numel()
-            for layer in module.theta0.modules()
+            for layer in module.theta1.modules()
             if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
             for parameter in layer.parameters()
         )
-        flops += 4 * interpolated * _num_scalars(inputs[1])
+        flops += 4 * interpolated
 
     hooks = {
         nn.Conv2d: convolution,
@@ -115,10 +115,6 @@ def _count_paper(model: nn.Module, x: Tensor, s: Tensor | float) -> int:
     }
     _run_hooked(model, hooks, x, s)
     return flops
-
-
-def _num_scalars(s: Tensor | float) -> int:
-    return torch.as_tensor(s).unique().numel()
 
 
 def _run_hooked(

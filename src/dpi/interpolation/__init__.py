@@ -1,12 +1,14 @@
 """Deep parameter interpolation for any network. Imports PyTorch alone; usable on its own."""
 
 from dpi.interpolation.function import InterpolationFunction
-from dpi.interpolation.network import Interpolated, interpolate, parameter_groups
+from dpi.interpolation.network import Baked, Interpolated, Mode, interpolate, parameter_groups
 from dpi.interpolation.scalar import at, position
 
 __all__ = [
+    "Baked",
     "Interpolated",
     "InterpolationFunction",
+    "Mode",
     "at",
     "interpolate",
     "parameter_groups",

@@ -1,41 +1,68 @@
-"""theta(s) = (1 - lambda) theta0 + lambda theta1, for several scalars at once."""
+"""theta(s), piecewise linear between the parameter sets, for several scalars at once."""
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 
 class _Lerp(torch.autograd.Function):
-    # Autograd's own way would write and add up a gradient of theta0 and one of theta1 for every
-    # scalar. Both are sums over scalars, so one small matrix product gives them.
+    # Autograd's own way would write and add up a gradient of every set for every scalar. Each is
+    # a sum over scalars, so one small matrix product gives them all.
 
     @staticmethod
-    def forward(ctx, theta0: Tensor, theta1: Tensor, weights: Tensor) -> Tensor:
-        ctx.save_for_backward(theta0, theta1, weights)
-        return torch.lerp(theta0, theta1, weights.reshape(-1, *[1] * theta0.dim()))
+    def forward(ctx, weights: Tensor, *sets: Tensor) -> Tensor:
+        ctx.save_for_backward(weights, *sets)
+        segments, fractions = _segments(weights, len(sets))
+        shape = [-1] + [1] * sets[0].dim()
+        if len(sets) == 2:
+            return torch.lerp(*sets, fractions.reshape(shape))
+        below = torch.stack([sets[k] for k in segments])
+        above = torch.stack([sets[k + 1] for k in segments])
+        return torch.lerp(below, above, fractions.reshape(shape))
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
-        theta0, theta1, weights = ctx.saved_tensors
+        weights, *sets = ctx.saved_tensors
+        segments, fractions = _segments(weights, len(sets))
         grad = grad.reshape(len(weights), -1)
-        # d theta / d theta0 = 1 - lambda, d theta / d theta1 = lambda
-        shares = torch.stack([1 - weights, weights]).to(grad.dtype)
-        grad0, grad1 = (shares @ grad).unbind()
+        # d theta / d theta_k = 1 - f and d theta / d theta_{k+1} = f, in segment k
+        shares = grad.new_zeros(len(sets), len(weights))
+        for g, (k, f) in enumerate(zip(segments, fractions.to(grad.dtype), strict=True)):
+            shares[k, g], shares[k + 1, g] = 1 - f, f
+        grads = [grad.reshape(sets[0].shape) for grad in (shares @ grad).unbind()]
         grad_weights = None
-        if ctx.needs_input_grad[2]:
-            # d theta / d lambda = theta1 - theta0
-            grad_weights = grad @ (theta1 - theta0).flatten().to(grad.dtype)
-        return grad0.reshape(theta0.shape), grad1.reshape(theta1.shape), grad_weights
+        if ctx.needs_input_grad[0]:
+            # d theta / d lambda = (K - 1) (theta_{k+1} - theta_k)
+            grad_weights = torch.empty_like(weights)
+            for k in set(segments):
+                mine = torch.tensor([k == other for other in segments], device=grad.device)
+                difference = (sets[k + 1] - sets[k]).flatten().to(grad.dtype)
+                slopes = (len(sets) - 1) * (grad[mine] @ difference)
+                grad_weights[mine] = slopes.to(weights.dtype)
+        return grad_weights, *grads
 
 
-def lerp(theta0: Tensor, theta1: Tensor, weights: Tensor) -> tuple[Tensor, ...]:
+def _segments(weights: Tensor, num_sets: int) -> tuple[list[int], Tensor]:
+    """Between which sets each lambda lies, and how far: segments k, and fractions (G,)."""
+    if num_sets == 2:
+        return [0] * len(weights), weights
+    position = weights * (num_sets - 1)
+    segments = position.floor().clamp(max=num_sets - 2)
+    return segments.long().tolist(), position - segments
+
+
+def lerp(weights: Tensor, *sets: Tensor) -> Sequence[Tensor]:
     """Equation (2)'s parameters, theta0 + lambda (theta1 - theta0), for each lambda.
 
+    With K sets lambda runs over K - 1 segments of equal length, linearly in each.
+
     Args:
-        theta0, theta1: one parameter's two values, of the same shape.
         weights: (G,), lambda at G scalars, in [0, 1].
+        sets: one parameter's K values, of the same shape.
 
     Returns:
-        G tensors of the parameter's shape: theta0 exactly where lambda is 0, theta1 where it is
-        1, and both where they are equal; differentiable with respect to all three arguments.
+        G tensors of the parameter's shape: a set exactly where lambda reaches it, and the common
+        value where they are equal; differentiable with respect to all arguments.
     """
-    return _Lerp.apply(theta0, theta1, weights).unbind()
+    return _Lerp.apply(weights, *sets).unbind()

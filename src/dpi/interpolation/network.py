@@ -1,14 +1,28 @@
 """g(x, s) = f(theta(s), x): any network, told a scalar through its parameters (Section 3.1)."""
 
 import copy
-from typing import Literal
+import warnings
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils._pytree import tree_map
 
+from dpi.interpolation.factored import (
+    FLOPS_A_PARAMETER,
+    Unfactorable,
+    check_factorable,
+    count_sample,
+    run_factored,
+)
 from dpi.interpolation.function import InterpolationFunction
 from dpi.interpolation.lerp import lerp
+from dpi.interpolation.scalar import position
+
+Mode = Literal["auto", "grouped", "factored"]
 
 
 class Interpolated(nn.Module):
@@ -18,39 +32,53 @@ class Interpolated(nn.Module):
 
     `theta0` is the network that was given, `theta1` its twin: both have the network's own
     parameter names, so that either half of the state dict loads into the plain network. Buffers
-    (batch statistics, say) belong to theta0 and are not interpolated.
+    (batch statistics, say) and parameters that are not doubled belong to theta0 alone. With more
+    sets, theta2 and on, lambda runs over them in turn.
 
     Build one with `interpolate`.
     """
 
     def __init__(
-        self, theta0: nn.Module, theta1: nn.Module, interpolation: InterpolationFunction
+        self, sets: Sequence[nn.Module], interpolation: InterpolationFunction, mode: Mode = "auto"
     ) -> None:
         super().__init__()
-        self.theta0 = theta0
-        self.theta1 = theta1
+        for k, theta in enumerate(sets):
+            self.add_module(f"theta{k}", theta)
         self.interpolation = interpolation
-        self._slots = _slots(theta0)
+        self.num_sets = len(sets)
+        self.mode = mode
+        self.doubled = [name for name, _ in sets[1].named_parameters()]
+        """The parameters that are interpolated, a tied one under the first of its names."""
+        self._slots = _slots(sets[1])
+        self._sample_flops: dict[tuple, float] = {}
+        self._warned = False
+
+    def sets(self) -> list[nn.Module]:
+        """theta0, theta1 and on."""
+        return [self.get_submodule(f"theta{k}") for k in range(self.num_sets)]
 
     def parameters_at(self, s: Tensor) -> list[dict[str, Tensor]]:
         """theta(s) for each of the scalars s, (G,), under the network's parameter names."""
         weights = self.interpolation(s)
-        pairs = zip(self.theta0.parameters(), self.theta1.parameters(), strict=True)
-        thetas = zip(*(lerp(theta0, theta1, weights) for theta0, theta1 in pairs), strict=True)
-        return [{name: theta[i] for name, i in self._slots.items()} for theta in thetas]
+        sets = [dict(theta.named_parameters()) for theta in self.sets()]
+        values = [lerp(weights, *(theta[name] for theta in sets)) for name in self.doubled]
+        return [
+            {name: theta[i] for name, i in self._slots.items()}
+            for theta in zip(*values, strict=True)
+        ]
 
-    def forward(self, x: Tensor, s: Tensor | float) -> Tensor:
+    def forward(self, x: Tensor, s: Tensor | float, *args: Any, **kwargs: Any) -> Any:
         """Run the network on x, told s.
 
         Args:
             x: (B, ...), whatever the network takes.
             s: one scalar for the batch, or (B,), one a sample: integer steps in [0, S-1] or
-                floats in [0, 1]. Samples that share a scalar share a pass, so a batch costs as
-                many interpolations as it has distinct scalars. Kept on the CPU, s costs a GPU
-                no synchronisation.
+                floats in [0, 1]. Kept on the CPU, s costs a GPU no synchronisation.
+            args, kwargs: whatever else the network takes; of tensors with B rows each sample
+                sees its own.
 
         Returns:
-            (B, ...): for each sample what it would give alone.
+            What the network returns, for each sample what it would give alone.
 
         Raises:
             ValueError: s is out of range, or its shape is neither () nor (B,).
@@ -58,23 +86,130 @@ class Interpolated(nn.Module):
         s = torch.as_tensor(s)
         if s.numel() == 1:
             (theta,) = self.parameters_at(s.reshape(1))
-            return self._run(theta, x)
+            return functional_call(self.theta0, theta, (x, *args), kwargs, tie_weights=False)
         if s.shape != x.shape[:1]:
             raise ValueError(
                 f"s must be one scalar or one for each of the {len(x)} samples, "
                 f"got shape {tuple(s.shape)}"
             )
-        s, order = s.sort(stable=True)
-        scalars, counts = s.unique_consecutive(return_counts=True)
-        groups = x[order.to(x.device)].split(counts.tolist())
+        order = s.argsort(stable=True)
+        scalars, counts = s[order].unique_consecutive(return_counts=True)
+        if self._runs_factored(len(scalars), (x, *args), kwargs):
+            weights = self.interpolation(s).to(x.device)
+            try:
+                return run_factored(self.theta0, self.theta1, weights, (x, *args), kwargs)
+            except Unfactorable as reason:
+                self._fall_back(reason)
+        return self._run_grouped(scalars, counts, order, (x, *args), kwargs)
+
+    def _run_grouped(
+        self, scalars: Tensor, counts: Tensor, order: Tensor, args: tuple, kwargs: dict
+    ) -> Any:
+        """One pass for each distinct scalar, over the samples that share it."""
+        size, device = len(args[0]), args[0].device
+        order = order.to(device)
+        sizes = counts.tolist()
+
+        def parts(value: Any) -> Sequence[Any]:
+            if isinstance(value, Tensor) and value.dim() and len(value) == size:
+                return value[order].split(sizes)
+            return [value] * len(sizes)
+
+        positional = zip(*map(parts, args), strict=True)
+        keywords = [{k: parts(v)[i] for k, v in kwargs.items()} for i in range(len(sizes))]
         # Gradients need every theta(s) at once; without them each is let go after its pass.
         chunks = [scalars] if torch.is_grad_enabled() else scalars.split(1)
         thetas = (theta for chunk in chunks for theta in self.parameters_at(chunk))
-        outputs = [self._run(theta, group) for theta, group in zip(thetas, groups, strict=True)]
-        return torch.cat(outputs)[order.argsort().to(x.device)]
+        outputs = [
+            functional_call(self.theta0, theta, group, more, tie_weights=False)
+            for theta, group, more in zip(thetas, positional, keywords, strict=True)
+        ]
+        back = order.argsort()
+        return tree_map(lambda *tensors: torch.cat(tensors)[back], *outputs)
 
-    def _run(self, theta: dict[str, Tensor], x: Tensor) -> Tensor:
-        return functional_call(self.theta0, theta, (x,), tie_weights=False)
+    def _runs_factored(self, num_scalars: int, args: tuple, kwargs: dict) -> bool:
+        compiled = self.theta0._compiled_call_impl is not None
+        if num_scalars == 1 or self.mode == "grouped" or self._warned or compiled:
+            return False
+        try:
+            if self.num_sets > 2:
+                raise Unfactorable(f"num_sets={self.num_sets}")
+            check_factorable(self.theta0, set(self._slots))
+        except Unfactorable as reason:
+            if self.mode == "factored":
+                self._fall_back(reason)
+            return False
+        if self.mode == "factored":
+            return True
+        shape = args[0].shape[1:]
+        if shape not in self._sample_flops:
+            self._sample_flops[shape] = count_sample(self.theta0, args, kwargs)
+        network = len(args[0]) * self._sample_flops[shape]
+        doubled = sum(parameter.numel() for parameter in self.theta1.parameters())
+        return num_scalars * doubled * FLOPS_A_PARAMETER > network
+
+    def _fall_back(self, reason: Unfactorable) -> None:
+        self._warned = True
+        warnings.warn(
+            f"run grouped, not factored: {reason} is not linear in its weights as a whole",
+            stacklevel=4,
+        )
+
+    @torch.no_grad()
+    def at(self, s: Tensor | float) -> nn.Module:
+        """The plain network for one scalar: a copy with the parameters theta(s), and no trace of
+        interpolation, to export, compile or hand on.
+
+        Raises:
+            ValueError: s is out of range or not one scalar.
+        """
+        s = torch.as_tensor(s)
+        if s.numel() != 1:
+            raise ValueError(f"at takes one scalar, got shape {tuple(s.shape)}")
+        (theta,) = self.parameters_at(s.reshape(1))
+        net = copy.deepcopy(self.theta0)
+        for name, parameter in net.named_parameters():
+            if name in theta:
+                parameter.copy_(theta[name])
+        return net
+
+    def bake(self, scalars: Iterable[Tensor | float]) -> "Baked":
+        """Interpolate once for each scalar that a sampler is going to use; takes a network's
+        memory for each."""
+        return Baked(self, [torch.as_tensor(s) for s in scalars])
+
+    def extra_repr(self) -> str:
+        total = sum(parameter.numel() for parameter in self.theta0.parameters())
+        doubled = sum(parameter.numel() for parameter in self.theta1.parameters())
+        shared = [name for name, _ in self.theta0.named_parameters() if name not in self.doubled]
+        more = f"; shared: {', '.join(shared)}" if shared else ""
+        return (
+            f"{self.num_sets} sets of {doubled:,} of {total:,} parameters, mode={self.mode}{more}"
+        )
+
+
+class Baked(nn.Module):
+    """g(x, s) at some scalars only, each a plain network; build one with `Interpolated.bake`."""
+
+    def __init__(self, network: Interpolated, scalars: Sequence[Tensor]) -> None:
+        super().__init__()
+        self.num_scalars = network.interpolation.num_scalars
+        self.networks = nn.ModuleList(network.at(s) for s in scalars)
+        self._places = {self._key(s): i for i, s in enumerate(scalars)}
+
+    def forward(self, x: Tensor, s: Tensor | float, *args: Any, **kwargs: Any) -> Any:
+        """As `Interpolated.forward`, with one scalar for the batch.
+
+        Raises:
+            ValueError: s was not baked.
+        """
+        s = torch.as_tensor(s)
+        if s.numel() != 1 or self._key(s) not in self._places:
+            raise ValueError(f"s must be one of the {len(self.networks)} baked scalars, got {s}")
+        return self.networks[self._places[self._key(s)]](x, *args, **kwargs)
+
+    def _key(self, s: Tensor) -> float:
+        return round(float(position(s.reshape(()), self.num_scalars)), 4)
 
 
 def interpolate(
@@ -83,6 +218,10 @@ def interpolate(
     schedule: Literal["learnable", "linear"] = "learnable",
     endpoints: Literal["paper", "exact"] = "paper",
     init: Literal["copy", "independent"] = "copy",
+    num_sets: int = 2,
+    include: Iterable[str] = ("*",),
+    exclude: Iterable[str] = (),
+    mode: Mode = "auto",
 ) -> Interpolated:
     """Turn a network f(x) into g(x, s), told the scalar s through its parameters.
 
@@ -98,22 +237,69 @@ def interpolate(
         init: theta1 starts as a "copy" of theta0, so that at first the network is deaf to s and
             equals net; or "independent", drawn anew by each layer's `reset_parameters`, save
             for tensors that are constant in theta0 (zeroed output layers, norms), which stay.
+        num_sets: K parameter sets, which lambda runs through in K - 1 equal segments.
+        include, exclude: patterns of parameter names, as of files ("encoder.*", "*.bias"): what
+            is doubled is included and not excluded; all else is shared by the sets.
+        mode: how a batch of different scalars is run. "grouped": one pass for each scalar, over
+            the samples that share it; any network. "factored": one pass with twice the
+            multiplications (see `dpi.interpolation.factored`), if every doubled parameter is of
+            a convolution, a linear layer or a norm, and samples lie along the first dimension
+            throughout; else grouped, and a warning. "auto": factored where it takes less.
+
+            Batch norms are the one place where the two differ, in training: grouped, each group
+            is normalised by its own statistics, and the running ones are updated once a group;
+            factored, the batch is one.
 
     Raises:
-        ValueError: an unknown word; a network without parameters; or, with init="independent",
-            a layer with parameters that cannot draw them anew.
+        ValueError: an unknown word; a pattern that matches nothing; nothing to double; fewer
+            than two sets; or, with init="independent", a layer with parameters that cannot draw
+            them anew.
     """
     if init not in ("copy", "independent"):
         raise ValueError(f"init must be 'copy' or 'independent', got {init!r}")
-    if next(net.parameters(), None) is None:
+    if mode not in ("auto", "grouped", "factored"):
+        raise ValueError(f"mode must be 'auto', 'grouped' or 'factored', got {mode!r}")
+    if num_sets < 2:
+        raise ValueError(f"num_sets must be at least 2, got {num_sets}")
+    shared = _shared(net, list(include), list(exclude))
+    sets = [net]
+    for _ in range(num_sets - 1):
+        theta = copy.deepcopy(net)
+        if init == "independent":
+            _draw_anew(theta)
+        _strip(theta, shared)
+        sets.append(theta)
+    return Interpolated(sets, InterpolationFunction(num_scalars, schedule, endpoints), mode)
+
+
+def _shared(net: nn.Module, include: list[str], exclude: list[str]) -> set[str]:
+    """Names of the parameters that are not doubled; a tied one is doubled if any name of it is."""
+    names = _slots(net)
+    for pattern in [*include, *exclude]:
+        if names and not any(fnmatchcase(name, pattern) for name in names):
+            raise ValueError(
+                f"the pattern {pattern!r} matches none of the parameters "
+                f"({', '.join(list(names)[:3])}, ...)"
+            )
+    doubled = {
+        place
+        for name, place in names.items()
+        if any(fnmatchcase(name, pattern) for pattern in include)
+        and not any(fnmatchcase(name, pattern) for pattern in exclude)
+    }
+    if not doubled:
         raise ValueError(f"{type(net).__name__} has no parameters to interpolate")
-    theta1 = copy.deepcopy(net)
-    for module in theta1.modules():
+    return {name for name, place in names.items() if place not in doubled}
+
+
+def _strip(theta: nn.Module, shared: set[str]) -> None:
+    """Take away what a further set does not have of its own: buffers and shared parameters."""
+    for prefix, module in theta.named_modules():
         for name in list(module._buffers):
             del module._buffers[name]
-    if init == "independent":
-        _draw_anew(theta1)
-    return Interpolated(net, theta1, InterpolationFunction(num_scalars, schedule, endpoints))
+        for name in module._parameters:
+            if (f"{prefix}.{name}" if prefix else name) in shared:
+                module._parameters[name] = None
 
 
 def _slots(net: nn.Module) -> dict[str, int]:

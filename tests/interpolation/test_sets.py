@@ -1,0 +1,97 @@
+"""Several parameter sets, and sets of some parameters only."""
+
+import pytest
+import torch
+from torch import nn
+
+from dpi.interpolation import interpolate
+from dpi.interpolation.lerp import lerp
+
+
+@pytest.mark.parametrize("num_sets", [2, 3, 5])
+def test_theta_is_piecewise_linear_through_the_sets(num_sets):
+    torch.manual_seed(0)
+    sets = [torch.randn(3, 2, dtype=torch.float64) for _ in range(num_sets)]
+    knots = torch.linspace(0, 1, num_sets, dtype=torch.float64)
+    for k, theta in enumerate(lerp(knots, *sets)):
+        torch.testing.assert_close(theta, sets[k], rtol=0, atol=1e-15)
+    between = (knots[:-1] + knots[1:]) / 2
+    for k, theta in enumerate(lerp(between, *sets)):
+        torch.testing.assert_close(theta, (sets[k] + sets[k + 1]) / 2)
+    same = lerp(torch.rand(7, dtype=torch.float64), *[sets[0]] * num_sets)
+    assert all(torch.equal(theta, sets[0]) for theta in same)
+
+
+@pytest.mark.parametrize("num_sets", [2, 3, 5])
+def test_its_gradients_are_numerical_ones(num_sets):
+    torch.manual_seed(0)
+    weights = torch.tensor([0.1, 0.45, 0.45, 0.9], dtype=torch.float64, requires_grad=True)
+    sets = [torch.randn(2, 3, dtype=torch.float64, requires_grad=True) for _ in range(num_sets)]
+    assert torch.autograd.gradcheck(lambda w, *t: torch.stack(lerp(w, *t)), (weights, *sets))
+
+
+def test_three_sets_train_and_the_middle_one_is_used_in_the_middle():
+    torch.manual_seed(0)
+    g = interpolate(nn.Linear(2, 2), num_scalars=11, schedule="linear", num_sets=3)
+    with torch.no_grad():
+        g.theta1.bias.add_(1)
+        g.theta2.bias.add_(5)
+    x = torch.randn(11, 2)
+    moved = (g(x, torch.arange(11)) - g.theta0(x)).mean(dim=1)
+    expected = torch.tensor([0, 0.2, 0.4, 0.6, 0.8, 1, 1.8, 2.6, 3.4, 4.2, 5])
+    torch.testing.assert_close(moved, expected)
+    g(x, torch.arange(11)).sum().backward()
+    assert all(p.grad is not None for p in g.parameters())
+    with pytest.warns(UserWarning, match="num_sets=3"):
+        g.mode = "factored"
+        g(x, torch.arange(11))
+    with pytest.raises(ValueError, match="num_sets"):
+        interpolate(nn.Linear(2, 2), num_sets=1)
+
+
+def network() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(2, 4, 3), nn.GroupNorm(2, 4), nn.Conv2d(4, 2, 1, bias=False))
+
+
+@pytest.mark.parametrize("mode", ["grouped", "factored"])
+def test_what_is_excluded_is_shared(mode):
+    torch.manual_seed(0)
+    g = interpolate(network(), include=["0.*", "1.*"], exclude=["*.bias"], mode=mode).eval()
+    assert g.doubled == ["0.weight", "1.weight"]
+    assert [name for name, _ in g.theta1.named_parameters()] == g.doubled
+    with torch.no_grad():
+        for p in g.theta1.parameters():
+            p.add_(torch.randn_like(p))
+    x, s = torch.randn(3, 2, 5, 5), torch.tensor([0, 500, 999])
+    y = g(x, s)
+    torch.testing.assert_close(y, torch.cat([g(x[i : i + 1], s[i]) for i in range(3)]))
+    y.sum().backward()
+    assert all(p.grad is not None for p in g.parameters())
+    last = network()
+    last.load_state_dict(g.theta0.state_dict() | g.theta1.state_dict())
+    torch.testing.assert_close(g(x, 999), last(x))
+
+
+def test_the_repr_tells_what_was_doubled():
+    text = repr(interpolate(network(), exclude=["2.*"], num_sets=3))
+    # 4*2*9 + 4 and twice 4 of 92, which has 8 more in the last convolution
+    assert "3 sets of 84 of 92 parameters, mode=auto; shared: 2.weight" in text
+    assert "shared" not in repr(interpolate(network()))
+
+
+def test_a_tied_parameter_goes_by_any_of_its_names():
+    net = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    net[1].weight = net[0].weight
+    g = interpolate(net, include=["1.*"])
+    assert g.doubled == ["0.weight", "1.bias"]
+    assert g.theta1[0].weight is g.theta1[1].weight and g.theta1[0].bias is None
+
+
+@pytest.mark.parametrize("patterns", [{"include": ["encoder.*"]}, {"exclude": ["head.*"]}])
+def test_patterns_that_match_nothing_are_refused(patterns):
+    with pytest.raises(ValueError, match="matches none of the parameters"):
+        interpolate(network(), **patterns)
+    with pytest.raises(ValueError, match="no parameters to interpolate"):
+        interpolate(network(), exclude=["*"])
+    with pytest.raises(ValueError, match="mode"):
+        interpolate(network(), mode="fast")
