@@ -1,6 +1,7 @@
 """Runs the real entry points, with the real configuration, on a network that trains in a second."""
 
 import runpy
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,13 @@ from typing import NamedTuple
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import open_dict
+
+from dpi.configuration import register_resolvers
+from dpi.training import fit
 
 ROOT = Path(__file__).parents[1]
 
@@ -68,3 +75,36 @@ def tiny(tmp_path_factory) -> list[str]:
         "training.show.every=3",
         "training.show.log_every=1",
     ]
+
+
+@pytest.fixture(scope="session")
+def trained(tiny, tmp_path_factory):
+    """trained(framework, arch, cond): the folder of a finished run, made once."""
+    register_resolvers()
+    place = tmp_path_factory.mktemp("runs")
+
+    def make(framework: str, arch: str, cond: str) -> Path:
+        folder = place / f"{framework}-{arch}-{cond}"
+        if not folder.exists():
+            GlobalHydra.instance().clear()
+            words = [f"framework={framework}", f"arch={arch}", f"cond={cond}", f"run={folder}"]
+            with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+                cfg = compose("train", [*tiny, *words], return_hydra_config=True)
+            HydraConfig.instance().set_config(cfg)
+            with open_dict(cfg):
+                del cfg["hydra"]
+            fit(cfg)
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def run(trained, command, tmp_path):
+    """run(framework, arch, cond): a copy of a finished run of its own, beside the test."""
+
+    def copy(framework: str = "diffusion", arch: str = "drunet", cond: str = "dpi") -> Path:
+        shutil.copytree(trained(framework, arch, cond), tmp_path / "run")
+        return Path("run")
+
+    return copy

@@ -161,7 +161,8 @@ def open_run(folder: str | os.PathLike[str], trust: bool = False) -> Run:
     folder = Path(folder)
     cfg = read_config(folder)
     if not trust:
-        _refuse_foreign_code(cfg, folder)
+        hint = "; if you know where this run comes from, say trust=true"
+        refuse_foreign_code(cfg, str(folder / CONFIG), hint)
     framework, network = build(cfg)
     checkpoint = load_checkpoint(folder / CHECKPOINT)
     load_weights(network, checkpoint["state_dict"], folder / CHECKPOINT)
@@ -183,7 +184,13 @@ def read_config(folder: Path) -> DictConfig:
     return cfg
 
 
-def _refuse_foreign_code(cfg: DictConfig, folder: Path) -> None:
+def refuse_foreign_code(cfg: DictConfig, where: str, hint: str = "") -> None:
+    """Raise UserError where a configuration would have anything made that is not dpi's own.
+
+    Args:
+        cfg: with some of the sections framework, arch, cond, data.source.
+        where, hint: what it is called, and what to do.
+    """
     for section, package in (
         ("framework", dpi.frameworks),
         ("arch", dpi.architectures),
@@ -193,13 +200,12 @@ def _refuse_foreign_code(cfg: DictConfig, folder: Path) -> None:
         # What makes a part of the model is named like a class; functions may write files.
         makers = [name for name in package.__all__ if name[0].isupper()]
         allowed = {f"{package.__name__}.{name}" for name in makers}
-        settings = OmegaConf.to_container(OmegaConf.select(cfg, section), resolve=True)
-        for target in _targets(settings):
+        settings = OmegaConf.select(cfg, section)
+        if settings is None:
+            continue
+        for target in _targets(OmegaConf.to_container(settings, resolve=True)):
             if target not in allowed:
-                raise UserError(
-                    f"{folder / CONFIG} names code from outside, {section}: {target}; "
-                    "if you know where this run comes from, say trust=true"
-                )
+                raise UserError(f"{where} names code from outside, {section}: {target}{hint}")
 
 
 def _targets(node: Any) -> list[str]:

@@ -296,7 +296,7 @@ def _strip(theta: nn.Module, shared: set[str]) -> None:
     """Take away what a further set does not have of its own: buffers and shared parameters."""
     for prefix, module in theta.named_modules():
         for name in list(module._buffers):
-            del module._buffers[name]
+            module._buffers[name] = None
         for name in module._parameters:
             if (f"{prefix}.{name}" if prefix else name) in shared:
                 module._parameters[name] = None
