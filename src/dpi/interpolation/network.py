@@ -297,6 +297,8 @@ def _strip(theta: nn.Module, shared: set[str]) -> None:
     for prefix, module in theta.named_modules():
         for name in list(module._buffers):
             module._buffers[name] = None
+        if hasattr(module, "track_running_stats"):
+            module.track_running_stats = False  # else a batch norm looks for them when loaded
         for name in module._parameters:
             if (f"{prefix}.{name}" if prefix else name) in shared:
                 module._parameters[name] = None
