@@ -1,6 +1,6 @@
 """Leave DPI behind: the plain network of one scalar, exported; a sampler's networks, baked.
 
-    python examples/export.py
+python examples/export.py
 """
 
 import torch

@@ -1,12 +1,14 @@
 """Any network, told a noise level through its parameters: a denoiser of 1-D signals.
 
-    python examples/your_network.py
+python examples/your_network.py
 """
 
 import torch
 from torch import nn
 
 from dpi.interpolation import interpolate, parameter_groups
+
+STEPS = 400
 
 
 def network() -> nn.Module:
@@ -20,7 +22,9 @@ def network() -> nn.Module:
 def signals(count: int) -> torch.Tensor:
     """Sines of any frequency and phase: (count, 1, 64)."""
     t = torch.linspace(0, 1, 64)
-    return torch.sin(2 * torch.pi * (t * (1 + 7 * torch.rand(count, 1)) + torch.rand(count, 1)))[:, None]
+    return torch.sin(2 * torch.pi * (t * (1 + 7 * torch.rand(count, 1)) + torch.rand(count, 1)))[
+        :, None
+    ]
 
 
 def error(net: nn.Module, told: bool, s: torch.Tensor, count: int = 64) -> torch.Tensor:
@@ -30,9 +34,9 @@ def error(net: nn.Module, told: bool, s: torch.Tensor, count: int = 64) -> torch
     return (net(noisy, s) if told else net(noisy)).sub(x).square().mean()
 
 
-def train(net: nn.Module, told: bool, steps: int = 400) -> nn.Module:
+def train(net: nn.Module, told: bool) -> nn.Module:
     optimizer = torch.optim.AdamW(parameter_groups(net, lr=2e-3, lr_lambda=1e-2))
-    for _ in range(steps):
+    for _ in range(STEPS):
         loss = error(net, told, torch.rand(64))
         optimizer.zero_grad()
         loss.backward()
