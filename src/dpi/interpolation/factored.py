@@ -7,6 +7,9 @@ A convolution, a linear layer and the affine part of a normalisation are linear 
 so each such layer is run with both sets and its outputs are interpolated, a sample at a time.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,25 +21,29 @@ FLOPS_A_PARAMETER = 500
 many operations of the network (measured on CPUs, results/interpolation.md)."""
 
 
-def _convolve(layer: nn.Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+Layer = Callable[[Any, Tensor, Any, Any], Tensor]
+"""(layer, x, weight, bias) to what the layer would give with these."""
+
+
+def _convolve(layer: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
     return layer._conv_forward(x, weight, bias)
 
 
-def _convolve_transposed(convolve):
-    def run(layer: nn.Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _convolve_transposed(convolve: Callable[..., Tensor]) -> Layer:
+    def run(layer: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
         how = (layer.stride, layer.padding, layer.output_padding, layer.groups, layer.dilation)
         return convolve(x, weight, bias, *how)
 
     return run
 
 
-def _batch_norm(layer: nn.Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _batch_norm(layer: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
     own = layer.training or layer.running_mean is None
-    running = (None, None) if own else (layer.running_mean, layer.running_var)
-    return F.batch_norm(x, *running, weight, bias, training=own, eps=layer.eps)
+    mean, var = (None, None) if own else (layer.running_mean, layer.running_var)
+    return F.batch_norm(x, mean, var, weight, bias, training=own, eps=layer.eps)
 
 
-LAYERS = {
+LAYERS: dict[type[nn.Module], Layer] = {
     nn.Conv1d: _convolve,
     nn.Conv2d: _convolve,
     nn.Conv3d: _convolve,
@@ -92,7 +99,7 @@ def run_factored(
     twins = dict(theta1.named_modules())
     handles = []
 
-    def interpolate_output(name: str, layer: nn.Module):
+    def interpolate_output(name: str, layer: nn.Module) -> Callable[..., Tensor]:
         run, twin = LAYERS[type(layer)], twins[name]
 
         def hook(module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
@@ -100,7 +107,7 @@ def run_factored(
                 raise Unfactorable(f"{name} (of {len(output)} samples, not {len(weights)})")
             weight = layer.weight if twin.weight is None else twin.weight
             bias = layer.bias if twin.bias is None else twin.bias
-            other = run(layer, *inputs, weight, bias)
+            other = run(layer, inputs[0], weight, bias)
             shape = [-1] + [1] * (output.dim() - 1)
             return torch.lerp(output, other, weights.reshape(shape).to(output.dtype))
 
@@ -121,7 +128,7 @@ def run_factored(
 def count_sample(net: nn.Module, args: tuple, kwargs: dict) -> float:
     """Operations of one sample's forward pass, from shapes alone; infinite if they do not tell."""
 
-    def shape_of(value):
+    def shape_of(value: Any) -> Any:
         return torch.empty_like(value, device="meta") if isinstance(value, Tensor) else value
 
     # Every use of a tied tensor, but a layer that is used twice only once (see `_slots`).

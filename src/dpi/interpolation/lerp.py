@@ -1,6 +1,7 @@
 """theta(s), piecewise linear between the parameter sets, for several scalars at once."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ class _Lerp(torch.autograd.Function):
     # a sum over scalars, so one small matrix product gives them all.
 
     @staticmethod
-    def forward(ctx, weights: Tensor, *sets: Tensor) -> Tensor:
+    def forward(ctx: Any, weights: Tensor, *sets: Tensor) -> Tensor:
         ctx.save_for_backward(weights, *sets)
         segments, fractions = _segments(weights, len(sets))
         shape = [-1] + [1] * sets[0].dim()
@@ -22,7 +23,7 @@ class _Lerp(torch.autograd.Function):
         return torch.lerp(below, above, fractions.reshape(shape))
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         weights, *sets = ctx.saved_tensors
         segments, fractions = _segments(weights, len(sets))
         grad = grad.reshape(len(weights), -1)

@@ -38,6 +38,9 @@ class Interpolated(nn.Module):
     Build one with `interpolate`.
     """
 
+    theta0: nn.Module
+    theta1: nn.Module
+
     def __init__(
         self, sets: Sequence[nn.Module], interpolation: InterpolationFunction, mode: Mode = "auto"
     ) -> None:
