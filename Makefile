@@ -8,7 +8,7 @@ READY := .venv/.ready
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format table4 clean
+.PHONY: help setup demo test lint format table4 api clean
 
 help:  ## show this list
 	@grep -E '^[a-z0-9_-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,9 +27,10 @@ demo: $(READY)  ## train a small DPI model on cartoon faces and draw from it, in
 test: $(READY)  ## run all tests
 	$(PYTHON) -m pytest
 
-lint: $(READY)  ## check style
+lint: $(READY)  ## check style and the library's type hints
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
 
 format: $(READY)  ## put style right
 	$(PYTHON) -m ruff check --fix .
@@ -37,6 +38,9 @@ format: $(READY)  ## put style right
 
 table4: $(READY)  ## parameters and GFLOPs of Tables 1 and 4, beside the paper's: results/table4.md
 	$(PYTHON) scripts/table4.py > results/table4.md && cat results/table4.md
+
+api: $(READY)  ## make the pages of the API from the docstrings: outputs/api/index.html
+	$(PYTHON) -m pdoc dpi.interpolation dpi.evaluation dpi.sharing -o outputs/api
 
 clean:  ## remove .venv; runs and data stay
 	rm -rf .venv

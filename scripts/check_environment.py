@@ -13,6 +13,8 @@ NEEDED = (
     "torch_fidelity",
     "pytest",
     "ruff",
+    "mypy",
+    "timm",
 )
 
 here = Path(__file__).resolve().parents[1] / "src" / "dpi"

@@ -18,7 +18,8 @@ def unet() -> nn.Module:
 
 
 def resnet() -> nn.Module:
-    timm = pytest.importorskip("timm")
+    import timm
+
     return timm.create_model("resnet10t", num_classes=4)
 
 
