@@ -4,8 +4,8 @@
     python benchmarks/interpolation.py drunet-mini repeats=9
 
 One shared scalar, grouped with 4 and 16 distinct ones, factored with 16, and what one would write
-otherwise: torch.func.vmap over weights interpolated for every sample. All in turn, so that a machine
-whose speed drifts slows all of them; medians. Memory is the most that tensors took.
+otherwise: torch.func.vmap over weights interpolated for every sample. All in turn, so that a
+machine whose speed drifts slows all of them; medians. Memory is the most that tensors took.
 """
 
 import statistics
@@ -118,7 +118,8 @@ def main() -> None:
     print(f"`python benchmarks/interpolation.py {' '.join(sys.argv[1:])}`\n")
     print(f"{device_name(DEVICE)}, PyTorch {torch.__version__}\n")
     print(
-        "| network | batch | | seconds | over plain | MB | over plain |\n|---|--:|---|--:|--:|--:|--:|"
+        "| network | batch | | seconds | over plain | MB | over plain |\n"
+        "|---|--:|---|--:|--:|--:|--:|"
     )
     for name in names:
         measure(name, repeats)
