@@ -1,7 +1,9 @@
 """Deep parameter interpolation for any network. Imports PyTorch alone; usable on its own."""
 
+from dpi.interpolation.baked import Baked
+from dpi.interpolation.doubling import interpolate, parameter_groups
 from dpi.interpolation.function import InterpolationFunction
-from dpi.interpolation.network import Baked, Interpolated, Mode, interpolate, parameter_groups
+from dpi.interpolation.network import Interpolated, Mode
 from dpi.interpolation.scalar import at, position
 
 __all__ = [

@@ -131,7 +131,7 @@ def count_sample(net: nn.Module, args: tuple, kwargs: dict) -> float:
     def shape_of(value: Any) -> Any:
         return torch.empty_like(value, device="meta") if isinstance(value, Tensor) else value
 
-    # Every use of a tied tensor, but a layer that is used twice only once (see `_slots`).
+    # Every use of a tied tensor, but a layer that is used twice only once, as in network.py.
     state = {
         f"{prefix}.{name}" if prefix else name: shape_of(tensor)
         for prefix, module in net.named_modules()

@@ -3,7 +3,6 @@
 import copy
 import warnings
 from collections.abc import Iterable, Sequence
-from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils._pytree import tree_map
 
+from dpi.interpolation.baked import Baked
 from dpi.interpolation.factored import (
     FLOPS_A_PARAMETER,
     Unfactorable,
@@ -20,7 +20,6 @@ from dpi.interpolation.factored import (
 )
 from dpi.interpolation.function import InterpolationFunction
 from dpi.interpolation.lerp import lerp
-from dpi.interpolation.scalar import position
 
 Mode = Literal["auto", "grouped", "factored"]
 
@@ -52,7 +51,7 @@ class Interpolated(nn.Module):
         self.mode = mode
         self.doubled = [name for name, _ in sets[1].named_parameters()]
         """The parameters that are interpolated, a tied one under the first of its names."""
-        self._slots = _slots(sets[1])
+        self._slots = slots(sets[1])
         self._sample_flops: dict[tuple, float] = {}
         self._warned = False
 
@@ -176,10 +175,10 @@ class Interpolated(nn.Module):
                 parameter.copy_(theta[name])
         return net
 
-    def bake(self, scalars: Iterable[Tensor | float]) -> "Baked":
+    def bake(self, scalars: Iterable[Tensor | float]) -> Baked:
         """Interpolate once for each scalar that a sampler is going to use; takes a network's
         memory for each."""
-        return Baked(self, [torch.as_tensor(s) for s in scalars])
+        return Baked(self.at, [torch.as_tensor(s) for s in scalars], self.interpolation.num_scalars)
 
     def extra_repr(self) -> str:
         total = sum(parameter.numel() for parameter in self.theta0.parameters())
@@ -191,123 +190,7 @@ class Interpolated(nn.Module):
         )
 
 
-class Baked(nn.Module):
-    """g(x, s) at some scalars only, each a plain network; build one with `Interpolated.bake`."""
-
-    def __init__(self, network: Interpolated, scalars: Sequence[Tensor]) -> None:
-        super().__init__()
-        self.num_scalars = network.interpolation.num_scalars
-        self.networks = nn.ModuleList(network.at(s) for s in scalars)
-        self._places = {self._key(s): i for i, s in enumerate(scalars)}
-
-    def forward(self, x: Tensor, s: Tensor | float, *args: Any, **kwargs: Any) -> Any:
-        """As `Interpolated.forward`, with one scalar for the batch.
-
-        Raises:
-            ValueError: s was not baked.
-        """
-        s = torch.as_tensor(s)
-        if s.numel() != 1 or self._key(s) not in self._places:
-            raise ValueError(f"s must be one of the {len(self.networks)} baked scalars, got {s}")
-        return self.networks[self._places[self._key(s)]](x, *args, **kwargs)
-
-    def _key(self, s: Tensor) -> float:
-        return round(float(position(s.reshape(()), self.num_scalars)), 4)
-
-
-def interpolate(
-    net: nn.Module,
-    num_scalars: int = 1000,
-    schedule: Literal["learnable", "linear"] = "learnable",
-    endpoints: Literal["paper", "exact"] = "paper",
-    init: Literal["copy", "independent"] = "copy",
-    num_sets: int = 2,
-    include: Iterable[str] = ("*",),
-    exclude: Iterable[str] = (),
-    mode: Mode = "auto",
-) -> Interpolated:
-    """Turn a network f(x) into g(x, s), told the scalar s through its parameters.
-
-        net = interpolate(MyNetwork())
-        y = net(x, 250)                              # all of x at step 250
-        y = net(x, torch.rand(len(x)))               # every sample its own s in [0, 1]
-        optimizer = torch.optim.AdamW(parameter_groups(net, lr=1e-4, lr_lambda=1e-3))
-
-    Args:
-        net: any module that maps a batch to a batch; it becomes theta0 (not copied).
-        num_scalars: S, the number of steps that lambda is given at.
-        schedule, endpoints: see `InterpolationFunction`.
-        init: theta1 starts as a "copy" of theta0, so that at first the network is deaf to s and
-            equals net; or "independent", drawn anew by each layer's `reset_parameters`, save
-            for tensors that are constant in theta0 (zeroed output layers, norms), which stay.
-        num_sets: K parameter sets, which lambda runs through in K - 1 equal segments.
-        include, exclude: patterns of parameter names, as of files ("encoder.*", "*.bias"): what
-            is doubled is included and not excluded; all else is shared by the sets.
-        mode: how a batch of different scalars is run. "grouped": one pass for each scalar, over
-            the samples that share it; any network. "factored": one pass with twice the
-            multiplications (see `dpi.interpolation.factored`), if every doubled parameter is of
-            a convolution, a linear layer or a norm, and samples lie along the first dimension
-            throughout; else grouped, and a warning. "auto": factored where it takes less.
-
-            Batch norms are the one place where the two differ, in training: grouped, each group
-            is normalised by its own statistics, and the running ones are updated once a group;
-            factored, the batch is one.
-
-    Raises:
-        ValueError: an unknown word; a pattern that matches nothing; nothing to double; fewer
-            than two sets; or, with init="independent", a layer with parameters that cannot draw
-            them anew.
-    """
-    if init not in ("copy", "independent"):
-        raise ValueError(f"init must be 'copy' or 'independent', got {init!r}")
-    if mode not in ("auto", "grouped", "factored"):
-        raise ValueError(f"mode must be 'auto', 'grouped' or 'factored', got {mode!r}")
-    if num_sets < 2:
-        raise ValueError(f"num_sets must be at least 2, got {num_sets}")
-    shared = _shared(net, list(include), list(exclude))
-    sets = [net]
-    for _ in range(num_sets - 1):
-        theta = copy.deepcopy(net)
-        if init == "independent":
-            _draw_anew(theta)
-        _strip(theta, shared)
-        sets.append(theta)
-    return Interpolated(sets, InterpolationFunction(num_scalars, schedule, endpoints), mode)
-
-
-def _shared(net: nn.Module, include: list[str], exclude: list[str]) -> set[str]:
-    """Names of the parameters that are not doubled; a tied one is doubled if any name of it is."""
-    names = _slots(net)
-    for pattern in [*include, *exclude]:
-        if names and not any(fnmatchcase(name, pattern) for name in names):
-            raise ValueError(
-                f"the pattern {pattern!r} matches none of the parameters "
-                f"({', '.join(list(names)[:3])}, ...)"
-            )
-    doubled = {
-        place
-        for name, place in names.items()
-        if any(fnmatchcase(name, pattern) for pattern in include)
-        and not any(fnmatchcase(name, pattern) for pattern in exclude)
-    }
-    if not doubled:
-        raise ValueError(f"{type(net).__name__} has no parameters to interpolate")
-    return {name for name, place in names.items() if place not in doubled}
-
-
-def _strip(theta: nn.Module, shared: set[str]) -> None:
-    """Take away what a further set does not have of its own: buffers and shared parameters."""
-    for prefix, module in theta.named_modules():
-        for name in list(module._buffers):
-            module._buffers[name] = None
-        if hasattr(module, "track_running_stats"):
-            module.track_running_stats = False  # else a batch norm looks for them when loaded
-        for name in module._parameters:
-            if (f"{prefix}.{name}" if prefix else name) in shared:
-                module._parameters[name] = None
-
-
-def _slots(net: nn.Module) -> dict[str, int]:
+def slots(net: nn.Module) -> dict[str, int]:
     """Where each parameter is used: names to places in net.parameters().
 
     A tied parameter has a name for each of its uses, but a layer that is used twice is named
@@ -320,33 +203,3 @@ def _slots(net: nn.Module) -> dict[str, int]:
         for name, parameter in module._parameters.items()
         if parameter is not None
     }
-
-
-@torch.no_grad()
-def _draw_anew(theta: nn.Module) -> None:
-    before = [parameter.clone() for parameter in theta.parameters()]
-    for name, module in theta.named_modules():
-        if hasattr(module, "reset_parameters"):
-            module.reset_parameters()
-        elif next(module.parameters(recurse=False), None) is not None:
-            raise ValueError(
-                f"init='independent' needs reset_parameters() on every layer with parameters; "
-                f"{name or 'the network'} ({type(module).__name__}) has none; use init='copy'"
-            )
-    for parameter, old in zip(theta.parameters(), before, strict=True):
-        constant = (old == old.flatten()[0]).all()
-        parameter.copy_(torch.where(constant, old, parameter))
-
-
-def parameter_groups(net: nn.Module, lr: float, lr_lambda: float) -> list[dict]:
-    """Two parameter groups for an optimizer: phi learns at lr_lambda, all else at lr.
-
-    Works on any module, also one that holds interpolated networks or none.
-    """
-    phis = [m.phi for m in net.modules() if isinstance(m, InterpolationFunction)]
-    phis = [phi for phi in phis if phi is not None]
-    ids = {id(phi) for phi in phis}
-    groups = [{"params": [p for p in net.parameters() if id(p) not in ids], "lr": lr}]
-    if phis:
-        groups.append({"params": phis, "lr": lr_lambda})
-    return groups
