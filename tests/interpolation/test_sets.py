@@ -42,7 +42,7 @@ def test_three_sets_train_and_the_middle_one_is_used_in_the_middle():
     torch.testing.assert_close(moved, expected)
     g(x, torch.arange(11)).sum().backward()
     assert all(p.grad is not None for p in g.parameters())
-    with pytest.warns(UserWarning, match="num_sets=3"):
+    with pytest.warns(UserWarning, match="3 parameter sets"):
         g.mode = "factored"
         g(x, torch.arange(11))
     with pytest.raises(ValueError, match="num_sets"):

@@ -7,7 +7,7 @@ A convolution, a linear layer and the affine part of a normalisation are linear 
 so each such layer is run with both sets and its outputs are interpolated, a sample at a time.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
-FLOPS_A_PARAMETER = 500
+FLOPS_A_PARAMETER = 600
 """Interpolating a parameter once, and the smaller passes that follow, cost about as much as so
 many operations of the network (measured on CPUs, results/interpolation.md)."""
 
@@ -65,22 +65,25 @@ LAYERS: dict[type[nn.Module], Layer] = {
 
 
 class Unfactorable(ValueError):
-    """A network cannot be run factored; says which of its layers is why."""
+    """A network cannot be run factored; says what is why."""
 
 
-def check_factorable(net: nn.Module, doubled: set[str]) -> None:
-    """Raise Unfactorable unless every doubled parameter belongs to one of LAYERS."""
-    for name, module in net.named_modules():
+def why_not_factored(sets: Sequence[nn.Module], doubled: set[str]) -> str | None:
+    """What keeps a network from being run factored, None if nothing does: there are two sets, and
+    every doubled parameter belongs to one of LAYERS."""
+    if len(sets) > 2:
+        return f"there are {len(sets)} parameter sets"
+    for name, module in sets[0].named_modules():
         own = {
             parameter
             for parameter in module._parameters
             if (f"{name}.{parameter}" if name else parameter) in doubled
         }
-        # Attention takes its projections' weights without calling the projections.
+        # Attention takes the weights of a projection of its own without calling it.
         if own and (type(module) not in LAYERS or not own <= {"weight", "bias"}):
-            raise Unfactorable(f"{name or 'the network'} ({type(module).__name__})")
-        if isinstance(module, nn.MultiheadAttention):
-            raise Unfactorable(f"{name} (MultiheadAttention)")
+            kind = type(module).__name__
+            return f"{name or 'the network'} ({kind}) is no convolution, linear layer or norm"
+    return None
 
 
 def run_factored(
@@ -104,7 +107,7 @@ def run_factored(
 
         def hook(module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
             if len(output) != len(weights):
-                raise Unfactorable(f"{name} (of {len(output)} samples, not {len(weights)})")
+                raise Unfactorable(f"{name} gives {len(output)} samples, not {len(weights)}")
             weight = layer.weight if twin.weight is None else twin.weight
             bias = layer.bias if twin.bias is None else twin.bias
             other = run(layer, inputs[0], weight, bias)

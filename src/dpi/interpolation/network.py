@@ -14,9 +14,9 @@ from dpi.interpolation.baked import Baked
 from dpi.interpolation.factored import (
     FLOPS_A_PARAMETER,
     Unfactorable,
-    check_factorable,
     count_sample,
     run_factored,
+    why_not_factored,
 )
 from dpi.interpolation.function import InterpolationFunction
 from dpi.interpolation.lerp import lerp
@@ -52,8 +52,8 @@ class Interpolated(nn.Module):
         self.doubled = [name for name, _ in sets[1].named_parameters()]
         """The parameters that are interpolated, a tied one under the first of its names."""
         self._slots = slots(sets[1])
-        self._sample_flops: dict[tuple, float] = {}
-        self._warned = False
+        self._unfactorable = why_not_factored(sets, set(self._slots))
+        self._sample_flops: dict[tuple[int, ...], float] = {}
 
     def sets(self) -> list[nn.Module]:
         """theta0, theta1 and on."""
@@ -101,7 +101,8 @@ class Interpolated(nn.Module):
             try:
                 return run_factored(self.theta0, self.theta1, weights, (x, *args), kwargs)
             except Unfactorable as reason:
-                self._fall_back(reason)
+                self._unfactorable = str(reason)
+                self._fall_back()
         return self._run_grouped(scalars, counts, order, (x, *args), kwargs)
 
     def _run_grouped(
@@ -131,15 +132,11 @@ class Interpolated(nn.Module):
 
     def _runs_factored(self, num_scalars: int, args: tuple, kwargs: dict) -> bool:
         compiled = self.theta0._compiled_call_impl is not None
-        if num_scalars == 1 or self.mode == "grouped" or self._warned or compiled:
+        if num_scalars == 1 or self.mode == "grouped" or compiled:
             return False
-        try:
-            if self.num_sets > 2:
-                raise Unfactorable(f"num_sets={self.num_sets}")
-            check_factorable(self.theta0, set(self._slots))
-        except Unfactorable as reason:
+        if self._unfactorable:
             if self.mode == "factored":
-                self._fall_back(reason)
+                self._fall_back()
             return False
         if self.mode == "factored":
             return True
@@ -150,12 +147,9 @@ class Interpolated(nn.Module):
         doubled = sum(parameter.numel() for parameter in self.theta1.parameters())
         return num_scalars * doubled * FLOPS_A_PARAMETER > network
 
-    def _fall_back(self, reason: Unfactorable) -> None:
-        self._warned = True
-        warnings.warn(
-            f"run grouped, not factored: {reason} is not linear in its weights as a whole",
-            stacklevel=4,
-        )
+    def _fall_back(self) -> None:
+        self.mode = "grouped"
+        warnings.warn(f"run grouped, not factored: {self._unfactorable}", stacklevel=4)
 
     @torch.no_grad()
     def at(self, s: Tensor | float) -> nn.Module:
