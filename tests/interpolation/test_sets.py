@@ -95,3 +95,11 @@ def test_patterns_that_match_nothing_are_refused(patterns):
         interpolate(network(), exclude=["*"])
     with pytest.raises(ValueError, match="mode"):
         interpolate(network(), mode="fast")
+
+
+@pytest.mark.parametrize("num_sets", [2, 3])
+def test_shapes_are_enough_to_try_a_network_out(num_sets):
+    with torch.device("meta"):
+        g = interpolate(network(), num_sets=num_sets, mode="grouped")
+        x = torch.empty(1, 2, 5, 5)
+    assert g(x, torch.tensor(0)).shape == (1, 2, 3, 3)

@@ -1,6 +1,7 @@
 """theta(s), piecewise linear between the parameter sets, for several scalars at once."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -15,12 +16,11 @@ class _Lerp(torch.autograd.Function):
     def forward(ctx: Any, weights: Tensor, *sets: Tensor) -> Tensor:
         ctx.save_for_backward(weights, *sets)
         segments, fractions = _segments(weights, len(sets))
-        shape = [-1] + [1] * sets[0].dim()
+        fractions = fractions.reshape([-1] + [1] * sets[0].dim())
         if len(sets) == 2:
-            return torch.lerp(*sets, fractions.reshape(shape))
-        below = torch.stack([sets[k] for k in segments])
-        above = torch.stack([sets[k + 1] for k in segments])
-        return torch.lerp(below, above, fractions.reshape(shape))
+            return torch.lerp(*sets, fractions)
+        stacked = torch.stack(sets)
+        return torch.lerp(stacked[segments], stacked[segments + 1], fractions)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -29,28 +29,24 @@ class _Lerp(torch.autograd.Function):
         grad = grad.reshape(len(weights), -1)
         # d theta / d theta_k = 1 - f and d theta / d theta_{k+1} = f, in segment k
         shares = grad.new_zeros(len(sets), len(weights))
-        for g, (k, f) in enumerate(zip(segments, fractions.to(grad.dtype), strict=True)):
-            shares[k, g], shares[k + 1, g] = 1 - f, f
+        shares.scatter_(0, segments[None], (1 - fractions).to(grad.dtype)[None])
+        shares.scatter_(0, segments[None] + 1, fractions.to(grad.dtype)[None])
         grads = [grad.reshape(sets[0].shape) for grad in (shares @ grad).unbind()]
         grad_weights = None
         if ctx.needs_input_grad[0]:
             # d theta / d lambda = (K - 1) (theta_{k+1} - theta_k)
-            grad_weights = torch.empty_like(weights)
-            for k in set(segments):
-                mine = torch.tensor([k == other for other in segments], device=grad.device)
-                difference = (sets[k + 1] - sets[k]).flatten().to(grad.dtype)
-                slopes = (len(sets) - 1) * (grad[mine] @ difference)
-                grad_weights[mine] = slopes.to(weights.dtype)
+            differences = [(above - below).flatten() for below, above in pairwise(sets)]
+            slopes = grad @ torch.stack(differences, dim=1).to(grad.dtype)
+            grad_weights = (len(sets) - 1) * slopes.gather(1, segments[:, None])[:, 0]
+            grad_weights = grad_weights.to(weights.dtype)
         return grad_weights, *grads
 
 
-def _segments(weights: Tensor, num_sets: int) -> tuple[list[int], Tensor]:
-    """Between which sets each lambda lies, and how far: segments k, and fractions (G,)."""
-    if num_sets == 2:
-        return [0] * len(weights), weights
+def _segments(weights: Tensor, num_sets: int) -> tuple[Tensor, Tensor]:
+    """Between which sets each lambda lies, and how far: segments k, (G,), and fractions, (G,)."""
     position = weights * (num_sets - 1)
     segments = position.floor().clamp(max=num_sets - 2)
-    return segments.long().tolist(), position - segments
+    return segments.long(), position - segments
 
 
 def lerp(weights: Tensor, *sets: Tensor) -> Sequence[Tensor]:
