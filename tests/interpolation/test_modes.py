@@ -116,7 +116,8 @@ def test_what_cannot_be_factored_is_grouped_and_says_so_once():
         interpolate(layer)(x, s)  # auto does not ask to be factored
 
 
-def test_samples_that_do_not_lie_first_are_grouped():
+@pytest.mark.parametrize(("length", "why"), [(7, "7 samples, not 4"), (4, "as many rows")])
+def test_samples_that_do_not_lie_first_are_grouped(length, why):
     class Sequence(nn.Module):
         def __init__(self):
             super().__init__()
@@ -128,8 +129,8 @@ def test_samples_that_do_not_lie_first_are_grouped():
     g = interpolate(Sequence(), mode="factored")
     with torch.no_grad():
         g.theta1.linear.weight.add_(1)
-    x, s = torch.randn(4, 7, 3), torch.tensor([1, 5, 5, 900])
-    with pytest.warns(UserWarning, match="7 samples, not 4"):
+    x, s = torch.randn(4, length, 3), torch.tensor([1, 5, 5, 900])
+    with pytest.warns(UserWarning, match=why):
         y = g(x, s)
     torch.testing.assert_close(y, torch.cat([g(x[i : i + 1], s[i]) for i in range(4)]))
     assert not g.theta0.linear._forward_hooks

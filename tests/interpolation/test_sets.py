@@ -82,7 +82,7 @@ def test_the_repr_tells_what_was_doubled():
 def test_a_tied_parameter_goes_by_any_of_its_names():
     net = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
     net[1].weight = net[0].weight
-    g = interpolate(net, include=["1.*"])
+    g = interpolate(net, include="1.*")
     assert g.doubled == ["0.weight", "1.bias"]
     assert g.theta1[0].weight is g.theta1[1].weight and g.theta1[0].bias is None
 

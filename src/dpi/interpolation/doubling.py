@@ -61,7 +61,7 @@ def interpolate(
         raise ValueError(f"mode must be 'auto', 'grouped' or 'factored', got {mode!r}")
     if num_sets < 2:
         raise ValueError(f"num_sets must be at least 2, got {num_sets}")
-    shared = _shared(net, list(include), list(exclude))
+    shared = _shared(net, _listed(include), _listed(exclude))
     sets = [net]
     for _ in range(num_sets - 1):
         theta = copy.deepcopy(net)
@@ -70,6 +70,10 @@ def interpolate(
         _strip(theta, shared)
         sets.append(theta)
     return Interpolated(sets, InterpolationFunction(num_scalars, schedule, endpoints), mode)
+
+
+def _listed(patterns: Iterable[str]) -> list[str]:
+    return [patterns] if isinstance(patterns, str) else list(patterns)
 
 
 def _shared(net: nn.Module, include: list[str], exclude: list[str]) -> set[str]:

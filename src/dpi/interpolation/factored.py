@@ -108,6 +108,9 @@ def run_factored(
         def hook(module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
             if len(output) != len(weights):
                 raise Unfactorable(f"{name} gives {len(output)} samples, not {len(weights)}")
+            ambiguous = output.dim() > 2 and output.shape[1] == len(weights)
+            if ambiguous and type(layer) in (nn.Linear, nn.LayerNorm):
+                raise Unfactorable(f"{name} gives as many rows as there are samples")
             weight = layer.weight if twin.weight is None else twin.weight
             bias = layer.bias if twin.bias is None else twin.bias
             other = run(layer, inputs[0], weight, bias)
