@@ -112,11 +112,12 @@ def sample(cfg: DictConfig) -> None:
         cfg.batch_size,
         cfg.device,
     )
-    pictures = np.empty((0, run.cfg.image_size, run.cfg.image_size, 3), np.uint8)
+    parts = []
     with tqdm(total=cfg.n, desc="Sampling", unit="picture") as bar:
         for batch in batches:
-            pictures = np.concatenate([pictures, batch])
+            parts.append(batch)
             bar.update(len(batch))
+    pictures = np.concatenate(parts)
     save_grid(pictures[:GRID], out.with_name(f"{out.name}.png"))
     print(f"{min(cfg.n, GRID)} samples: {out}.png")
     if cfg.npz:

@@ -4,6 +4,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def complexity(
     paper, true = gflops(cfg)
     rows = [Row("parameters", parameters), Row("gflops_paper", paper), Row("gflops_true", true)]
     for name, make in (("training", training_step), ("sampling", sampling_step)):
-        fresh = _maker(make, cfg, batch, fabric)
+        fresh = partial(make, cfg, batch, fabric.device, fabric.autocast)
         rows.append(Row(f"{name}_step_s", seconds(fresh(), repeats), settings=here))
         rows.append(Row(f"{name}_peak_mb", peak_memory(fresh, fabric.device), settings=here))
     return rows
@@ -102,9 +103,7 @@ def sampling_step(cfg: DictConfig, batch: int, device: torch.device, autocast: C
 
 def seconds(step: Step, repeats: int) -> float:
     """The median time of a step, after one to warm up."""
-    times = []
-    for n in range(repeats + 1):
-        times.append(timed(step, n))
+    times = [timed(step, n) for n in range(repeats + 1)]
     return statistics.median(times[1:])
 
 
@@ -144,12 +143,6 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"CPU, {torch.get_num_threads()} threads"
-
-
-def _maker(
-    make: Callable[..., Step], cfg: DictConfig, batch: int, fabric: Fabric
-) -> Callable[[], Step]:
-    return lambda: make(cfg, batch, fabric.device, fabric.autocast)
 
 
 def _network(cfg: DictConfig, device: torch.device) -> tuple[Framework, torch.nn.Module]:

@@ -44,6 +44,9 @@ class _Lerp(torch.autograd.Function):
 
 def _segments(weights: Tensor, num_sets: int) -> tuple[Tensor, Tensor]:
     """Between which sets each lambda lies, and how far: segments k, (G,), and fractions, (G,)."""
+    if num_sets == 2:
+        # The paper's case, for every parameter in every pass: there is nothing to find.
+        return torch.zeros_like(weights, dtype=torch.long), weights
     position = weights * (num_sets - 1)
     segments = position.floor().clamp(max=num_sets - 2)
     return segments.long(), position - segments
