@@ -7,8 +7,15 @@ ifeq ($(PYTHON),.venv/bin/python)
 READY := .venv/.ready
 endif
 
+# The paper's tables: make table2 SCALE=mini SEEDS=0,1,2 ARGS="data=folder data.path=PICTURES"
+SCALE ?= paper
+SEEDS ?= 0
+ARGS ?=
+SWEEP = $(PYTHON) train.py sweep=$(@:table1=table4) scale=$(SCALE) seed=$(SEEDS) $(ARGS)
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format table4 api clean
+.PHONY: help setup demo test lint format counts api clean
+.PHONY: table1 table2 table3 table4 table5 tables figures ablations report status
 
 help:  ## show this list
 	@grep -E '^[a-z0-9_-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,8 +43,26 @@ format: $(READY)  ## put style right
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
 
-table4: $(READY)  ## parameters and GFLOPs of Tables 1 and 4, beside the paper's: results/table4.md
-	$(PYTHON) scripts/table4.py > results/table4.md && cat results/table4.md
+table1: $(READY)  ## as table4, whose runs tell the parameters too
+table2: $(READY)  ## train and evaluate the runs of Table 2: the error of the predicted noise
+table3: $(READY)  ## of Table 3: FID, sFID, precision, recall
+table4: $(READY)  ## of Table 4: parameters, operations, time and memory
+table5: $(READY)  ## of Table 5: learned and linear lambda
+figures: $(READY)  ## of Figures 2 to 5: samples, lambda, errors over the schedule
+tables: $(READY)  ## of all tables and figures
+ablations: $(READY)  ## beyond the paper: scalars a step, how theta1 starts, lambda's ends
+table1 table2 table3 table4 table5 figures tables ablations:
+	$(SWEEP)
+	$(PYTHON) report.py scale=$(SCALE)
+
+status: $(READY)  ## how the runs of each sweep stand
+	@$(PYTHON) status.py
+
+report: $(READY)  ## tables, figures and one page of what there is: outputs/report/index.html
+	$(PYTHON) report.py
+
+counts: $(READY)  ## parameters and GFLOPs of Tables 1 and 4 at paper size: results/counts.md
+	$(PYTHON) scripts/counts.py > results/counts.md && cat results/counts.md
 
 api: $(READY)  ## make the pages of the API from the docstrings: outputs/api/index.html
 	$(PYTHON) -m pdoc dpi.interpolation dpi.evaluation dpi.sharing -o outputs/api

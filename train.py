@@ -10,10 +10,10 @@ register_resolvers()
 
 @hydra.main(config_path="configs", config_name="train", version_base="1.3")
 def main(cfg: DictConfig) -> None:
-    from dpi.training import fit
+    from dpi.experiment import carry_out
 
     with one_line():
-        fit(cfg)
+        carry_out(cfg)
 
 
 if __name__ == "__main__":

@@ -90,10 +90,10 @@ def trained(tiny, tmp_path_factory):
             words = [f"framework={framework}", f"arch={arch}", f"cond={cond}", f"run={folder}"]
             with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
                 cfg = compose("train", [*tiny, *words], return_hydra_config=True)
-            HydraConfig.instance().set_config(cfg)
-            with open_dict(cfg):
-                del cfg["hydra"]
-            fit(cfg)
+                HydraConfig.instance().set_config(cfg)
+                with open_dict(cfg):
+                    del cfg["hydra"]
+                fit(cfg)
         return folder
 
     return make

@@ -66,7 +66,7 @@ def test_every_combination_of_the_paper_trains(command, tiny, framework, arch, c
     words = [f"framework={framework}", f"arch={arch}", f"cond={cond}"]
     done = command("train.py", *tiny, *words)
     assert done.status == 0, done.err
-    run = Path(f"outputs/avatars-{framework}-{arch}-{cond}-mini-seed0")
+    (run,) = Path("outputs").glob(f"avatars-{framework}-{arch}-{cond}-mini-seed0-*")
     assert str(run) in done.out
     assert Image.open(run / "samples/step_0000003.png").mode == "RGB"
     assert (run / "lambda.png").exists() == (cond == "dpi")
@@ -172,7 +172,8 @@ def test_pictures_of_ones_own_train(command, tiny, pack):
     data = "npz" if pack == "npz" else "folder"
     done = command("train.py", *words, f"data={data}", f"data.path={path}")
     assert done.status == 0, done.err
-    assert Path("outputs/mine-diffusion-drunet-dpi-mini-seed0/last.ckpt").exists()
+    (run,) = Path("outputs").glob("mine-diffusion-drunet-dpi-mini-seed0-*")
+    assert (run / "last.ckpt").exists()
 
 
 @pytest.mark.slow
@@ -206,17 +207,24 @@ def test_a_sweep_gives_every_run_its_folder(command, tiny):
     assert done.status == 0, done.err
     for cond in ("dpi", "tmap"):
         for seed in (0, 1):
-            run = Path(f"outputs/avatars-diffusion-drunet-{cond}-mini-seed{seed}")
+            (run,) = Path("outputs").glob(f"avatars-diffusion-drunet-{cond}-mini-seed{seed}-*")
             assert (run / "last.ckpt").exists()
     assert [p.name for p in Path().iterdir()] == ["outputs"]
 
 
 def test_other_settings_need_another_folder(command, tiny):
-    command("train.py", *tiny)
-    done = command("train.py", *tiny, "cond.init=independent")
+    command("train.py", *tiny, "run=it")
+    done = command("train.py", *tiny, "run=it", "cond.init=independent")
     assert done.status == 1 and "cond.init was copy, now independent" in done.err
-    assert command("train.py", *tiny, "cond.init=independent", "tag=independent").status == 0
-    assert Path("outputs/avatars-diffusion-drunet-dpi-mini-seed0-independent/last.ckpt").exists()
+    assert command("train.py", *tiny, "cond.init=independent").status == 0
+    (run,) = Path("outputs").glob("*-seed0-*")
+    assert "-init_independent-" in run.name and (run / "last.ckpt").exists()
+
+
+def test_how_a_batch_is_run_is_no_other_setting(command, tiny):
+    command("train.py", *tiny, "run=it")
+    done = command("train.py", *tiny, "run=it", "cond.mode=grouped", "training.steps=4")
+    assert done.status == 0 and "going on from step 3" in done.out
 
 
 def test_other_pictures_need_another_folder(command, tiny):

@@ -6,13 +6,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from dpi.errors import UserError
+from dpi.identity import flat, variant
 
 
 def register_resolvers() -> None:
@@ -20,6 +19,7 @@ def register_resolvers() -> None:
 
     ${stem:path}            the last part of a path, without its suffix
     ${name_of:group}        the option chosen for a group, e.g. `drunet` for arch
+    ${variant:tag}          the settings that are not the defaults, and the tag; see dpi.identity
     ${dashed:word}          -word, or nothing when the word is null
     ${cuda:a,b}             a where there is a CUDA device, else b
     ${without_wandb_key:}   whether Weights & Biases would have to ask for a key
@@ -27,12 +27,17 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver(
         "name_of", lambda group: HydraConfig.get().runtime.choices[group], replace=True
     )
+    OmegaConf.register_new_resolver("variant", variant, replace=True)
     OmegaConf.register_new_resolver("dashed", lambda word: f"-{word}" if word else "", replace=True)
     OmegaConf.register_new_resolver("stem", lambda path: Path(path).stem, replace=True)
-    OmegaConf.register_new_resolver(
-        "cuda", lambda yes, no: yes if torch.cuda.is_available() else no, replace=True
-    )
+    OmegaConf.register_new_resolver("cuda", _cuda, replace=True)
     OmegaConf.register_new_resolver("without_wandb_key", _without_wandb_key, replace=True)
+
+
+def _cuda(yes: str, no: str) -> str:
+    import torch  # takes seconds, and a report needs none of it
+
+    return yes if torch.cuda.is_available() else no
 
 
 def _without_wandb_key() -> bool:
@@ -40,14 +45,6 @@ def _without_wandb_key() -> bool:
     return not (
         os.environ.get("WANDB_API_KEY") or (netrc.exists() and "wandb" in netrc.read_text())
     )
-
-
-def flat(node: Any, prefix: str = "") -> dict[str, Any]:
-    """The values in nested dictionaries under their dotted keys."""
-    if not isinstance(node, dict):
-        return {prefix: node}
-    dot = "." if prefix else ""
-    return {k: v for name, n in node.items() for k, v in flat(n, f"{prefix}{dot}{name}").items()}
 
 
 def check(cfg: DictConfig, ranges: dict[str, tuple[type, float, float]]) -> None:

@@ -1,10 +1,12 @@
 """Evaluate a run: open it once, then each evaluation's rows go into its folder."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
 from hydra.utils import instantiate
 from lightning.fabric import Fabric
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig
 
 from dpi import figures
@@ -12,6 +14,7 @@ from dpi.configuration import check
 from dpi.errors import UserError
 from dpi.evaluation.rows import SHOWN, Row, table, write_rows
 from dpi.runs import Run, open_run
+from dpi.state import claim
 
 RANGES = {
     "batch_size": (int, 1, 2**31),
@@ -19,6 +22,7 @@ RANGES = {
     "noise_seeds": (int, 1, 2**31),
     "every": (int, 1, 999),
     "n": (int, 2, 2**31),
+    "grid": (int, 1, 500),
     "seed": (int, 0, 2**31),
     "steps": (int, 1, 1000),
     "repeats": (int, 1, 2**31),
@@ -34,10 +38,21 @@ def evaluate(cfg: DictConfig) -> None:
     Raises:
         UserError: whatever the user can put right.
     """
-    check(cfg, {key: kind for key, kind in RANGES.items() if key in cfg})
+    check_numbers(cfg)
     run = None if _scores_a_file(cfg) else _open(cfg)
     fabric = _fabric(cfg)
-    fabric.launch()
+    alone = run is not None and rank_zero_only.rank == 0
+    with claim(run.folder / "evaluation") if alone else nullcontext():
+        fabric.launch()
+        _measure(cfg, run, fabric)
+
+
+def check_numbers(cfg: DictConfig) -> None:
+    """Raise UserError where a number makes no sense."""
+    check(cfg, {key: kind for key, kind in RANGES.items() if key in cfg})
+
+
+def _measure(cfg: DictConfig, run: Run | None, fabric: Fabric) -> None:
     header, place, folder = {}, None, None
     if run is not None:
         if fabric.device.type == "cuda":
@@ -53,7 +68,7 @@ def evaluate(cfg: DictConfig) -> None:
     for name, evaluation in cfg.evals.items():
         measure = instantiate(evaluation, _partial_=True, _convert_="all")
         rows = measure(run=run, fabric=fabric, folder=folder)
-        if not fabric.is_global_zero:
+        if not fabric.is_global_zero or not rows:
             continue
         print(f"\n{name} of {_described(run) if run else cfg.samples}\n\n{table(rows)}\n")
         path = Path(cfg.out) if cfg.out else place and place / f"{name}.json"

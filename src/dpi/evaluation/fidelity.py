@@ -22,7 +22,7 @@ from dpi.evaluation.reference import (
     write_reference,
 )
 from dpi.evaluation.rows import Row
-from dpi.evaluation.samples import draw_shards
+from dpi.evaluation.samples import draw_shards, samples_folder
 from dpi.runs import Run
 from dpi.sampling import network_evaluations
 
@@ -86,8 +86,8 @@ def fidelity(
             "network_evaluations": network_evaluations(run.framework, steps, solver),
             "precision": fabric._precision.precision,
         }
-        name = f"samples-seed{seed}-{solver}{steps}-{settings['precision']}"
-        fakes = draw_shards(run, fabric, folder / name, n, seed, steps, solver, batch_size)
+        place = samples_folder(folder, fabric, seed, steps, solver)
+        fakes = draw_shards(run, fabric, place, n, seed, steps, solver, batch_size)
     features = extract(fakes, *how)
     if not fabric.is_global_zero:
         return []

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dpi.whole import write_whole
+
 
 @dataclass(frozen=True)
 class Row:
@@ -30,11 +32,8 @@ def write_rows(path: Path, header: dict[str, Any], rows: Iterable[Row]) -> None:
     """
     kept = json.loads(path.read_text()) if path.exists() else []
     kept = {_identity(row): row for row in [*kept, *(header | asdict(row) for row in rows)]}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
     lines = ",\n".join(json.dumps(row) for row in kept.values())
-    partial.write_text(f"[\n{lines}\n]\n")
-    partial.replace(path)
+    write_whole(path, f"[\n{lines}\n]\n")
 
 
 def _identity(row: dict[str, Any]) -> str:

@@ -8,12 +8,49 @@ from lightning.fabric import Fabric
 from torch import Tensor
 from tqdm import tqdm
 
+from dpi.evaluation.rows import Row
 from dpi.figures import save_grid
 from dpi.runs import Run
-from dpi.sampling import GRID, draw
+from dpi.sampling import GRID, draw, network_evaluations
 
 SHARD = 500
 """Pictures in a file."""
+
+
+def samples(
+    run: Run,
+    fabric: Fabric,
+    folder: Path,
+    grid: int,
+    seed: int,
+    steps: int,
+    solver: str | None,
+    batch_size: int,
+) -> list[Row]:
+    """Figures 2 and 5: write a grid of a run's first samples, evaluation/samples.png.
+
+    Args:
+        run, fabric, folder: of the evaluation; the samples are kept in the folder.
+        grid: pictures.
+        seed, steps, solver, batch_size: see `draw_shards`.
+
+    Returns:
+        No rows: a picture is not a number.
+    """
+    solver = solver or run.framework.solvers[0]
+    network_evaluations(run.framework, steps, solver)
+    place = samples_folder(folder, fabric, seed, steps, solver)
+    shards = draw_shards(run, fabric, place, grid, seed, steps, solver, batch_size)
+    if fabric.is_global_zero:
+        path = run.folder / "evaluation" / "samples.png"
+        save_grid(shards[0][:grid], path)
+        print(f"samples {path}")
+    return []
+
+
+def samples_folder(folder: Path, fabric: Fabric, seed: int, steps: int, solver: str) -> Path:
+    """Where the samples drawn in this way are kept, in the folder of the evaluation."""
+    return folder / f"samples-seed{seed}-{solver}{steps}-{fabric._precision.precision}"
 
 
 class Shards(Sequence[np.ndarray]):

@@ -23,7 +23,7 @@ from dpi.training.checkpoints import AtomicCheckpointIO, SaveLast
 from dpi.training.draws import Draws
 from dpi.training.feed import Feed
 from dpi.training.module import Training
-from dpi.training.progress import Progress, Speed
+from dpi.training.progress import Progress, Speed, Tell
 from dpi.training.record import check_settings, record
 from dpi.training.show import Show
 
@@ -152,6 +152,7 @@ def _trainer(cfg: DictConfig, run: Path) -> L.Trainer:
         Progress(),
         Speed(cfg.training.batch_size, show.log_every),
         SaveLast(run / CHECKPOINT, show.save_every),
+        Tell(run, show.log_every),
     ]
     try:
         return L.Trainer(

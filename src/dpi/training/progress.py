@@ -1,10 +1,13 @@
-"""How far, how well and how fast: the progress bar."""
+"""How far, how well and how fast: the progress bar, and the run's state for others to read."""
 
 import time
+from pathlib import Path
 from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar
+
+from dpi.state import State
 
 
 class Progress(TQDMProgressBar):
@@ -54,3 +57,26 @@ class Speed(Callback):
             speed = (trainer.global_step - step) * self.batch_size / (now - then)
             pl_module.log("pictures/s", speed, prog_bar=True)
             self._since = (now, trainer.global_step)
+
+
+class Tell(Callback):
+    """Writes the step, and the time that is left, into the run's state."""
+
+    def __init__(self, run: Path, every: int) -> None:
+        self.run, self.every = run, every
+
+    def on_train_start(self, trainer: L.Trainer, *_: Any) -> None:
+        self._since = (time.monotonic(), trainer.global_step)
+        self._write(trainer, None)
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        step = trainer.global_step
+        if step % self.every and step != trainer.max_steps:
+            return
+        then, first = self._since
+        seconds_a_step = (time.monotonic() - then) / max(step - first, 1)
+        self._write(trainer, (trainer.max_steps - step) * seconds_a_step)
+
+    def _write(self, trainer: L.Trainer, seconds_left: float | None) -> None:
+        if trainer.is_global_zero:
+            State(trainer.global_step, seconds_left, "training").write(self.run)

@@ -1,5 +1,5 @@
 """Parameters and GFLOPs of every row of Tables 1 and 4, at paper size, beside the paper's:
-`make table4`. Nothing is allocated and nothing computed: shapes say it all.
+`make counts`. Nothing is allocated and nothing computed: shapes say it all.
 """
 
 from itertools import product
@@ -24,7 +24,7 @@ PRINTED = {
 
 def main() -> None:
     register_resolvers()
-    print("# Parameters and GFLOPs of the networks at paper size\n\n`make table4`\n")
+    print("# Parameters and GFLOPs of the networks at paper size\n\n`make counts`\n")
     print(
         "| network | conditioning | parameters | millions | paper | GFLOPs, paper's accounting "
         "| paper | true GFLOPs |\n|---|---|--:|--:|--:|--:|--:|--:|"
