@@ -53,7 +53,7 @@ tables: $(READY)  ## of all tables and figures
 ablations: $(READY)  ## beyond the paper: scalars a step, how theta1 starts, lambda's ends
 table1 table2 table3 table4 table5 figures tables ablations:
 	$(SWEEP)
-	$(PYTHON) report.py scale=$(SCALE)
+	$(PYTHON) report.py names.scale=$(SCALE)
 
 status: $(READY)  ## how the runs of each sweep stand
 	@$(PYTHON) status.py

@@ -127,6 +127,12 @@ def test_a_sweep_that_does_not_exist_is_named(command, tiny):
     assert done.status != 0 and "table9" in done.err and "table5" in done.err
 
 
+def test_a_sweep_does_not_start_itself_anew_for_every_device(command, tiny):
+    words = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "cond=dpi,tmap"]
+    done = command("train.py", "-m", *tiny, *words)
+    assert done.status == 1 and done.err.count("each run has one device") == 2
+
+
 def test_evaluations_are_checked_before_the_training(command, tiny):
     done = command("train.py", *tiny, "run=it", "evaluate=[fid]")
     assert done.status == 1 and "choose from" in done.err and not Path("it").exists()

@@ -47,9 +47,7 @@ def jobs(
                 found.append(list(job))
     if not found:
         picks = [o.input_line for o in given if o.get_key_element() in mentioned]
-        raise UserError(
-            f"no run of this sweep has {' '.join(picks)}: see configs/sweep"
-        )
+        raise UserError(f"no run of this sweep has {' '.join(picks)}: see configs/sweep")
     return found
 
 

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import lightning as L
 import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 from torch import nn
@@ -72,6 +75,7 @@ def fit(cfg: DictConfig) -> Path:
         return run
 
     trainer = _trainer(cfg, run)
+    _check_processes(trainer)
     source = instantiate(cfg.data.source, _partial_=True)()
     pictures = memory_map(source, Path(cfg.data.cache_dir), cfg.data.name)
     train, held_out = split(len(pictures), cfg.data.held_out, cfg.data.split_seed)
@@ -173,6 +177,16 @@ def _trainer(cfg: DictConfig, run: Path) -> L.Trainer:
     except (MisconfigurationException, ValueError, TypeError, ImportError) as error:
         line = str(error).splitlines()[0]
         raise UserError(f"these trainer settings cannot be used here: {line}") from error
+
+
+def _check_processes(trainer: L.Trainer) -> None:
+    # The other processes are started with this one's command line: each would run the sweep.
+    sweeping = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    if sweeping and isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher):
+        raise UserError(
+            "in a sweep each run has one device: say trainer=auto, or have SLURM start the others "
+            "(hydra/launcher=submitit_slurm hydra.launcher.tasks_per_node=...)"
+        )
 
 
 def _count(network: nn.Module) -> int:
