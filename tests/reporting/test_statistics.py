@@ -58,10 +58,11 @@ def test_the_standard_error_is_of_the_mean():
     assert standard_error({0: 1.0, 1: 2.0, 2: 3.0}) == pytest.approx(1 / math.sqrt(3))
 
 
-def test_two_standard_errors_tell_apart():
+def test_a_95_percent_interval_tells_apart():
     paper = {"a": 1.0, "b": 2.0}
-    near = {"a": {0: 0.0, 1: 2.0}, "b": {2: 1.5, 3: 3.5}}  # 1.5 apart, errors of 1 each
-    far = {"a": {0: 0.0, 1: 2.0}, "b": {2: 3.0, 3: 5.0}}
+    # Paired differences 0, 1, 2 and 2.5, 3.5, 4.5: standard error 0.58, and t is 4.3.
+    near = {"a": {0: 0.0, 1: 0.0, 2: 0.0}, "b": {0: 0.0, 1: 1.0, 2: 2.0}}
+    far = {"a": {0: 0.0, 1: 0.0, 2: 0.0}, "b": {0: 2.5, 1: 3.5, 2: 4.5}}
     assert ordering(near, paper) == Ordering(not_told_apart=1)
     assert ordering(far, paper) == Ordering(agrees=1)
     assert ordering({"a": {0: 1.0}, "b": {0: 1.1}}, paper) == Ordering(agrees=1)
