@@ -59,7 +59,7 @@ status: $(READY)  ## how the runs of each sweep stand
 	@$(PYTHON) status.py
 
 report: $(READY)  ## tables, figures and one page of what there is: outputs/report/index.html
-	$(PYTHON) report.py
+	$(PYTHON) report.py $(if $(filter-out file,$(origin SCALE)),names.scale=$(SCALE))
 
 counts: $(READY)  ## parameters and GFLOPs of Tables 1 and 4 at paper size: results/counts.md
 	$(PYTHON) scripts/counts.py > results/counts.md && cat results/counts.md

@@ -12,6 +12,7 @@ from dpi.reporting.figures import figures
 from dpi.reporting.files import comma_separated, latex, markdown
 from dpi.reporting.page import FIGURES, TABLES, Contents, page
 from dpi.reporting.tables import tables
+from dpi.whole import write_whole
 
 FORMATS = {"md": markdown, "tex": latex, "csv": comma_separated}
 
@@ -31,9 +32,9 @@ def report(cfg: DictConfig) -> None:
     left_out = _left_out(runs, unnamed, doubles)
     made = tables(runs)
     pictures = {name: _png(figure) for name, figure in figures(runs).items()}
-    files = {f"{t.name}.{end}": write(t).encode() for t in made for end, write in FORMATS.items()}
+    files = {f"{t.name}.{end}": write(t) for t in made for end, write in FORMATS.items()}
     files |= {f"{name}.png": picture for name, picture in pictures.items()}
-    files["index.html"] = page(Contents(runs, made, pictures, left_out)).encode()
+    files["index.html"] = page(Contents(runs, made, pictures, left_out))
     _write(Path(cfg.out), files)
     for text in [*map(markdown, made), *left_out]:
         print(f"{text}\n")
@@ -65,13 +66,10 @@ def _png(figure: Figure) -> bytes:
     return file.getvalue()
 
 
-def _write(folder: Path, files: dict[str, bytes]) -> None:
-    """Each file whole or not at all; what an earlier report wrote and this one does not goes."""
-    folder.mkdir(parents=True, exist_ok=True)
+def _write(folder: Path, files: dict[str, str | bytes]) -> None:
+    """Write the files; what an earlier report wrote and this one does not goes."""
     for name, content in files.items():
-        partial = folder / f"{name}.partial"
-        partial.write_bytes(content)
-        partial.replace(folder / name)
+        write_whole(folder / name, content)
     known = {f"{name}.{end}" for name in TABLES for end in FORMATS}
     for name in (known | {f"{name}.png" for name in FIGURES}) - files.keys():
         (folder / name).unlink(missing_ok=True)
