@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from dpi.configuration import one_line
-from dpi.status import status
+from dpi.sweeps.status import status
 
 if __name__ == "__main__":
     with one_line():

@@ -17,7 +17,7 @@ from dpi.errors import UserError
 from dpi.evaluation.evaluate import check_numbers, evaluate
 from dpi.runs import CONFIG
 from dpi.state import claim, read_state
-from dpi.sweep import wanted
+from dpi.sweeps.plan import wanted
 from dpi.training import fit
 
 OUTPUT = "output.txt"

@@ -1,4 +1,4 @@
-"""The sweeper of train.py, hydra/sweeper=rows: see configs/sweep and dpi.sweep.
+"""The sweeper of train.py, hydra/sweeper=rows: see configs/sweep and dpi.sweeps.plan.
 
 Hydra takes sweepers from the package hydra_plugins alone, and imports what it finds there at every
 start; so whatever takes long is imported when a sweep begins.
@@ -37,8 +37,8 @@ class Rows(BasicSweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         from dpi.configuration import one_line
-        from dpi.status import table
-        from dpi.sweep import jobs, plan, write_plan
+        from dpi.sweeps.plan import jobs, plan, write_plan
+        from dpi.sweeps.status import table
 
         parser = OverridesParser.create(self.hydra_context.config_loader)
         words = [*self._parse_config(), *arguments]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dpi.errors import UserError
 from dpi.state import State
-from dpi.sweep import Planned, read_plan
+from dpi.sweeps.plan import Planned, read_plan
 
 
 def status(folder: Path) -> str:

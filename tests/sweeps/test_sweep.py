@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from dpi.errors import UserError
 from dpi.state import State, claim, is_claimed, read_state
-from dpi.status import duration
-from dpi.sweep import jobs
+from dpi.sweeps.plan import jobs
+from dpi.sweeps.status import duration
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 SHOWN = ["evaluation.pictures=4", "evaluation.every=333"]
 PARSE = OverridesParser.create().parse_overrides
