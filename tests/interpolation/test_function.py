@@ -78,9 +78,15 @@ def test_a_table_of_steps_is_read_as_it_is():
     assert torch.equal(at(table, torch.tensor([6, 0, 3])), table[[6, 0, 3]])
 
 
+def test_between_two_steps_lambda_may_be_the_nearests():
+    function = InterpolationFunction(11, between="nearest")
+    s = torch.tensor([0.0, 0.24, 0.26, 0.94, 0.96, 1.0])
+    assert torch.equal(function(s), function(torch.tensor([0, 2, 3, 9, 10, 10])))
+
+
 @pytest.mark.parametrize(
     "settings",
-    [{"num_scalars": 1}, {"schedule": "cosine"}, {"endpoints": "open"}],
+    [{"num_scalars": 1}, {"schedule": "cosine"}, {"endpoints": "open"}, {"between": "cubic"}],
 )
 def test_unknown_settings_are_refused(settings):
     with pytest.raises(ValueError, match=next(iter(settings))):

@@ -159,6 +159,13 @@ def test_phi_has_a_learning_rate_of_its_own():
     assert len(parameter_groups(convolutional(), lr=1e-5, lr_lambda=1e-3)) == 1
 
 
+def test_phi_has_a_weight_decay_of_its_own():
+    g, _ = told("convolutional")
+    groups = parameter_groups(g, lr=1e-5, lr_lambda=1e-3, weight_decay_lambda=0)
+    weights, phi = torch.optim.AdamW(groups, weight_decay=0.05).param_groups
+    assert (weights["weight_decay"], phi["weight_decay"]) == (0.05, 0)
+
+
 def test_memory_format_survives():
     g, x = told("convolutional")
     expected = g(x, 5)

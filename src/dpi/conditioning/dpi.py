@@ -14,11 +14,11 @@ def DPI(
     framework: Framework,
     schedule: Literal["learnable", "linear"] = "learnable",
     endpoints: Literal["paper", "exact"] = "paper",
+    between: Literal["linear", "nearest"] = "linear",
     init: Literal["copy", "independent"] = "copy",
     num_sets: int = 2,
     mode: Mode = "auto",
 ) -> Interpolated:
     """The bare network with two parameter sets; the words are those of `interpolate`."""
-    return interpolate(
-        network(), framework.num_scalars, schedule, endpoints, init, num_sets, mode=mode
-    )
+    scalars = framework.num_scalars
+    return interpolate(network(), scalars, schedule, endpoints, between, init, num_sets, mode=mode)

@@ -71,7 +71,7 @@ def training_step(cfg: DictConfig, batch: int, device: torch.device, autocast: C
     t = cfg.training
     distinct = min(t.distinct_scalars or batch, batch)
     draws = Draws(0, 1000, batch, framework.num_scalars, distinct, t.stratified)
-    groups = parameter_groups(network, t.lr, t.lr_lambda)
+    groups = parameter_groups(network, t.lr, t.lr_lambda, t.weight_decay_lambda)
     optimizer = torch.optim.AdamW(groups, weight_decay=t.weight_decay, fused=True)
     x = torch.rand(batch, 3, cfg.image_size, cfg.image_size, device=device) * 2 - 1
 

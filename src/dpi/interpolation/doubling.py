@@ -17,6 +17,7 @@ def interpolate(
     num_scalars: int = 1000,
     schedule: Literal["learnable", "linear"] = "learnable",
     endpoints: Literal["paper", "exact"] = "paper",
+    between: Literal["linear", "nearest"] = "linear",
     init: Literal["copy", "independent"] = "copy",
     num_sets: int = 2,
     include: Iterable[str] = ("*",),
@@ -33,7 +34,7 @@ def interpolate(
     Args:
         net: any module that maps a batch to a batch; it becomes theta0 (not copied).
         num_scalars: S, the number of steps that lambda is given at.
-        schedule, endpoints: see `InterpolationFunction`.
+        schedule, endpoints, between: see `InterpolationFunction`.
         init: theta1 starts as a "copy" of theta0, so that at first the network is deaf to s and
             equals net; or "independent", drawn anew by each layer's `reset_parameters`, save
             for tensors that are constant in theta0 (zeroed output layers, norms), which stay.
@@ -69,7 +70,8 @@ def interpolate(
             _draw_anew(theta)
         _strip(theta, shared)
         sets.append(theta)
-    return Interpolated(sets, InterpolationFunction(num_scalars, schedule, endpoints), mode)
+    interpolation = InterpolationFunction(num_scalars, schedule, endpoints, between)
+    return Interpolated(sets, interpolation, mode)
 
 
 def _listed(patterns: Iterable[str]) -> list[str]:
@@ -124,15 +126,23 @@ def _draw_anew(theta: nn.Module) -> None:
         parameter.copy_(torch.where(constant, old, parameter))
 
 
-def parameter_groups(net: nn.Module, lr: float, lr_lambda: float) -> list[dict[str, Any]]:
+def parameter_groups(
+    net: nn.Module, lr: float, lr_lambda: float, weight_decay_lambda: float | None = None
+) -> list[dict[str, Any]]:
     """Two parameter groups for an optimizer: phi learns at lr_lambda, all else at lr.
 
     Works on any module, also one that holds interpolated networks or none.
+
+    Args:
+        lr, lr_lambda: learning rates.
+        weight_decay_lambda: phi's, which pulls lambda towards a straight line; None for the
+            optimizer's own.
     """
     phis = [m.phi for m in net.modules() if isinstance(m, InterpolationFunction)]
     phis = [phi for phi in phis if phi is not None]
     ids = {id(phi) for phi in phis}
     groups = [{"params": [p for p in net.parameters() if id(p) not in ids], "lr": lr}]
     if phis:
-        groups.append({"params": phis, "lr": lr_lambda})
+        decay = {} if weight_decay_lambda is None else {"weight_decay": weight_decay_lambda}
+        groups.append({"params": phis, "lr": lr_lambda, **decay})
     return groups

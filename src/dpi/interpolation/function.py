@@ -22,6 +22,7 @@ class InterpolationFunction(nn.Module):
         schedule: "learnable", or "linear" for lambda(s) = s, which has no coefficients.
         endpoints: the formula above gives lambda = p_1 at the first step ("paper"); "exact"
             takes p_1 away and rescales, so that lambda runs from 0 to 1 as the text says.
+        between: lambda at a float s between two steps, see `dpi.interpolation.at`.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class InterpolationFunction(nn.Module):
         num_scalars: int = 1000,
         schedule: Literal["learnable", "linear"] = "learnable",
         endpoints: Literal["paper", "exact"] = "paper",
+        between: Literal["linear", "nearest"] = "linear",
     ) -> None:
         super().__init__()
         if num_scalars < 2:
@@ -37,8 +39,11 @@ class InterpolationFunction(nn.Module):
             raise ValueError(f"schedule must be 'learnable' or 'linear', got {schedule!r}")
         if endpoints not in ("paper", "exact"):
             raise ValueError(f"endpoints must be 'paper' or 'exact', got {endpoints!r}")
+        if between not in ("linear", "nearest"):
+            raise ValueError(f"between must be 'linear' or 'nearest', got {between!r}")
         self.num_scalars = num_scalars
         self.endpoints = endpoints
+        self.between = between
         if schedule == "learnable":
             self.phi = nn.Parameter(torch.zeros(num_scalars))
         else:
@@ -63,7 +68,7 @@ class InterpolationFunction(nn.Module):
 
     def forward(self, s: Tensor) -> Tensor:
         """lambda(s), shaped as s; s is a step or a float in [0, 1] (see `dpi.interpolation.at`)."""
-        return at(self.table(), s)
+        return at(self.table(), s, self.between)
 
     def extra_repr(self) -> str:
         schedule = "linear" if self.phi is None else f"learnable, endpoints={self.endpoints}"

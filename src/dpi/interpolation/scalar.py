@@ -1,5 +1,7 @@
 """The scalar s: an integer step 0 ... S-1, or a float in [0, 1] that runs over the same steps."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -28,19 +30,21 @@ def position(s: Tensor, num_scalars: int) -> Tensor:
     return s * last if s.is_floating_point() else s
 
 
-def at(table: Tensor, s: Tensor) -> Tensor:
+def at(table: Tensor, s: Tensor, between: Literal["linear", "nearest"] = "linear") -> Tensor:
     """Read a function of the scalar, given by its values at the S steps, at s.
-
-    Between two steps it is linear.
 
     Args:
         table: (S,) values at steps 0 ... S-1.
         s: any shape and device, see `position`.
+        between: what it is between two steps: on the line between them, or the nearest's (of two
+            as near the even one's).
 
     Returns:
         Values shaped as s, on the table's device.
     """
     where = position(s, len(table)).to(table.device).reshape(-1)
+    if between == "nearest" and where.is_floating_point():
+        where = where.round().long()
     if where.is_floating_point():
         below = where.floor().long()
         above = (below + 1).clamp(max=len(table) - 1)

@@ -38,6 +38,7 @@ RANGES = {
     "training.lr": (float, 0, math.inf),
     "training.lr_lambda": (float, 0, math.inf),
     "training.weight_decay": (float, 0, math.inf),
+    "training.weight_decay_lambda": (float, 0, math.inf),
     "training.ema_decay": (float, 0, 1),
     "training.show.every": (int, 1, 2**31),
     "training.show.save_every": (int, 1, 2**31),
@@ -99,6 +100,7 @@ def fit(cfg: DictConfig) -> Path:
         cfg.training.lr,
         cfg.training.lr_lambda,
         cfg.training.weight_decay,
+        cfg.training.weight_decay_lambda,
         cfg.data.random_flip,
     )
     accumulate = cfg.trainer.accumulate_grad_batches

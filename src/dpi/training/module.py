@@ -40,8 +40,8 @@ class Training(L.LightningModule):
         network: g, told its scalar.
         framework: says what is corrupted and what is predicted.
         draws: the randomness of each step.
-        lr, weight_decay: AdamW's, for all parameters.
-        lr_lambda: the learning rate of DPI's coefficients phi.
+        lr, weight_decay: AdamW's.
+        lr_lambda, weight_decay_lambda: those of DPI's coefficients phi.
         random_flip: mirror half of the pictures.
     """
 
@@ -53,13 +53,15 @@ class Training(L.LightningModule):
         lr: float,
         lr_lambda: float,
         weight_decay: float,
+        weight_decay_lambda: float,
         random_flip: bool = False,
     ) -> None:
         super().__init__()
         self.network = network
         self.framework = framework
         self.draws = draws
-        self.lr, self.lr_lambda, self.weight_decay = lr, lr_lambda, weight_decay
+        self.lr, self.lr_lambda = lr, lr_lambda
+        self.weight_decay, self.weight_decay_lambda = weight_decay, weight_decay_lambda
         self.random_flip = random_flip
 
     def training_step(self, batch: Part, batch_idx: int) -> Tensor:
@@ -90,5 +92,5 @@ class Training(L.LightningModule):
         return F.mse_loss(self.network(corrupted, s), target)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        groups = parameter_groups(self.network, self.lr, self.lr_lambda)
+        groups = parameter_groups(self.network, self.lr, self.lr_lambda, self.weight_decay_lambda)
         return torch.optim.AdamW(groups, weight_decay=self.weight_decay, fused=True)
