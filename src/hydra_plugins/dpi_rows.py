@@ -49,12 +49,16 @@ class Rows(BasicSweeper):
         print(f"{self._name()}: {len(runs)} runs, {len(runs) - len(todo)} of them done")
         if not todo:
             return
+        reason = ""
         try:
             self.launcher.launch(todo, initial_job_idx=0)
+        except Exception as error:  # a run's own are in its state; here a process or job died
+            said = " ".join(str(error).splitlines()[:2]).strip()
+            reason = f"error: the launcher stopped: {said or type(error).__name__}\n"
         finally:
             print(f"\n{table(runs)}")
         if any(planned.standing()[0] != "done" for planned in runs):
-            sys.exit("error: not all runs are done; the same command goes on with them")
+            sys.exit(f"{reason}error: not all runs are done; the same command goes on with them")
 
     def _name(self) -> str:
         names = HydraConfig.get().runtime.choices

@@ -184,7 +184,9 @@ def _trainer(cfg: DictConfig, run: Path) -> L.Trainer:
 def _check_processes(trainer: L.Trainer) -> None:
     # The other processes are started with this one's command line: each would run the sweep.
     sweeping = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-    if sweeping and isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher):
+    strategy = trainer.strategy
+    starts = isinstance(strategy.launcher, _SubprocessScriptLauncher)
+    if sweeping and starts and not strategy.cluster_environment.creates_processes_externally:
         raise UserError(
             "in a sweep each run has one device: say trainer=auto, or have SLURM start the others "
             "(hydra/launcher=submitit_slurm hydra.launcher.tasks_per_node=...)"
