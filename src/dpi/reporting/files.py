@@ -47,7 +47,10 @@ def markdown(table: Table) -> str:
 
 
 def latex(table: Table) -> str:
-    r"""A table environment for \input; it needs the package booktabs."""
+    r"""A table environment for \input; it needs the packages booktabs and graphicx.
+
+    A table that is wider than the text is scaled to its width.
+    """
     titles, rules, under, at = [], [], [], 4
     for column in table.columns:
         width = 2 if table.in_paper(column) else 1
@@ -61,6 +64,7 @@ def latex(table: Table) -> str:
         r"\centering\scriptsize\setlength{\tabcolsep}{3pt}",
         rf"\caption{{{_tex(table.caption)}{' ' + legend if table.marked else ''}}}",
         rf"\label{{tab:{table.name}}}",
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{"
         rf"\begin{{tabular}}{{ll{'r' * (at - 3)}}}",
         r"\toprule",
         _tex_row(["", "", "", *titles]),
@@ -74,7 +78,7 @@ def latex(table: Table) -> str:
             title = "" if i else _tex(block.title)
             numbers = _numbers(rows[key], _latex)
             lines.append(_tex_row([title, _tex(line.title), _seeds(line), *numbers]))
-    lines += [r"\bottomrule", r"\end{tabular}"]
+    lines += [r"\bottomrule", r"\end{tabular}}"]
     said = [*ordering_lines(table), *(note.text for note in table.notes)]
     lines += [rf"\par\smallskip\raggedright {_tex(line)}" for line in said]
     return "\n".join([*lines, r"\end{table}"]) + "\n"
