@@ -133,6 +133,13 @@ def test_a_sweep_does_not_start_itself_anew_for_every_device(command, tiny):
     assert done.status == 1 and done.err.count("each run has one device") == 2
 
 
+def test_a_launcher_that_cannot_start_is_one_line(command, tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))  # where there is no srun
+    done = command("train.py", "-m", *tiny, "cond=dpi,tmap", "hydra/launcher=submitit_slurm")
+    assert done.status == 1 and "the launcher stopped" in done.err and "srun" in done.err
+    assert "Traceback" not in done.err and "2 waiting" in done.out
+
+
 def test_evaluations_are_checked_before_the_training(command, tiny):
     done = command("train.py", *tiny, "run=it", "evaluate=[fid]")
     assert done.status == 1 and "choose from" in done.err and not Path("it").exists()

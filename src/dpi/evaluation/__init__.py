@@ -1,4 +1,4 @@
-"""A checkpoint in, rows of numbers out: Tables 1 to 5 and Figure 4 of the paper."""
+"""A run in, rows of numbers out: what the paper's tables and figures show."""
 
 from dpi.evaluation.flops import count_flops
 from dpi.evaluation.frechet import frechet_distance
