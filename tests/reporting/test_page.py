@@ -36,7 +36,7 @@ def browser():
 @pytest.fixture(scope="module")
 def address(papers_runs, tmp_path_factory):
     out = tmp_path_factory.mktemp("report")
-    names = {"data": None, "scale": None}
+    names = {"data": None, "scale": None, "variant": None}
     report(OmegaConf.create({"runs": str(papers_runs), "out": str(out), "names": names}))
     return (out / "index.html").as_uri()
 

@@ -32,10 +32,22 @@ class Run:
     """By metric and scalar."""
     unfinished: int
     """How many rows were measured before the end of the training, and are left out."""
+    shared: frozenset[str] = frozenset()
+    """Settings that all runs of the report have, see `dpi.reporting.variant`."""
 
     @property
     def names(self) -> dict[str, str]:
         return self.config["names"]
+
+    @property
+    def settings(self) -> list[str]:
+        """Those that are not the defaults, as its name has them: schedule_linear, ..."""
+        return [setting for setting in self.names["variant"].split("-") if setting]
+
+    @property
+    def variant(self) -> str:
+        """The settings that tell it from other runs of its kind; empty for a plain run."""
+        return "-".join(setting for setting in self.settings if setting not in self.shared)
 
     @property
     def seed(self) -> int:

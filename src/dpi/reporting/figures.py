@@ -44,9 +44,9 @@ def figures(runs: list[Run]) -> dict[str, Figure]:
     """The figures, "figure2" ... "figure5", of which there is something to show.
 
     Args:
-        runs: of one data set at one scale; only those with default settings are shown.
+        runs: of one data set at one scale; variants are not shown.
     """
-    plain = [run for run in runs if not run.names["variant"]]
+    plain = [run for run in runs if not run.variant]
     with matplotlib.rc_context(STYLE):
         made = {
             "figure2": samples_of_dpi(plain),

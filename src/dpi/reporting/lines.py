@@ -66,7 +66,7 @@ def pick(runs: list[Run], variants: tuple[str, ...] = ("",), **names: str) -> li
         run
         for variant in variants
         for run in runs
-        if run.names["variant"] == variant and names.items() <= run.names.items()
+        if run.variant == variant and names.items() <= run.names.items()
     ]
 
 

@@ -14,12 +14,13 @@ def noted(table: Table) -> Table:
 
 
 def _elsewhere(table: Table) -> list[Note]:
-    names = next(run.names for line in table.lines for run in line.runs)
-    if (names["data"], names["scale"]) == ("ffhq64", "paper"):
+    run = next(run for line in table.lines for run in line.runs)
+    data, scale, shared = run.names["data"], run.names["scale"], sorted(run.shared)
+    if (data, scale, shared) == ("ffhq64", "paper", []):
         return []
     if not any(table.in_paper(column) for column in table.columns):
         return []
-    here = f"ours are of {names['data']} at scale {names['scale']}"
+    here = f"ours are of {data} at scale {scale}" + (f" with {', '.join(shared)}" if shared else "")
     return [Note(f"The paper's numbers are of FFHQ at 64x64 and 500,000 steps; {here}.")]
 
 

@@ -53,6 +53,7 @@ def page(contents: Contents) -> str:
         style=Markup(source.joinpath("page.css").read_text("utf-8")),
         data=names["data"],
         scale=names["scale"],
+        shared=sorted(runs[0].shared),
         seeds=sorted({run.seed for run in runs}),
         runs=runs,
         left_out=contents.left_out,

@@ -12,6 +12,7 @@ from dpi.reporting.figures import figures
 from dpi.reporting.files import comma_separated, latex, markdown
 from dpi.reporting.page import FIGURES, TABLES, Contents, page
 from dpi.reporting.tables import tables
+from dpi.reporting.variant import share
 from dpi.whole import write_whole
 
 FORMATS = {"md": markdown, "tex": latex, "csv": comma_separated}
@@ -28,7 +29,8 @@ def report(cfg: DictConfig) -> None:
         older = f" but {unnamed} whose configuration has no `names`" if unnamed else ""
         hint = "make some, such as with `make table2 SCALE=mini`"
         raise UserError(f"{cfg.runs} holds no runs to report{older}: {hint}")
-    runs, doubles = single(select(found, **cfg.names))
+    names = cfg.names
+    runs, doubles = single(share(select(found, names.data, names.scale), names.variant))
     left_out = _left_out(runs, unnamed, doubles)
     made = tables(runs)
     pictures = {name: _png(figure) for name, figure in figures(runs).items()}

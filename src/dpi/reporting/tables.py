@@ -19,13 +19,10 @@ from dpi.reporting.notes import noted
 from dpi.reporting.paper import printed
 from dpi.reporting.statistics import BySeed
 from dpi.reporting.table import Block, Cell, Column, Table
+from dpi.reporting.variant import COST, LINEAR
 from dpi.reporting.words import CONDITIONINGS, FRAMEWORKS, NETWORKS, conditioning, network
 
 MIB_IN_GB = 2**20 / 1e9
-COST = "cost"
-"""The variant of runs that are measured and not trained: configs/sweep/table4.yaml."""
-LINEAR = "schedule_linear"
-"""The variant of runs with lambda(s) = s."""
 
 
 def tables(runs: list[Run]) -> list[Table]:
@@ -167,12 +164,12 @@ def ablations(runs: list[Run]) -> Table:
     measured = [run for run in runs if objective.read(run)]
     blocks = []
     # Table 5 shows the linear lambda; here it is but one among others.
-    varied = {run.kind for run in measured if run.names["variant"] not in ("", LINEAR)}
+    varied = {run.kind for run in measured if run.variant not in ("", LINEAR)}
     for kind in sorted(varied, key=_place):
         own = [run for run in measured if run.kind == kind]
         lines = {}
-        for variant in sorted({"", *(run.names["variant"] for run in own)}, key=_naturally):
-            of = [run for run in own if run.names["variant"] == variant]
+        for variant in sorted({"", *(run.variant for run in own)}, key=_naturally):
+            of = [run for run in own if run.variant == variant]
             line = make_line(variant or "default", of, (objective, change), {})
             if variant:
                 ours = (each.cells["objective"].ours for each in (line, lines[""]))
