@@ -58,7 +58,7 @@ table1 table2 table3 table4 table5 figures tables ablations:
 status: $(READY)  ## how the runs of each sweep stand
 	@$(PYTHON) status.py
 
-report: $(READY)  ## tables, figures and one page of what there is: outputs/report/index.html
+report: $(READY)  ## tables, figures and one page of what there is: outputs/report/DATA-SCALE/index.html
 	$(PYTHON) report.py $(if $(filter-out file,$(origin SCALE)),names.scale=$(SCALE))
 
 counts: $(READY)  ## parameters and GFLOPs of Tables 1 and 4 at paper size: results/counts.md

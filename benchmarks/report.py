@@ -126,7 +126,7 @@ def main() -> None:
             start = time.perf_counter()
             subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
             seconds = time.perf_counter() - start
-            size = (Path(folder) / "report" / "index.html").stat().st_size / 2**20
+            size = (Path(folder) / "report" / "avatars-mini" / "index.html").stat().st_size / 2**20
             print(f"{made} runs: {seconds:.1f} s to a page of {size:.1f} MiB", flush=True)
 
 

@@ -2,7 +2,7 @@ import pytest
 
 from dpi.errors import UserError
 from dpi.evaluation.rows import Row
-from dpi.reporting.collect import collect, select, single
+from dpi.reporting.collect import collect, sets, single
 
 KIND = ("diffusion", "drunet", "dpi")
 
@@ -53,15 +53,15 @@ def test_a_damaged_file_is_named(make_run, tmp_path, name):
         collect(tmp_path / "runs")
 
 
-def test_one_scale_is_reported_at_a_time(make_run, tmp_path):
+def test_each_data_set_and_scale_is_a_set_of_its_own(make_run, tmp_path):
     make_run(KIND, {})
     make_run(KIND, {}, scale="small")
     runs, _ = collect(tmp_path / "runs")
-    with pytest.raises(UserError, match=r"names\.scale=mini or names\.scale=small"):
-        select(runs, None, None)
-    with pytest.raises(UserError, match=r"no runs of names\.scale=paper"):
-        select(runs, None, "paper")
-    assert [run.names["scale"] for run in select(runs, "avatars", "small")] == ["small"]
+    both = sets(runs, None, None)
+    assert both.keys() == {("avatars", "mini"), ("avatars", "small")}
+    assert sets(runs, None, "small") == {("avatars", "small"): both["avatars", "small"]}
+    with pytest.raises(UserError, match=r"no runs of names\.scale=paper: choose names\.data=av"):
+        sets(runs, None, "paper")
 
 
 def test_a_copy_of_a_run_does_not_count_twice(make_run, tmp_path):

@@ -38,7 +38,7 @@ def address(papers_runs, tmp_path_factory):
     out = tmp_path_factory.mktemp("report")
     names = {"data": None, "scale": None, "variant": None}
     report(OmegaConf.create({"runs": str(papers_runs), "out": str(out), "names": names}))
-    return (out / "index.html").as_uri()
+    return (out / "avatars-mini" / "index.html").as_uri()
 
 
 @pytest.fixture

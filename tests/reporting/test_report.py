@@ -12,18 +12,18 @@ def test_everything_is_written_and_printed(command, papers_runs, tmp_path):
     tables = [f"table{i}" for i in range(1, 6)] + ["ablations"]
     names = {f"{table}.{end}" for table in tables for end in ("md", "tex", "csv")}
     names |= {f"figure{i}.png" for i in range(2, 6)} | {"index.html"}
-    assert {path.name for path in (tmp_path / "out").iterdir()} == names
+    assert {path.name for path in (tmp_path / "out/avatars-mini").iterdir()} == names
     for i in range(1, 6):
         assert f"## Table {i}\n" in done.out
-    assert "page    out/index.html" in done.out
+    assert "page    out/avatars-mini/index.html" in done.out
 
 
 def test_what_a_later_report_does_not_have_goes(command, make_run, papers_runs, tmp_path):
     assert command("report.py", f"runs={papers_runs}", "out=out").status == 0
-    (tmp_path / "out" / "mine.txt").touch()
+    (tmp_path / "out/avatars-mini/mine.txt").touch()
     make_run(KIND, {})
     assert command("report.py", "runs=runs", "out=out").status == 0
-    left = sorted(path.name for path in (tmp_path / "out").iterdir())
+    left = sorted(path.name for path in (tmp_path / "out/avatars-mini").iterdir())
     assert left == ["index.html", "mine.txt"]
 
 
@@ -35,14 +35,14 @@ def test_without_runs_it_says_how_to_make_some(command):
     )
 
 
-def test_of_several_scales_one_is_to_be_chosen(command, make_run):
+def test_each_scale_has_a_report_of_its_own(command, make_run, tmp_path):
     make_run(KIND, {})
     make_run(KIND, {}, scale="small")
-    done = command("report.py", "runs=runs")
-    assert done.err.strip() == (
-        "error: these runs differ in scale: choose names.scale=mini or names.scale=small"
-    )
-    assert command("report.py", "runs=runs", "names.scale=small").status == 0
+    assert command("report.py", "runs=runs", "out=one", "names.scale=small").status == 0
+    assert command("report.py", "runs=runs", "out=all").status == 0
+    pages = [path.relative_to(tmp_path) for path in sorted(tmp_path.rglob("index.html"))]
+    folders = ["all/avatars-mini", "all/avatars-small", "one/avatars-small"]
+    assert [str(path.parent) for path in pages] == folders
 
 
 def test_what_is_left_out_is_said(command, make_run, tmp_path):
@@ -57,7 +57,7 @@ def test_what_is_left_out_is_said(command, make_run, tmp_path):
         "avatars-diffusion-drunet-dpi-mini-seed0.",
     ):
         assert line in done.out
-        assert line in (tmp_path / "out" / "index.html").read_text()
+        assert line in (tmp_path / "out/avatars-mini/index.html").read_text()
 
 
 def test_a_report_waits_for_no_torch():

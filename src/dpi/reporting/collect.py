@@ -85,26 +85,24 @@ def collect(folder: Path) -> tuple[list[Run], int]:
     return runs, len(paths) - len(runs)
 
 
-def select(runs: Iterable[Run], data: str | None, scale: str | None) -> list[Run]:
-    """The runs of one data set at one scale.
-
-    Args:
-        data, scale: null where there is but one.
+def sets(
+    runs: Iterable[Run], data: str | None, scale: str | None
+) -> dict[tuple[str, str], list[Run]]:
+    """The runs of each data set at each scale, or of these alone.
 
     Raises:
-        UserError: there are several to choose from, or none.
+        UserError: there are none of these.
     """
-    runs = list(runs)
-    for key, wanted in (("data", data), ("scale", scale)):
-        found = sorted({run.names[key] for run in runs})
-        if wanted is None and len(found) > 1:
-            raise UserError(f"these runs differ in {key}: choose {_choices(key, found)}")
-        runs = [run for run in runs if wanted in (None, run.names[key])]
-        if not runs and found:
-            raise UserError(
-                f"there are no runs of names.{key}={wanted}: choose {_choices(key, found)}"
-            )
-    return runs
+    found: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        found.setdefault((run.names["data"], run.names["scale"]), []).append(run)
+    chosen = {key: own for key, own in found.items() if data in (None, key[0])}
+    chosen = {key: own for key, own in chosen.items() if scale in (None, key[1])}
+    if not chosen:
+        choices = " or ".join(f"names.data={d} names.scale={s}" for d, s in sorted(found))
+        asked = [f"names.{k}={v}" for k, v in (("data", data), ("scale", scale)) if v is not None]
+        raise UserError(f"there are no runs of {' '.join(asked)}: choose {choices}")
+    return chosen
 
 
 def single(runs: Iterable[Run]) -> tuple[list[Run], list[Run]]:
@@ -116,10 +114,6 @@ def single(runs: Iterable[Run]) -> tuple[list[Run], list[Run]]:
         if kept.setdefault(key, run) is not run:
             others.append(run)
     return list(kept.values()), others
-
-
-def _choices(key: str, found: list[str]) -> str:
-    return " or ".join(f"names.{key}={word}" for word in found)
 
 
 def _read(path: Path) -> Run | None:

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from omegaconf import DictConfig
 
 from dpi.errors import UserError
-from dpi.reporting.collect import Run, collect, select, single
+from dpi.reporting.collect import Run, collect, sets, single
 from dpi.reporting.figures import figures
 from dpi.reporting.files import comma_separated, latex, markdown
 from dpi.reporting.page import FIGURES, TABLES, Contents, page
@@ -21,8 +21,10 @@ FORMATS = {"md": markdown, "tex": latex, "csv": comma_separated}
 def report(cfg: DictConfig) -> None:
     """Report as configs/report.yaml says: print the tables and write them, figures and a page.
 
+    Each data set and scale has a report of its own, in a folder DATA-SCALE.
+
     Raises:
-        UserError: no runs, several data sets or scales to choose from, a file that is damaged.
+        UserError: no runs, or none of those that are asked for; a file that is damaged.
     """
     found, unnamed = collect(Path(cfg.runs))
     if not found:
@@ -30,17 +32,23 @@ def report(cfg: DictConfig) -> None:
         hint = "make some, such as with `make table2 SCALE=mini`"
         raise UserError(f"{cfg.runs} holds no runs to report{older}: {hint}")
     names = cfg.names
-    runs, doubles = single(share(select(found, names.data, names.scale), names.variant))
+    for (data, scale), own in sets(found, names.data, names.scale).items():
+        print(f"# {data}, {scale}\n")
+        _report(share(own, names.variant), unnamed, Path(cfg.out) / f"{data}-{scale}")
+
+
+def _report(runs: list[Run], unnamed: int, out: Path) -> None:
+    runs, doubles = single(runs)
     left_out = _left_out(runs, unnamed, doubles)
     made = tables(runs)
     pictures = {name: _png(figure) for name, figure in figures(runs).items()}
     files = {f"{t.name}.{end}": write(t) for t in made for end, write in FORMATS.items()}
     files |= {f"{name}.png": picture for name, picture in pictures.items()}
     files["index.html"] = page(Contents(runs, made, pictures, left_out))
-    _write(Path(cfg.out), files)
+    _write(out, files)
     for text in [*map(markdown, made), *left_out]:
         print(f"{text}\n")
-    print(f"page    {Path(cfg.out) / 'index.html'}")
+    print(f"page    {out / 'index.html'}\n")
 
 
 def _left_out(runs: list[Run], unnamed: int, doubles: list[Run]) -> list[str]:
