@@ -8,18 +8,8 @@ from hydra import compose, initialize
 
 from dpi.configuration import register_resolvers
 from dpi.evaluation.complexity import gflops
+from dpi.reporting.paper import printed
 from dpi.runs import sketch
-
-# Table 4: millions of parameters, GFLOPs; the sigma map's are not printed there.
-PRINTED = {
-    ("drunet", "ncsnv2"): ("63.90", "34.86"),
-    ("drunet", "tmap"): ("63.90", "34.86"),
-    ("drunet", "dpi"): ("127.80", "35.11"),
-    ("adm", "ncsnv2"): ("60.87", "49.54"),
-    ("adm", "tmap"): ("60.87", "49.54"),
-    ("adm", "mlp"): ("68.16", "49.56"),
-    ("adm", "dpi"): ("121.74", "49.77"),
-}
 
 
 def main() -> None:
@@ -38,10 +28,11 @@ def main() -> None:
             n = sum(p.numel() for p in sketch(cfg).parameters())
             paper, true = gflops(cfg)
             ours = (f"{n / 1e6:.2f}", f"{paper:.2f}")
-            printed = PRINTED.get((arch, cond), ("-", "-"))
-            equal &= printed in (ours, ("-", "-"))
+            row = printed("table4").get(("diffusion", arch, cond))  # none of the sigma map
+            theirs = (f"{row['parameters']:.2f}", f"{row['gflops']:.2f}") if row else ("-", "-")
+            equal &= theirs in (ours, ("-", "-"))
             print(
-                f"| {arch} | {cond} | {n:,} | {ours[0]} | {printed[0]} | {ours[1]} | {printed[1]} "
+                f"| {arch} | {cond} | {n:,} | {ours[0]} | {theirs[0]} | {ours[1]} | {theirs[1]} "
                 f"| {true:.3f} |"
             )
     print(

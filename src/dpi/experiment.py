@@ -58,7 +58,7 @@ def _claimed(cfg: DictConfig, run: Path, sweeping: bool) -> None:
         fit(cfg)
         state = read_state(run)
         state.step, state.failed = max(state.step, cfg.training.steps), None
-        missing = {k: v for k, v in wanted(cfg).items() if state.evaluated.get(k) != v}
+        missing = state.missing(wanted(cfg))
         if missing:
             state.doing = "evaluation"
             state.write(run)

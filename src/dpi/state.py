@@ -36,6 +36,10 @@ class State:
     evaluated: dict[str, dict[str, Any]] = field(default_factory=dict)
     """The evaluations that are there, with the settings and the step each was done at."""
 
+    def missing(self, wanted: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """Of the evaluations that a run is to have, those that it has not with these settings."""
+        return {name: how for name, how in wanted.items() if self.evaluated.get(name) != how}
+
     def write(self, run: Path) -> None:
         """Write it into the run's folder."""
         write_whole(run / STATE, json.dumps(asdict(self), indent=1))

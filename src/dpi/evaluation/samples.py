@@ -1,5 +1,6 @@
 """Many samples of a run, in files that an interruption leaves whole."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from dpi.evaluation.rows import Row
 from dpi.figures import save_grid
 from dpi.runs import Run
 from dpi.sampling import GRID, draw, network_evaluations
+from dpi.whole import write_whole
 
 SHARD = 500
 """Pictures in a file."""
@@ -122,10 +124,9 @@ def draw_shards(
             ):
                 parts.append(batch)
                 bar.update(len(batch))
-            partial = path.with_name(f"{path.name}.partial")
-            with partial.open("wb") as file:
-                np.save(file, np.concatenate(parts))
-            partial.replace(path)
+            file = io.BytesIO()
+            np.save(file, np.concatenate(parts))
+            write_whole(path, file.getvalue())
     fabric.barrier()
     if fabric.is_global_zero:
         save_grid(shards[0][:GRID], folder.with_name(f"{folder.name}.png"))

@@ -96,8 +96,11 @@ def sets(
     found: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         found.setdefault((run.names["data"], run.names["scale"]), []).append(run)
-    chosen = {key: own for key, own in found.items() if data in (None, key[0])}
-    chosen = {key: own for key, own in chosen.items() if scale in (None, key[1])}
+    chosen = {
+        (of, at): own
+        for (of, at), own in found.items()
+        if data in (None, of) and scale in (None, at)
+    }
     if not chosen:
         choices = " or ".join(f"names.data={d} names.scale={s}" for d, s in sorted(found))
         asked = [f"names.{k}={v}" for k, v in (("data", data), ("scale", scale)) if v is not None]

@@ -75,8 +75,7 @@ class Planned:
             return "running", state
         if state.failed:
             return "failed", state
-        evaluated = all(state.evaluated.get(name) == how for name, how in self.evaluated.items())
-        if state.step >= self.steps and evaluated:
+        if state.step >= self.steps and not state.missing(self.evaluated):
             return "done", state
         return ("interrupted" if state.step or state.doing else "waiting"), state
 
