@@ -7,29 +7,23 @@ ifeq ($(PYTHON),.venv/bin/python)
 READY := .venv/.ready
 endif
 
-# The paper's tables: make table2 SCALE=mini SEEDS=0,1,2 ARGS="data=folder data.path=PICTURES"
+# The paper's tables: make table2 SCALE=mini SEEDS=0,1,2 ARGS="data=folder data.path=IMAGES"
 SCALE ?= paper
 SEEDS ?= 0
 ARGS ?=
-SWEEP = $(PYTHON) train.py sweep=$(@:table1=table4) scale=$(SCALE) seed=$(SEEDS) $(ARGS)
-
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint format counts api clean
 .PHONY: table1 table2 table3 table4 table5 tables figures ablations report status
 
-help:  ## show this list
+help:  ## list the targets
 	@grep -E '^[a-z0-9_-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
-setup: $(READY)  ## make the environment, .venv
+setup: $(READY)  ## create the environment, .venv
 	@echo "ready: $(PYTHON)"
 
-demo: $(READY)  ## train a small DPI model on cartoon faces and draw from it, in minutes on a CPU
+demo: $(READY)  ## train a small DPI model on cartoon faces and sample from it, in minutes on a CPU
 	$(PYTHON) train.py experiment=demo
 	$(PYTHON) sample.py run=outputs/demo n=64 device=cpu
-	@echo
-	@echo "samples      outputs/demo/samples/seed0_DDIM200_n64.png"
-	@echo "lambda       outputs/demo/lambda.png"
-	@echo "losses       outputs/demo/losses.png"
 
 test: $(READY)  ## run all tests
 	$(PYTHON) -m pytest
@@ -39,33 +33,44 @@ lint: $(READY)  ## check style and the library's type hints
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 
-format: $(READY)  ## put style right
+format: $(READY)  ## fix style
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
 
-table1: $(READY)  ## as table4, whose runs tell the parameters too
+table1: $(READY)  ## as table4, whose runs give the parameters too
 table2: $(READY)  ## train and evaluate the runs of Table 2: the error of the predicted noise
 table3: $(READY)  ## of Table 3: FID, sFID, precision, recall
 table4: $(READY)  ## of Table 4: parameters, operations, time and memory
 table5: $(READY)  ## of Table 5: learned and linear lambda
-figures: $(READY)  ## of Figures 2 to 5: samples, lambda, errors over the schedule
-tables: $(READY)  ## of all tables and figures
+figures: $(READY)  ## of Figures 2, 3 and 5: samples and lambda (Figure 4: table2)
+tables: $(READY)  ## of all tables and figures at once
 ablations: $(READY)  ## beyond the paper: scalars a step, how theta1 starts, lambda's ends
+# A sweep is a grid (configs/sweep); some tables take several, given beside it. A failure in one
+# does not stop the next.
+GRIDS = ""
+table5: GRIDS = "" "cond.schedule=linear"
+tables: GRIDS = "" "framework=diffusion eval=[denoising,complexity]" \
+	"cond=dpi cond.schedule=linear eval=[objective]"
+ablations: GRIDS = "" "training.distinct_scalars=1,2,4,16" "cond=dpi cond.init=independent" \
+	"cond=dpi cond.endpoints=exact"
 table1 table2 table3 table4 table5 figures tables ablations:
-	$(SWEEP)
-	$(PYTHON) report.py names.scale=$(SCALE)
+	@set -f; status=0; for grid in $(GRIDS); do \
+		echo "train.py sweep=$@ scale=$(SCALE) seed=$(SEEDS) $$grid $(ARGS)"; \
+		$(PYTHON) train.py sweep=$(@:table1=table4) scale=$(SCALE) seed=$(SEEDS) $$grid $(ARGS) \
+			|| status=1; \
+	done; $(PYTHON) report.py scale=$(SCALE); exit $$status
 
-status: $(READY)  ## how the runs of each sweep stand
+status: $(READY)  ## the status of every run
 	@$(PYTHON) status.py
 
 report: $(READY)  ## tables, figures and one page of what there is: outputs/report/DATA-SCALE/index.html
-	$(PYTHON) report.py $(if $(filter-out file,$(origin SCALE)),names.scale=$(SCALE))
+	$(PYTHON) report.py $(if $(filter-out file,$(origin SCALE)),scale=$(SCALE))
 
 counts: $(READY)  ## parameters and GFLOPs of Tables 1 and 4 at paper size: results/counts.md
 	$(PYTHON) scripts/counts.py > results/counts.md && cat results/counts.md
 
-api: $(READY)  ## make the pages of the API from the docstrings: outputs/api/index.html
-	$(PYTHON) -m pdoc dpi.interpolation dpi.evaluation dpi.sharing -o outputs/api
+api: $(READY)  ## build the API reference from the docstrings: outputs/api/index.html
+	$(PYTHON) -m pdoc dpi.interpolation dpi.evaluation dpi.hub -o outputs/api
 
 clean:  ## remove .venv; runs and data stay
 	rm -rf .venv

@@ -1,20 +1,23 @@
-"""Evaluate a run: python evaluate.py run=outputs/... eval=denoising"""
+"""Evaluate runs: python evaluate.py run=outputs/... eval=denoising"""
 
 import hydra
 from omegaconf import DictConfig
 
-from dpi.configuration import one_line, register_resolvers
-
-register_resolvers()
+from dpi.cli import one_line, run
+from dpi.errors import UserError
+from dpi.runs.check import check_evaluations
 
 
 @hydra.main(config_path="configs", config_name="evaluate", version_base="1.3")
 def main(cfg: DictConfig) -> None:
-    from dpi.evaluation.evaluate import evaluate
-
     with one_line():
-        evaluate(cfg)
+        if not cfg.eval:
+            raise UserError("eval= is missing: choose evaluations, such as eval=[denoising]")
+        check_evaluations(cfg.eval)
+        from dpi.evaluation.evaluate import evaluate_all  # imports PyTorch, which takes seconds
+
+        evaluate_all(cfg)
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "evaluate")

@@ -1,17 +1,19 @@
-"""Collect the rows of all runs into tables, figures and a page: python report.py"""
+"""Collect the results of all runs in tables, figures and a page: python report.py"""
+
+from pathlib import Path
 
 import hydra
 from omegaconf import DictConfig
 
-from dpi.configuration import one_line
+from dpi.cli import one_line
 
 
 @hydra.main(config_path="configs", config_name="report", version_base="1.3")
 def main(cfg: DictConfig) -> None:
-    from dpi.reporting.report import report
+    from dpi.reporting import report
 
     with one_line():
-        report(cfg)
+        report(Path(cfg.runs), Path(cfg.out), cfg.data, cfg.scale)
 
 
 if __name__ == "__main__":

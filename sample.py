@@ -3,18 +3,18 @@
 import hydra
 from omegaconf import DictConfig
 
-from dpi.configuration import one_line, register_resolvers
-
-register_resolvers()
+from dpi.cli import one_line, run
+from dpi.runs.check import SAMPLING, check_values
 
 
 @hydra.main(config_path="configs", config_name="sample", version_base="1.3")
 def main(cfg: DictConfig) -> None:
-    from dpi.sampling import sample
-
     with one_line():
+        check_values(cfg, SAMPLING)
+        from dpi.evaluation.samples import sample  # imports PyTorch, which takes seconds
+
         sample(cfg)
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "sample")

@@ -1,10 +1,11 @@
-"""How the runs of each sweep stand: python status.py"""
+"""The status of every run: python status.py [FOLDER]"""
 
+import sys
 from pathlib import Path
 
-from dpi.configuration import one_line
-from dpi.sweeps.status import status
+from dpi.cli import one_line
+from dpi.runs.status import status
 
 if __name__ == "__main__":
     with one_line():
-        print(status(Path("outputs/sweeps")))
+        print(status(Path(sys.argv[1] if len(sys.argv) > 1 else "outputs")))

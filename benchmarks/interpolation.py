@@ -1,11 +1,12 @@
-"""A forward and backward pass of DPI over the plain network's, in each way of running a batch.
+"""Time and memory of a forward and backward pass of DPI relative to the plain network.
 
     python benchmarks/interpolation.py                       both networks, mini and paper size
     python benchmarks/interpolation.py drunet-mini repeats=9
 
-One shared scalar, grouped with 4 and 16 distinct ones, factored with 16, and what one would write
-otherwise: torch.func.vmap over weights interpolated for every sample. All in turn, so that a
-machine whose speed drifts slows all of them; medians. Memory is the most that tensors took.
+Measured are batches with one shared scalar, grouped with 4 and 16 distinct scalars, factored with
+16, and for comparison torch.func.vmap over parameters interpolated per sample. The methods are
+timed alternately, so that a drift of the machine's speed affects all of them; times are medians,
+memory is the peak size of all tensors.
 """
 
 import statistics
@@ -26,7 +27,7 @@ MINI_ADM = {
     "attention_resolutions": (4,), "head_channels": 16, "norm_groups": 8,
 }  # fmt: skip
 
-# name: network, picture side, batch, repeats
+# name: network, image size, batch size, repeats
 CASES = {
     "drunet-mini": (lambda: DRUNet(channels=(16, 32, 64, 128), num_blocks=2), 16, 32, 7),
     "adm-mini": (lambda: ADM(**MINI_ADM), 16, 32, 7),
@@ -36,7 +37,7 @@ CASES = {
 
 
 def run_vmap(net: Interpolated, x: Tensor, s: Tensor) -> Tensor:
-    """Every sample with weights of its own."""
+    """Run the batch with separate parameters for every sample."""
     weights = net.interpolation(s).to(x.device)
     theta1 = dict(net.theta1.named_parameters())
     theta = {
@@ -50,7 +51,7 @@ def run_vmap(net: Interpolated, x: Tensor, s: Tensor) -> Tensor:
     return vmap(one)(theta, x)
 
 
-def ways(net: Interpolated, x: Tensor) -> dict[str, Callable[[], Tensor]]:
+def methods(net: Interpolated, x: Tensor) -> dict[str, Callable[[], Tensor]]:
     def scalars(count: int) -> Tensor:
         return torch.linspace(0, 999, count).long().repeat_interleave(len(x) // count)
 
@@ -73,52 +74,53 @@ def ways(net: Interpolated, x: Tensor) -> dict[str, Callable[[], Tensor]]:
 
 def make(build: Callable[[], nn.Module], size: int, batch: int) -> tuple[Interpolated, Tensor]:
     torch.manual_seed(0)
-    # eval: vmap would want a dropout mask of its own for every sample
+    # In eval mode: with vmap, dropout would need a separate mask per sample.
     net = interpolate(build().to(DEVICE)).eval()
     return net, torch.randn(batch, 3, size, size, device=DEVICE)
 
 
 def measure(name: str, repeats: int | None) -> None:
-    build, size, batch, usual = CASES[name]
+    build, size, batch, default_repeats = CASES[name]
     net, x = make(build, size, batch)
-    times: dict[str, list[float]] = {way: [] for way in ways(net, x)}
-    for n in range(1 + (repeats or usual)):
-        for way, forward in ways(net, x).items():
+    times: dict[str, list[float]] = {method: [] for method in methods(net, x)}
+    for n in range(1 + (repeats or default_repeats)):
+        for method, forward in methods(net, x).items():
             seconds = timed(lambda _, run=forward: run().square().sum().backward(), n)
             net.zero_grad()
             if n > 0:
-                times[way].append(seconds)
+                times[method].append(seconds)
     del net, x
-    median = {way: statistics.median(seconds) for way, seconds in times.items()}
+    median = {method: statistics.median(seconds) for method, seconds in times.items()}
     peak = {}
-    for way in times:
+    for method in times:
 
-        def fresh(way: str = way) -> Callable[[int], None]:
+        def fresh(method: str = method) -> Callable[[int], None]:
             net, x = make(build, size, batch)
 
             def step(n: int) -> None:
-                ways(net, x)[way]().square().sum().backward()
+                methods(net, x)[method]().square().sum().backward()
                 net.zero_grad()
 
             return step
 
-        peak[way] = peak_memory(fresh, DEVICE)
+        peak[method] = peak_memory(fresh, DEVICE)
     plain = "plain network"
-    for way in times:
+    for method in times:
+        seconds, megabytes = median[method], peak[method]
         print(
-            f"| {name} | {batch} | {way} | {median[way]:.3f} | {median[way] / median[plain]:.2f} "
-            f"| {peak[way]:.0f} | {peak[way] / peak[plain]:.2f} |",
+            f"| {name} | {batch} | {method} | {seconds:.3f} | {seconds / median[plain]:.2f} "
+            f"| {megabytes:.0f} | {megabytes / peak[plain]:.2f} |",
             flush=True,
         )
 
 
 def main() -> None:
-    names = [word for word in sys.argv[1:] if word in CASES] or list(CASES)
-    repeats = next((int(w[8:]) for w in sys.argv[1:] if w.startswith("repeats=")), None)
+    names = [arg for arg in sys.argv[1:] if arg in CASES] or list(CASES)
+    repeats = next((int(arg[8:]) for arg in sys.argv[1:] if arg.startswith("repeats=")), None)
     print(f"`python benchmarks/interpolation.py {' '.join(sys.argv[1:])}`\n")
     print(f"{device_name(DEVICE)}, PyTorch {torch.__version__}\n")
     print(
-        "| network | batch | | seconds | over plain | MB | over plain |\n"
+        "| network | batch | method | seconds | relative | MB | relative |\n"
         "|---|--:|---|--:|--:|--:|--:|"
     )
     for name in names:

@@ -18,7 +18,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from dpi.state import is_claimed, read_state
+from dpi.runs.lock import is_locked
+from dpi.runs.status import read_status
 
 ROOT = Path(__file__).parents[1]
 COMMAND = [
@@ -33,14 +34,14 @@ COMMAND = [
     "framework=diffusion,flow",
     "cond=tmap,dpi",
     "seed=0,1",
-    "evaluate=[objective,interpolation,samples]",
+    "eval=[objective,interpolation,samples]",
     "training.steps=60",
     "training.show.every=20",
     "training.show.save_every=3",
     "training.show.num_steps=5",
-    "evaluation.every=111",
-    "evaluation.pictures=64",
-    "evaluation.steps=20",
+    "effort.every=111",
+    "eval.objective.pictures=64",
+    "eval.samples.steps=20",
 ]
 
 
@@ -51,7 +52,7 @@ def main() -> None:
         alone, killed = Path(place, "alone"), Path(place, "killed")
         start = time.monotonic()
         process = launch(alone)
-        while process.poll() is None and not list(alone.glob("outputs/*/state.json")):
+        while process.poll() is None and not list(alone.glob("outputs/*/status.json")):
             time.sleep(0.1)
         begin = time.monotonic() - start
         process.wait()
@@ -79,10 +80,10 @@ def launch(folder: Path) -> subprocess.Popen:
 
 
 def moment(folder: Path) -> str:
-    """What the sweep is at, or what the last kill left it at if it has only just begun again."""
+    """The stage of the sweep, or that of the previous kill if it has only just started again."""
     for run in folder.glob("outputs/avatars-*"):
-        if is_claimed(run):
-            return read_state(run).doing or "beginning a run"
+        if is_locked(run):
+            return read_status(run).stage or "beginning a run"
     return "between runs"
 
 

@@ -3,9 +3,9 @@
     python benchmarks/training_step.py scale=mini
     python benchmarks/training_step.py scale=paper training.batch_size=8 steps=3
 
-Steps of the two are taken in turn, so that a machine whose speed drifts slows both; each pair
-gives a ratio, and the median of the ratios is what to quote. Memory is the most that tensors took:
-weights, gradients, AdamW's moments and activations.
+Steps of the two alternate, so that a machine whose speed drifts slows both; the ratio is the median
+over pairs. Memory is the most that tensors took: weights, gradients, AdamW's moments, the averaged
+weights and activations.
 """
 
 import statistics
@@ -17,8 +17,9 @@ import torch
 from hydra import compose, initialize
 from omegaconf import DictConfig
 
-from dpi.configuration import register_resolvers
-from dpi.evaluation.complexity import device_name, peak_memory, timed, training_step
+from dpi.cli import register_resolvers
+from dpi.evaluation.complexity import peak_memory, timed, training_step
+from dpi.training.fit import device_name
 
 CONFIGS = "../configs"
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -35,7 +36,7 @@ def compare(arch: str, overrides: list[str], count: int) -> None:
     batch = configs[0].training.batch_size
     half = DEVICE.type == "cuda" and configs[0].trainer.precision == "bf16-mixed"
     autocast = partial(torch.autocast, DEVICE.type, torch.bfloat16, enabled=half)
-    makers = [partial(training_step, cfg, batch, DEVICE, autocast) for cfg in configs]
+    makers = [partial(training_step, cfg, DEVICE, autocast) for cfg in configs]
     steps = [make() for make in makers]
     pairs = [[timed(step, n) for step in steps] for n in range(count + 1)]
     tmap, dpi = zip(*pairs[1:], strict=True)  # the first one warms up

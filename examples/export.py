@@ -1,4 +1,4 @@
-"""Leave DPI behind: the plain network of one scalar, exported; a sampler's networks, baked.
+"""Export an interpolated network at one scalar, and precompute the networks of a sampler.
 
 python examples/export.py
 """
@@ -14,12 +14,12 @@ def main() -> None:
     net = interpolate(DRUNet(channels=(8, 16), num_blocks=1)).eval()
     x = torch.randn(1, 3, 32, 32)
 
-    plain = net.at(250)  # a DRUNet; nothing in it knows of DPI
+    plain = net.at(250)  # a DRUNet with the parameters theta(250)
     exported = torch.export.export(plain, (x,))
-    print(f"exported: equal to {(exported.module()(x) - net(x, 250)).abs().max():.0e}")
+    print(f"exported, maximum difference {(exported.module()(x) - net(x, 250)).abs().max():.0e}")
 
-    baked = net.bake(range(0, 1000, 250))  # interpolated once each
-    print(f"baked: equal to {(baked(x, 750) - net(x, 750)).abs().max():.0e}")
+    baked = net.bake(range(0, 1000, 250))  # theta(s) is computed once for each scalar
+    print(f"baked, maximum difference {(baked(x, 750) - net(x, 750)).abs().max():.0e}")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""From a published denoiser to a DPI model: its weights, two parameter sets, minutes of training.
+"""Fine-tune a pretrained denoiser with DPI, starting from two copies of its weights.
 
     python examples/pretrained.py [weights.pth]
 
-weights.pth is a state dict of DPIR's UNetRes for colour pictures with a noise-level map
-(drunet_color.pth is one; 64, 128, 256, 512 channels). Without a file the example first makes a
-stand-in: a small network of that kind, trained for a moment on cartoon faces.
+weights.pth is a state dict of DPIR's UNetRes for color images with a noise-level map, such as
+drunet_color.pth (64, 128, 256, 512 channels). Without it, the example first trains a small network
+of this architecture on cartoon faces for a short time.
 """
 
 import sys
@@ -20,8 +20,8 @@ from dpi.interpolation import interpolate, parameter_groups
 SIZE, STEPS, BATCH = 16, 300, 32
 
 
-def pictures(count: int = 512) -> Tensor:
-    """Cartoon faces: (count, 3, 16, 16) in [-1, 1]."""
+def load_images(count: int = 512) -> Tensor:
+    """Cartoon faces in [-1, 1], shape (count, 3, 16, 16)."""
     source = Avatars(count, SIZE, seed=0)
     return to_unit(torch.stack([torch.from_numpy(source[i].copy()) for i in range(count)]))
 
@@ -31,11 +31,11 @@ def corrupt(x: Tensor, s: Tensor) -> Tensor:
     return x + s.reshape(-1, 1, 1, 1) * torch.randn_like(x)
 
 
-def published(path: str) -> DRUNet:
-    """The network that a state dict of the public kind belongs to.
+def load_pretrained(path: str) -> DRUNet:
+    """Load a state dict of DPIR into a DRUNet of its width and depth.
 
-    A public denoiser has a fourth input channel for the noise level; DPI tells it by other means,
-    so the channel's weights go.
+    The pretrained denoiser has a fourth input channel for the noise level. DPI conditions on it
+    through the parameters instead, so the weights of this channel are dropped.
     """
     weights = import_dpir(torch.load(path, weights_only=True))
     weights["head.weight"] = weights["head.weight"][:, :3]
@@ -48,13 +48,13 @@ def published(path: str) -> DRUNet:
     return net
 
 
-def train(net: nn.Module, x: Tensor, told: bool) -> None:
+def train(net: nn.Module, x: Tensor, conditional: bool) -> None:
     optimizer = torch.optim.AdamW(parameter_groups(net, lr=1e-3, lr_lambda=1e-2))
     for step in range(STEPS):
         clean = x[torch.randint(len(x), (BATCH,))]
         s = torch.rand(BATCH)
         noisy = corrupt(clean, s)
-        loss = F.mse_loss(net(noisy, s) if told else net(noisy), clean)
+        loss = F.mse_loss(net(noisy, s) if conditional else net(noisy), clean)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -63,33 +63,33 @@ def train(net: nn.Module, x: Tensor, told: bool) -> None:
 
 
 @torch.no_grad()
-def error(net: nn.Module, x: Tensor, told: bool) -> float:
-    """Mean squared error over noise levels, the same noise each time."""
+def error(net: nn.Module, x: Tensor, conditional: bool) -> float:
+    """Mean squared error averaged over noise levels, with fixed noise."""
     torch.manual_seed(1)
     losses = []
     for s in torch.linspace(0.05, 1, 20):
         noisy = corrupt(x, s)
-        losses.append(F.mse_loss(net(noisy, s) if told else net(noisy), x))
+        losses.append(F.mse_loss(net(noisy, s) if conditional else net(noisy), x))
     return torch.stack(losses).mean().item()
 
 
 def main(weights: str | None = None) -> None:
     torch.manual_seed(0)
-    x = pictures()
+    x = load_images()
     train_on, held_out = x[64:], x[:64]
     if weights:
-        net = published(weights)
+        net = load_pretrained(weights)
     else:
         net = DRUNet(channels=(16, 32, 64, 128), num_blocks=2, dropout=0)
-        print("a network to start from:")
-        train(net, train_on, told=False)
-    before = error(net, held_out, told=False)
+        print("pretraining:")
+        train(net, train_on, conditional=False)
+    before = error(net, held_out, conditional=False)
     dpi = interpolate(net)
     print(
         f"held-out error before {before:.5f}, with two equal sets {error(dpi, held_out, True):.5f}"
     )
     print("fine-tuning with DPI:")
-    train(dpi, train_on, told=True)
+    train(dpi, train_on, conditional=True)
     print(f"held-out error after {error(dpi, held_out, True):.5f}")
 
 

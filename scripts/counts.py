@@ -1,15 +1,15 @@
 """Parameters and GFLOPs of every row of Tables 1 and 4, at paper size, beside the paper's:
-`make counts`. Nothing is allocated and nothing computed: shapes say it all.
+`make counts`. On the meta device: nothing is allocated or computed.
 """
 
 from itertools import product
 
 from hydra import compose, initialize
 
-from dpi.configuration import register_resolvers
+from dpi.cli import register_resolvers
 from dpi.evaluation.complexity import gflops
 from dpi.reporting.paper import printed
-from dpi.runs import sketch
+from dpi.runs.build import build_meta
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
             if (arch, cond) == ("drunet", "mlp"):
                 continue
             cfg = compose("train", overrides=[f"arch={arch}", f"cond={cond}", "run=none"])
-            n = sum(p.numel() for p in sketch(cfg).parameters())
+            n = sum(p.numel() for p in build_meta(cfg).parameters())
             paper, true = gflops(cfg)
             ours = (f"{n / 1e6:.2f}", f"{paper:.2f}")
             row = printed("table4").get(("diffusion", arch, cond))  # none of the sigma map
@@ -37,7 +37,7 @@ def main() -> None:
             )
     print(
         f"\nEqual to the printed digit in every row that the paper prints: {equal}.\n\n"
-        "One 3 x 64 x 64 picture. What each accounting counts is said in\n"
+        "One 3 x 64 x 64 image. What each accounting counts:\n"
         "[flops.py](../src/dpi/evaluation/flops.py)."
     )
 

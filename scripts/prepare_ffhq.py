@@ -1,10 +1,10 @@
-"""Make FFHQ-64 from what is published: 70,000 pictures of 64x64 in one zip.
+"""Create FFHQ-64 from the published files: 70,000 images of 64x64 in one zip.
 
     python scripts/prepare_ffhq.py thumbnails128x128        the 128x128 thumbnails
-    python scripts/prepare_ffhq.py images1024x1024          the 1024-pixel pictures
-    python scripts/prepare_ffhq.py ffhq-64x64.zip           EDM's zip
+    python scripts/prepare_ffhq.py images1024x1024          the 1024x1024 images
+    python scripts/prepare_ffhq.py ffhq-64x64.zip           the zip of EDM
 
-The source is a folder or a zip. Interrupted and run again, it goes on where it stopped.
+The source is a folder or a zip. If interrupted, run the same command again to resume.
 """
 
 import argparse
@@ -26,39 +26,46 @@ SIZE = 64
 
 
 def prepare(source: Path, out: Path, count: int) -> None:
-    """Shrink `count` pictures of the source to 64x64 and zip them, in the order of their names."""
+    """Resize the images of the source to 64x64 and zip them, sorted by name.
+
+    Args:
+        source: a folder or a zip.
+        out: the zip to write.
+        count: the number of images that the source must have.
+
+    Raises:
+        UserError: the source has another number of images, or an image cannot be used.
+    """
     if out.exists():
-        print(f"{out} is there already")
+        print(f"{out} already exists")
         return
-    pictures = Folder(source, SIZE, missing="give the folder or the zip that FFHQ came in")
-    if len(pictures) != count:
+    images = Folder(source, SIZE, missing="give the folder or the zip of FFHQ")
+    if len(images) != count:
         raise UserError(
-            f"{source} holds {len(pictures)} pictures, not {count}: is it complete? "
-            f"If that is what you want, say --count {len(pictures)}"
+            f"{source} contains {len(images)} images, not {count}; complete the download, or use "
+            f"--count {len(images)}"
         )
-    # Pictures are shrunk into a folder first: a zip cannot be gone on with.
-    done = out.with_name(f"{out.name}.partial")
-    done.mkdir(parents=True, exist_ok=True)
-    shrink = partial(shrink_one, pictures, done)
+    # A zip cannot be resumed, so the images are first written to a folder.
+    folder = out.with_name(f"{out.name}.partial")
+    folder.mkdir(parents=True, exist_ok=True)
+    write = partial(resize, images, folder)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        paths = list(tqdm(pool.map(shrink, range(count)), total=count, desc="Shrinking"))
-    unfinished = done / "all.zip"
+        paths = list(tqdm(pool.map(write, range(count)), total=count, desc="Resizing"))
+    unfinished = folder / "all.zip"
     with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
         for i, path in enumerate(tqdm(paths, desc="Zipping")):
             archive.write(path, f"{i // 1000:05d}/img{i:08d}.png")
     unfinished.replace(out)
-    shutil.rmtree(done)
-    print(
-        f"{out}: {count} pictures of {SIZE}x{SIZE}; train.py trains on all but data.held_out=1000"
-    )
+    shutil.rmtree(folder)
+    print(f"{out}: {count} images of {SIZE}x{SIZE}; train.py trains on all but data.held_out=1000")
 
 
-def shrink_one(pictures: Folder, done: Path, i: int) -> Path:
-    """Write picture i, unless an earlier start has."""
-    path = done / f"img{i:08d}.png"
+def resize(images: Folder, folder: Path, i: int) -> Path:
+    """Write image i to the folder, unless an interrupted run already has."""
+    path = folder / f"img{i:08d}.png"
     if not path.exists():
         unfinished = path.with_suffix(".part")
-        Image.fromarray(pictures[i].transpose(1, 2, 0)).save(unfinished, format="png")
+        Image.fromarray(images[i].transpose(1, 2, 0)).save(unfinished, format="png")
         unfinished.replace(path)
     return path
 
@@ -67,16 +74,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("source", type=Path, help="folder or zip of FFHQ's pictures")
-    parser.add_argument("--out", type=Path, default=Path("data/ffhq64.zip"))
-    parser.add_argument("--count", type=int, default=70_000, help="pictures there must be")
+    parser.add_argument("source", type=Path, help="folder or zip of FFHQ")
+    parser.add_argument("--out", type=Path, default=Path("data/ffhq64.zip"), help="zip to write")
+    parser.add_argument("--count", type=int, default=70_000, help="required number of images")
     args = parser.parse_args()
     try:
         prepare(args.source, args.out, args.count)
     except UserError as error:
         sys.exit(f"error: {error}")
     except OSError as error:
-        sys.exit(f"error: {args.out} could not be made: {error}; what is done so far is kept")
+        sys.exit(f"error: {args.out} could not be written: {error}; run again to resume")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Statistics of real pictures, for FID and its kin, in guided-diffusion's layout.
+"""Statistics of real images, for FID and related metrics, in guided-diffusion's layout.
 
     python scripts/reference_stats.py data/ffhq64.zip stats.npz --image-size 64 --held-out 1000
-    python scripts/reference_stats.py pictures.npz stats.npz
+    python scripts/reference_stats.py images.npz stats.npz
 
-The source is a folder or a zip of pictures, or an .npz with arr_0 (uint8, N x H x W x 3).
-Interrupted and run again, it goes on where it stopped.
+The source is a folder or a zip of images, or an .npz with arr_0 (uint8, N x H x W x 3).
+The same command resumes an interrupted run.
 """
 
 import argparse
@@ -13,21 +13,21 @@ from pathlib import Path
 import numpy as np
 from lightning.fabric import Fabric
 
-from dpi.configuration import one_line
+from dpi.cli import one_line
 from dpi.data import Folder, memory_map, split
 from dpi.errors import UserError
 from dpi.evaluation.features import INCEPTION, Extractor
 from dpi.evaluation.fidelity import KEEP
-from dpi.evaluation.reference import read_pictures, write_reference
+from dpi.evaluation.reference import read_images, write_reference
 
 
-def pictures_of(source: Path, image_size: int | None, cache: Path) -> np.ndarray:
-    """All pictures of a source: (N, H, W, 3) uint8."""
+def images_of(source: Path, image_size: int | None, cache: Path) -> np.ndarray:
+    """All images of a source: (N, H, W, 3) uint8."""
     if source.suffix == ".npz":
-        return read_pictures(source)
+        return read_images(source)
     if image_size is None:
-        raise UserError(f"{source} holds pictures of any size: give --image-size")
-    folder = Folder(source, image_size, missing="give a folder, a zip or an .npz of pictures")
+        raise UserError(f"{source} holds images of any size: give --image-size")
+    folder = Folder(source, image_size, missing="give a folder, a zip or an .npz of images")
     return memory_map(folder, cache, source.stem).transpose(0, 2, 3, 1)
 
 
@@ -37,16 +37,18 @@ def main() -> None:
     )
     parser.add_argument("source", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--image-size", type=int, help="of the pictures of a folder or zip")
+    parser.add_argument("--image-size", type=int, help="of the images of a folder or zip")
     parser.add_argument(
         "--held-out", type=int, default=0, help="leave out as many as training holds out"
     )
     parser.add_argument("--split-seed", type=int, default=0, help="as in training")
-    parser.add_argument("--count", type=int, help="take a random part, so many; default: all")
+    parser.add_argument("--count", type=int, help="take a random subset of this size; default: all")
     parser.add_argument(
-        "--keep", type=int, default=KEEP, help="pictures kept for precision, recall and KID"
+        "--keep", type=int, default=KEEP, help="images kept for precision, recall and KID"
     )
-    parser.add_argument("--extractor", default=INCEPTION, help="a name that torch-fidelity has")
+    parser.add_argument(
+        "--extractor", default=INCEPTION, help="a feature network of torch-fidelity"
+    )
     parser.add_argument("--weights", help="a file of its weights; default: download them")
     parser.add_argument("--cache", type=Path, default=Path("data/cache"))
     parser.add_argument("--batch-size", type=int, default=100)
@@ -54,19 +56,19 @@ def main() -> None:
     args = parser.parse_args()
     with one_line():
         if args.out.exists():
-            raise UserError(f"{args.out} is there already: remove it, or name another file")
+            raise UserError(f"{args.out} already exists: remove it, or name another file")
         fabric = Fabric(accelerator=args.accelerator, devices=1)
         extractor = Extractor(args.extractor, args.weights, fabric.device)
-        pictures = pictures_of(args.source, args.image_size, args.cache)
-        indices = np.arange(len(pictures))
+        images = images_of(args.source, args.image_size, args.cache)
+        indices = np.arange(len(images))
         if args.held_out:
-            indices, _ = split(len(pictures), args.held_out, args.split_seed)
+            indices, _ = split(len(images), args.held_out, args.split_seed)
         if args.count is not None and not 2 <= args.count <= len(indices):
-            raise UserError(f"--count {args.count}: there are {len(indices)} pictures to take")
+            raise UserError(f"--count {args.count}: there are {len(indices)} images")
         indices = np.random.default_rng(1).permutation(indices)[: args.count]
         how = (args.keep, extractor, args.cache, args.batch_size, fabric)
-        write_reference(args.out, pictures, indices, *how)
-        print(f"{args.out}: statistics of {len(indices):,} pictures by {extractor.name}")
+        write_reference(args.out, images, indices, *how)
+        print(f"{args.out}: statistics of {len(indices):,} images by {extractor.name}")
 
 
 if __name__ == "__main__":

@@ -12,12 +12,14 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
 from omegaconf import open_dict
 
-from dpi.configuration import register_resolvers
+from dpi.cli import register_resolvers
 from dpi.training import fit
 
 ROOT = Path(__file__).parents[1]
+CONFIGS = Path(__file__).parent / "configs"
 
 # Small networks: threads cost more than they bring.
 torch.set_num_threads(1)
@@ -33,12 +35,12 @@ class Done(NamedTuple):
 
 @pytest.fixture
 def command(capfd, monkeypatch, tmp_path) -> Callable[..., Done]:
-    """Run train.py or sample.py as the command line would, in this process."""
+    """Run an entry point as the command line would, in this process."""
     monkeypatch.chdir(tmp_path)
 
-    def run(script: str, *words: str) -> Done:
+    def run(script: str, *arguments: str) -> Done:
         GlobalHydra.instance().clear()
-        monkeypatch.setattr(sys, "argv", [script, *words])
+        monkeypatch.setattr(sys, "argv", [str(ROOT / script), *arguments])
         capfd.readouterr()
         status = 0
         try:
@@ -47,33 +49,23 @@ def command(capfd, monkeypatch, tmp_path) -> Callable[..., Done]:
             status = exit_.code if isinstance(exit_.code, int) else 1
             if isinstance(exit_.code, str):
                 print(exit_.code, file=sys.stderr)
-        return Done(status, *capfd.readouterr())
+        return Done(status or 0, *capfd.readouterr())
 
     return run
 
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory) -> list[str]:
-    """The words for a run of three steps on a few 8x8 avatars."""
+    """The arguments for a run of three steps on a few 8x8 avatars, see configs/scale/tiny.yaml."""
     cache = tmp_path_factory.mktemp("cache")
     return [
+        *("--config-dir", str(CONFIGS)),
+        "scale=tiny",
+        "trainer=cpu",
         "data=avatars",
         "data.count=40",
         "data.held_out=8",
         f"data.cache_dir={cache}",
-        "trainer=cpu",
-        "scale=mini",
-        "image_size=8",
-        "widths.drunet.channels=[4,8]",
-        "widths.drunet.num_blocks=1",
-        "widths.adm.channel_mult=[1,1]",
-        "training.steps=3",
-        "training.batch_size=8",
-        "training.distinct_scalars=4",
-        "training.show.num_pictures=4",
-        "training.show.num_steps=2",
-        "training.show.every=3",
-        "training.show.log_every=1",
     ]
 
 
@@ -87,13 +79,14 @@ def trained(tiny, tmp_path_factory):
         folder = place / f"{framework}-{arch}-{cond}"
         if not folder.exists():
             GlobalHydra.instance().clear()
-            words = [f"framework={framework}", f"arch={arch}", f"cond={cond}", f"run={folder}"]
+            overrides = [f"framework={framework}", f"arch={arch}", f"cond={cond}", f"run={folder}"]
+            overrides += [*tiny[2:], f"hydra.searchpath=[file://{CONFIGS}]"]
             with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-                cfg = compose("train", [*tiny, *words], return_hydra_config=True)
+                cfg = compose("train", overrides, return_hydra_config=True)
                 HydraConfig.instance().set_config(cfg)
                 with open_dict(cfg):
                     del cfg["hydra"]
-                fit(cfg)
+                fit(cfg, instantiate(cfg.data.source))
         return folder
 
     return make

@@ -1,4 +1,4 @@
-"""The examples run and do what they say."""
+"""The examples run and show what their docstrings say."""
 
 import importlib.util
 from pathlib import Path
@@ -21,34 +21,34 @@ def numbers(text: str) -> list[float]:
     return [float(word) for word in text.split() if word.replace(".", "", 1).isdigit()]
 
 
-def test_a_network_of_ones_own_learns_to_hear_the_noise_level(capsys):
+def test_your_network_learns_to_use_the_noise_level(capsys):
     module = example("your_network")
     module.STEPS = 60
     module.main()
     lines = capsys.readouterr().out.splitlines()
     errors = np.array([numbers(line) for line in lines[1:]])
     assert errors.shape == (4, 3)
-    assert (np.diff(errors[:, 2]) > 0).all(), "more noise, more error"
-    assert errors[-1, 2] < 0.5, "better than to predict nothing"
+    assert (np.diff(errors[:, 2]) > 0).all(), "the error increases with the noise level"
+    assert errors[-1, 2] < 0.5, "better than predicting zero"
 
 
-def test_an_export_computes_the_same(capsys):
+def test_export_has_the_same_output(capsys):
     example("export").main()
     differences = [float(line.split()[-1]) for line in capsys.readouterr().out.splitlines()]
     assert len(differences) == 2 and max(differences) < 1e-5
 
 
-def test_a_published_denoiser_is_fine_tuned(capsys, tmp_path):
+def test_pretrained_denoiser_is_fine_tuned(capsys, tmp_path):
     with np.load(ROOT / "tests/architectures/reference/dpir.npz") as file:
         shapes = [[side for side in shape if side] for shape in file["shapes"].tolist()]
         torch.manual_seed(0)
-        public = {
+        weights = {
             name: torch.randn(shape) / torch.tensor(shape[1:]).prod().sqrt()
             for name, shape in zip(file["names"].tolist(), shapes, strict=True)
         }
-    torch.save(public, tmp_path / "weights.pth")
+    torch.save(weights, tmp_path / "weights.pth")
     module = example("pretrained")
     module.STEPS = 30
     module.main(str(tmp_path / "weights.pth"))
     before, equal = numbers(capsys.readouterr().out.split("\n")[0].replace(",", ""))[:2]
-    assert before == equal, "two equal sets are the published network"
+    assert before == equal, "two equal sets are equivalent to the pretrained network"

@@ -1,4 +1,4 @@
-"""python sample.py: picture i is a function of the run, the seed and i; strangers run no code."""
+"""python sample.py: sample i is a function of the run, the seed and i; foreign code is not run."""
 
 import os
 import pickle
@@ -18,25 +18,25 @@ def run(command, tiny) -> Path:
     return Path("run")
 
 
-def drawn(command, *words: str) -> np.ndarray:
-    done = command("sample.py", "run=run", "steps=4", "npz=true", "out=drawn", *words)
+def drawn(command, *overrides: str) -> np.ndarray:
+    done = command("sample.py", "run=run", "steps=4", "npz=true", "out=drawn", *overrides)
     assert done.status == 0, done.err
     with np.load("drawn.npz") as file:
         return file["arr_0"]
 
 
-def test_a_picture_depends_on_seed_and_index_alone(command, run):
-    pictures = drawn(command, "n=7")
-    assert pictures.shape == (7, 8, 8, 3) and pictures.dtype == np.uint8
+def test_a_sample_depends_on_seed_and_index_alone(command, run):
+    samples = drawn(command, "n=7")
+    assert samples.shape == (7, 8, 8, 3) and samples.dtype == np.uint8
     assert Image.open("drawn.png").mode == "RGB"
-    for words in (["n=7", "batch_size=1"], ["n=7", "batch_size=3"], ["n=5", "batch_size=4"]):
-        again = drawn(command, *words)
+    for overrides in (["n=7", "batch_size=1"], ["n=7", "batch_size=3"], ["n=5", "batch_size=4"]):
+        again = drawn(command, *overrides)
         # Another batch size may round a value to the next of the 256 levels.
-        assert np.abs(again.astype(int) - pictures[: len(again)]).max() <= 1
-    assert np.abs(drawn(command, "n=7", "seed=1").astype(int) - pictures).max() > 1
+        assert np.abs(again.astype(int) - samples[: len(again)]).max() <= 1
+    assert np.abs(drawn(command, "n=7", "seed=1").astype(int) - samples).max() > 1
 
 
-def test_the_averaged_weights_are_drawn_from(command, run):
+def test_samples_are_of_the_averaged_weights(command, run):
     before = drawn(command, "n=2")
     checkpoint = torch.load(run / "last.ckpt", weights_only=True)
     for tensor in checkpoint["current_model_state"].values():
@@ -54,7 +54,7 @@ class Hostile:
         return os.mkdir, ("owned",)
 
 
-def spoil(run: Path, how: str) -> None:
+def damage(run: Path, how: str) -> None:
     path = run / "last.ckpt"
     if how == "truncated":
         path.write_bytes(path.read_bytes()[:-5000])
@@ -77,12 +77,12 @@ def spoil(run: Path, how: str) -> None:
     "how",
     ["truncated", "empty", "code", "bare pickle", "not ours", "absent", "another configuration"],
 )
-def test_spoilt_checkpoints_get_one_line_and_run_no_code(command, run, tiny, how):
-    spoil(run, how)
-    for words in (["sample.py", "run=run", "n=1"], ["train.py", *tiny, "run=run"]):
-        if words[0] == "train.py" and how in ("absent", "another configuration"):
+def test_damaged_checkpoints_are_one_line_and_run_no_code(command, run, tiny, how):
+    damage(run, how)
+    for overrides in (["sample.py", "run=run", "n=1"], ["train.py", *tiny, "run=run"]):
+        if overrides[0] == "train.py" and how in ("absent", "another configuration"):
             continue
-        done = command(*words)
+        done = command(*overrides)
         assert done.status == 1 and "Traceback" not in done.err
         (line,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
         assert "last.ckpt" in line
@@ -93,12 +93,12 @@ def test_spoilt_checkpoints_get_one_line_and_run_no_code(command, run, tiny, how
     ("target", "replacement"),
     [
         ("_target_: dpi.architectures.DRUNet", "_target_: os.mkdir"),
-        ("_target_: dpi.architectures.DRUNet", "_target_: dpi.runs.os.mkdir"),
+        ("_target_: dpi.architectures.DRUNet", "_target_: dpi.hub.json.os.mkdir"),
         ("_target_: dpi.data.Avatars", "_target_: dpi.data.save_npz"),
         ("num_blocks: 1\n  dropout", "num_blocks: {_target_: os.mkdir, path: owned}\n  dropout"),
     ],
 )
-def test_a_strangers_configuration_names_no_code(command, run, target, replacement):
+def test_a_foreign_configuration_instantiates_nothing(command, run, target, replacement):
     config = run / "config.yaml"
     assert target in config.read_text()
     config.write_text(config.read_text().replace(target, replacement))
@@ -107,7 +107,7 @@ def test_a_strangers_configuration_names_no_code(command, run, target, replaceme
     assert not Path("owned").exists()
 
 
-def test_a_folder_that_is_no_run_is_told(command, run):
+def test_a_folder_that_is_no_run_is_reported(command, run):
     for folder in ("nowhere", "."):
         done = command("sample.py", f"run={folder}")
         assert done.status == 1 and "is not a run" in done.err
@@ -121,8 +121,8 @@ def test_a_run_can_be_moved(command, run):
 
 
 @pytest.mark.parametrize(
-    "word", ["n=0", "n=1.5", "steps=1001", "batch_size=0", "seed=-1", "device=abacus"]
+    "word", ["n=0", "n=1.5", "npz=banana", "steps=1001", "batch_size=0", "seed=-1", "device=abacus"]
 )
-def test_numbers_out_of_range_are_told(command, run, word):
+def test_numbers_out_of_range_are_reported(command, run, word):
     done = command("sample.py", "run=run", word)
     assert done.status == 1 and word.split("=")[0] in done.err

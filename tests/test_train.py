@@ -1,4 +1,4 @@
-"""python train.py: every combination trains, runs survive interruptions, mistakes are told."""
+"""python train.py: every combination trains, runs survive interruptions, mistakes are reported."""
 
 import csv
 import json
@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from conftest import ROOT
 from PIL import Image
 
@@ -63,16 +64,16 @@ def logged(run: Path, column: str) -> list[float]:
     [(framework, arch, cond) for framework, arch, conds in COMBINATIONS for cond in conds],
 )
 def test_every_combination_of_the_paper_trains(command, tiny, framework, arch, cond):
-    words = [f"framework={framework}", f"arch={arch}", f"cond={cond}"]
-    done = command("train.py", *tiny, *words)
+    overrides = [f"framework={framework}", f"arch={arch}", f"cond={cond}"]
+    done = command("train.py", *tiny, *overrides)
     assert done.status == 0, done.err
-    (run,) = Path("outputs").glob(f"avatars-{framework}-{arch}-{cond}-mini-seed0-*")
+    (run,) = Path("outputs").glob(f"avatars-{framework}-{arch}-{cond}-tiny-seed0-*")
     assert str(run) in done.out
     assert Image.open(run / "samples/step_0000003.png").mode == "RGB"
     assert (run / "lambda.png").exists() == (cond == "dpi")
-    assert len(logged(run, "held-out")) == 1 and len(logged(run, "loss")) == 3
+    assert len(logged(run, "val_loss")) == 1 and len(logged(run, "loss")) == 3
     record = json.loads((run / "split.json").read_text())
-    assert record["pictures"] == 40 and len(record["held_out"]) == 8
+    assert record["images"] == 40 and len(record["held_out"]) == 8
 
 
 @pytest.mark.parametrize("extra", [[], ["cond=tmap"], ["trainer.accumulate_grad_batches=2"]])
@@ -81,17 +82,22 @@ def test_a_resumed_run_has_the_weights_of_one_never_interrupted(command, tiny, e
     command("train.py", *tiny, *extra, "run=parts", "training.steps=2")
     command("train.py", *tiny, *extra, "run=parts", "training.steps=3")
     done = command("train.py", *tiny, *extra, "run=parts", "training.steps=7")
-    assert "going on from step 3" in done.out
+    assert "resuming from step 3" in done.out
     assert_equal(Path("whole"), Path("parts"))
 
 
 @pytest.mark.slow
 def test_a_killed_run_has_the_weights_of_one_never_killed(command, tiny, tmp_path):
-    words = [*tiny, "training.steps=150", "training.show.save_every=5", "training.show.every=20"]
-    command("train.py", *words, "run=whole")
+    overrides = [
+        *tiny,
+        "training.steps=150",
+        "training.show.save_every=5",
+        "training.show.every=20",
+    ]
+    command("train.py", *overrides, "run=whole")
     for killed, delay in enumerate((0.3, 1.1, 0.7)):
         process = subprocess.Popen(
-            [sys.executable, ROOT / "train.py", *words, "run=killed"],
+            [sys.executable, ROOT / "train.py", *overrides, "run=killed"],
             cwd=tmp_path,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -106,26 +112,26 @@ def test_a_killed_run_has_the_weights_of_one_never_killed(command, tiny, tmp_pat
             time.sleep(0.02)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-    done = command("train.py", *words, "run=killed")
+    done = command("train.py", *overrides, "run=killed")
     assert done.status == 0, done.err
     assert_equal(tmp_path / "whole", tmp_path / "killed")
 
 
 def test_micro_batches_and_the_whole_batch_learn_the_same(command, tiny):
     # Dropout differs between them, all else does not.
-    words = [*tiny, "arch.dropout=0"]
-    command("train.py", *words, "run=whole")
-    command("train.py", *words, "run=parts", "trainer.accumulate_grad_batches=4")
+    overrides = [*tiny, "arch.dropout=0"]
+    command("train.py", *overrides, "run=whole")
+    command("train.py", *overrides, "run=parts", "trainer.accumulate_grad_batches=4")
     assert_close(Path("whole"), Path("parts"))
 
 
 @pytest.mark.slow
 def test_two_processes_learn_what_one_does(command, tiny, tmp_path):
-    words = [*tiny, "arch.dropout=0", "data.random_flip=true"]
-    command("train.py", *words, "run=one")
+    overrides = [*tiny, "arch.dropout=0", "data.random_flip=true"]
+    command("train.py", *overrides, "run=one")
     two = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
     subprocess.run(
-        [sys.executable, ROOT / "train.py", *words, *two, "run=two"],
+        [sys.executable, ROOT / "train.py", *overrides, *two, "run=two"],
         cwd=tmp_path,
         check=True,
         timeout=300,
@@ -134,7 +140,7 @@ def test_two_processes_learn_what_one_does(command, tiny, tmp_path):
     assert_close(tmp_path / "one", tmp_path / "two")
 
 
-def test_a_finished_run_says_so_and_stays_as_it_is(command, tiny):
+def test_a_finished_run_is_not_touched(command, tiny):
     command("train.py", *tiny, "run=it")
     before = Path("it/last.ckpt").read_bytes()
     done = command("train.py", *tiny, "run=it")
@@ -143,7 +149,7 @@ def test_a_finished_run_says_so_and_stays_as_it_is(command, tiny):
 
 
 @pytest.mark.parametrize(
-    "words",
+    "overrides",
     [
         ["trainer.precision=bf16-mixed"],
         ["trainer.channels_last=true"],
@@ -153,32 +159,32 @@ def test_a_finished_run_says_so_and_stays_as_it_is(command, tiny):
         ["data.random_flip=true"],
     ],
 )
-def test_options_train_and_resume(command, tiny, words):
+def test_options_train_and_resume(command, tiny, overrides):
     for steps in (2, 4):
-        done = command("train.py", *tiny, *words, "run=it", f"training.steps={steps}")
+        done = command("train.py", *tiny, *overrides, "run=it", f"training.steps={steps}")
         assert done.status == 0, done.err
     assert torch.tensor(logged(Path("it"), "loss")).isfinite().all()
 
 
 @pytest.mark.parametrize("pack", ["folder", "zip", "npz"])
-def test_pictures_of_ones_own_train(command, tiny, pack):
-    path = picture_folder(Path("mine"), count=20)
+def test_own_images_train(command, tiny, pack):
+    path = image_folder(Path("mine"), count=20)
     if pack == "zip":
         path = Path(shutil.make_archive("mine", "zip", path))
     elif pack == "npz":
         path = Path("mine.npz")
         np.savez(path, arr_0=np.stack([noise(i) for i in range(20)]))
-    words = [w for w in tiny if not w.startswith(("data=", "data.count="))]
+    overrides = [w for w in tiny if not w.startswith(("data=", "data.count="))]
     data = "npz" if pack == "npz" else "folder"
-    done = command("train.py", *words, f"data={data}", f"data.path={path}")
+    done = command("train.py", *overrides, f"data={data}", f"data.path={path}")
     assert done.status == 0, done.err
-    (run,) = Path("outputs").glob("mine-diffusion-drunet-dpi-mini-seed0-*")
+    (run,) = Path("outputs").glob("mine-diffusion-drunet-dpi-tiny-seed0-*")
     assert (run / "last.ckpt").exists()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("logger", ["tensorboard", "wandb"])
-def test_loggers_get_the_pictures(command, tiny, logger, monkeypatch):
+def test_loggers_get_the_images(command, tiny, logger, monkeypatch):
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     done = command("train.py", *tiny, f"logger={logger}", "run=it")
     assert done.status == 0, done.err
@@ -195,9 +201,9 @@ def test_loggers_get_the_pictures(command, tiny, logger, monkeypatch):
 @pytest.mark.skipif(shutil.which("g++") is None, reason="compiling for the CPU needs g++")
 @pytest.mark.parametrize("cond", ["dpi", "tmap"])
 def test_a_compiled_network_learns_the_same(command, tiny, cond):
-    words = [*tiny, f"cond={cond}", "arch.dropout=0"]
-    command("train.py", *words, "run=plain")
-    done = command("train.py", *words, "run=compiled", "trainer.compile=true")
+    overrides = [*tiny, f"cond={cond}", "arch.dropout=0"]
+    command("train.py", *overrides, "run=plain")
+    done = command("train.py", *overrides, "run=compiled", "trainer.compile=true")
     assert done.status == 0, done.err
     assert_close(Path("plain"), Path("compiled"))
 
@@ -207,7 +213,7 @@ def test_a_sweep_gives_every_run_its_folder(command, tiny):
     assert done.status == 0, done.err
     for cond in ("dpi", "tmap"):
         for seed in (0, 1):
-            (run,) = Path("outputs").glob(f"avatars-diffusion-drunet-{cond}-mini-seed{seed}-*")
+            (run,) = Path("outputs").glob(f"avatars-diffusion-drunet-{cond}-tiny-seed{seed}-*")
             assert (run / "last.ckpt").exists()
     assert [p.name for p in Path().iterdir()] == ["outputs"]
 
@@ -221,16 +227,106 @@ def test_other_settings_need_another_folder(command, tiny):
     assert "-init_independent-" in run.name and (run / "last.ckpt").exists()
 
 
-def test_how_a_batch_is_run_is_no_other_setting(command, tiny):
+def test_how_a_batch_is_run_does_not_distinguish_runs(command, tiny):
     command("train.py", *tiny, "run=it")
     done = command("train.py", *tiny, "run=it", "cond.mode=grouped", "training.steps=4")
-    assert done.status == 0 and "going on from step 3" in done.out
+    assert done.status == 0 and "resuming from step 3" in done.out
 
 
-def test_other_pictures_need_another_folder(command, tiny):
-    command("train.py", *tiny, "run=it", "training.steps=1")
-    done = command("train.py", *tiny, "run=it", "data.count=41")
-    assert done.status == 1 and "other pictures (40, now 41)" in done.err
+def test_other_images_need_another_folder(command, tiny):
+    overrides = [w for w in tiny if not w.startswith(("data=", "data.count="))]
+    for parent in ("A", "B"):
+        Path(parent).mkdir()
+        image_folder(Path(parent, "faces"), 20, first=0 if parent == "A" else 20)
+    command("train.py", *overrides, "data=folder", "data.path=A/faces")
+    (run,) = Path("outputs").glob("faces-*")
+    before = (run / "last.ckpt").read_bytes()
+    # Finished, under the same name, but of other images.
+    done = command("train.py", *overrides, "data=folder", "data.path=B/faces")
+    assert done.status == 1 and "was trained on other images" in done.err
+    assert (run / "last.ckpt").read_bytes() == before
+    # The same images elsewhere are the same run.
+    shutil.move("A", "C")
+    done = command("train.py", *overrides, "data=folder", "data.path=C/faces")
+    assert done.status == 0 and "is finished" in done.out
+
+
+@pytest.mark.parametrize(
+    "overrides", [["+trainer.gradient_clip_val=0.5,5.0"], ["data.count=30,20"], ["+mine.key=1,2"]]
+)
+def test_what_is_unknown_distinguishes_runs(command, tiny, overrides):
+    done = command("train.py", "-m", *tiny, *overrides, "training.steps=1")
+    assert done.status == 0, done.err
+    assert len(list(Path("outputs").glob("avatars-*/last.ckpt"))) == 2
+    assert "2 runs: 2 done" in done.out
+
+
+def test_harmless_settings_do_not_distinguish_runs(command, tiny):
+    command("train.py", *tiny)
+    done = command(
+        "train.py", *tiny, "logger=tensorboard", "training.show.every=1", "trainer.compile=true",
+        "training.steps=3", "eval=[]", "cond.mode=grouped", "data.name=avatars",
+    )  # fmt: skip
+    assert done.status == 0 and "is finished" in done.out
+    assert len(list(Path("outputs").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        *(["tag=a/b"], ["tag=.."], ["tag=../../x"], ["names.data=a/../b"], ["names.arch=.."]),
+        *(["run="], ["run=null"], ["run=."], ["run=outputs"], ["run=.."], ["run=/"]),
+    ],
+)
+def test_folders_that_are_not_a_runs_own_are_refused(command, tiny, overrides):
+    Path("outputs").mkdir()
+    done = command("train.py", *tiny, *overrides)
+    assert done.status == 1 and done.err.count("error: ") == 1 and "Traceback" not in done.err
+    assert not list(Path("outputs").iterdir()) and len(list(Path().iterdir())) == 1
+
+
+def test_a_run_ends_with_its_pictures(command, tiny):
+    """Whatever the number of steps, and also if it was killed before it could make them."""
+    done = command("train.py", *tiny, "run=it", "training.steps=5", "training.show.every=4")
+    assert sorted(p.name for p in Path("it/samples").iterdir()) == [
+        "step_0000004.png",
+        "step_0000005.png",
+    ]
+    assert len(logged(Path("it"), "val_loss")) == 2
+    assert "it/samples/step_0000005.png" in done.out and "it/lambda.png" in done.out
+    assert "python sample.py run=it" in done.out.splitlines()[-2]
+    drawn = Path("it/samples/step_0000005.png").read_bytes()
+    Path("it/samples/step_0000005.png").unlink()
+    done = command("train.py", *tiny, "run=it", "training.steps=5", "training.show.every=4")
+    assert done.status == 0, done.err
+    assert Path("it/samples/step_0000005.png").read_bytes() == drawn
+    assert "is finished" in command("train.py", *tiny, "run=it", "training.steps=5").out
+
+
+def test_the_logged_loss_is_the_mean_over_micro_batches(command, tiny):
+    overrides = [*tiny, "arch.dropout=0", "training.steps=4", "training.lr=0"]
+    command("train.py", *overrides, "run=whole")
+    command("train.py", *overrides, "run=parts", "trainer.accumulate_grad_batches=4")
+    command("train.py", *overrides, "run=rare", "training.show.log_every=2")
+    whole = logged(Path("whole"), "loss")
+    assert len(set(whole)) == 4
+    assert logged(Path("parts"), "loss") == pytest.approx(whole, rel=1e-5)
+    means = [sum(whole[:2]) / 2, sum(whole[2:]) / 2]
+    assert logged(Path("rare"), "loss") == pytest.approx(means, rel=1e-5)
+
+
+def test_a_run_records_what_it_was_made_with(command, tiny):
+    command("train.py", *tiny, "run=it", "training.steps=2")
+    command("train.py", *tiny, "run=it", "training.steps=3")
+    first, second = map(json.loads, Path("it/sessions.jsonl").read_text().splitlines())
+    assert (first["first_step"], second["first_step"]) == (0, 2)
+    assert first["packages"]["torch"].startswith(torch.__version__.split("+")[0])
+    assert "CPU" in first["device"]
+    git = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
+    commit = subprocess.run(git, capture_output=True, text=True).stdout.strip()
+    assert (first["git"] or {"commit": ""})["commit"] == commit
+    assert "training.steps=3" in second["command"]
+    assert json.loads(Path("it/status.json").read_text())["seconds"] > 0
 
 
 def test_the_defaults_are_the_papers_run(command):
@@ -255,12 +351,12 @@ def noise(i: int) -> np.ndarray:
     return np.random.default_rng(i).integers(0, 256, (8, 8, 3), np.uint8)
 
 
-def picture_folder(path: Path, count: int = 4, **odd: Image.Image) -> Path:
+def image_folder(path: Path, count: int = 4, first: int = 0, **odd: Image.Image) -> Path:
     path.mkdir()
     for i in range(count):
-        Image.fromarray(noise(i)).save(path / f"{i}.png")
-    for name, picture in odd.items():
-        picture.save(path / f"{name}.png")
+        Image.fromarray(noise(first + i)).save(path / f"{i}.png")
+    for name, image in odd.items():
+        image.save(path / f"{name}.png")
     return path
 
 
@@ -271,13 +367,13 @@ MISTAKES = {
     "FFHQ absent": (["data=ffhq64"], "prepare_ffhq.py"),
     "no such folder": (["data=folder", "data.path=nowhere"], "nowhere"),
     "empty folder": (["data=folder", "data.path=empty"], "empty"),
-    "grey picture": (["data=folder", "data.path=grey"], "grey/g.png"),
-    "corrupt picture": (["data=folder", "data.path=corrupt"], "corrupt/c.png"),
-    "too few pictures": (["data=folder", "data.path=few"], "data.held_out"),
+    "greyscale image": (["data=folder", "data.path=grey"], "grey/g.png"),
+    "corrupt image": (["data=folder", "data.path=corrupt"], "corrupt/c.png"),
+    "too few images": (["data=folder", "data.path=few"], "data.held_out"),
     "cannot be halved": (["image_size=9"], "multiples of 2"),
-    "unknown word": (["cond.init=zeros"], "init"),
+    "unknown value": (["cond.init=zeros"], "init"),
     "batch does not divide": (["trainer.accumulate_grad_batches=3"], "micro-batches"),
-    "more scalars than pictures": (["training.distinct_scalars=9"], "distinct_scalars"),
+    "more scalars than images": (["training.distinct_scalars=9"], "distinct_scalars"),
     "negative seed": (["seed=-1"], "seed"),
     "steps are no number": (["training.steps=many"], "training.steps=many"),
     "no path": (["data=folder"], "data.path"),
@@ -288,15 +384,15 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_mistakes_get_one_line_and_leave_nothing(command, tiny, mistake):
-    words, said = MISTAKES[mistake]
+def test_mistakes_are_one_line_and_leave_nothing(command, tiny, mistake):
+    overrides, said = MISTAKES[mistake]
     Path("empty").mkdir()
-    picture_folder(Path("few"))
-    picture_folder(Path("grey"), g=Image.new("L", (8, 8)))
-    corrupt = picture_folder(Path("corrupt"), c=Image.new("RGB", (64, 64), "red"))
+    image_folder(Path("few"))
+    image_folder(Path("grey"), g=Image.new("L", (8, 8)))
+    corrupt = image_folder(Path("corrupt"), c=Image.new("RGB", (64, 64), "red"))
     (corrupt / "c.png").write_bytes((corrupt / "c.png").read_bytes()[:60])
-    kept = [w for w in tiny if not w.startswith("data.count")] if "data=" in words[0] else tiny
-    done = command("train.py", *kept, *words, "run=it")
+    kept = [w for w in tiny if not w.startswith("data.count")] if "data=" in overrides[0] else tiny
+    done = command("train.py", *kept, *overrides, "run=it")
     assert done.status == 1
     (line,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
     assert said in line
@@ -304,12 +400,95 @@ def test_mistakes_get_one_line_and_leave_nothing(command, tiny, mistake):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
-    [(["cond=clairvoyance"], "clairvoyance"), (["training.learning_rate=1"], "learning_rate")],
+    ("overrides", "said"),
+    [
+        (["cond=clairvoyance"], "cond=clairvoyance: choose from dpi, mlp"),
+        (["conds=dpi"], "did you mean cond?"),
+        (["training.lrr=1"], "did you mean training.lr?"),
+        (["training.distinct_scalar=1"], "did you mean training.distinct_scalars?"),
+        (["eval=[denoising]", "eval.denoising.picture=1"], "did you mean eval.denoising.pictures?"),
+        (["evaluation.pictures=4"], "did you mean eval.denoising.pictures?"),
+        (["trainer.gradient_clip_val=1"], "+trainer.gradient_clip_val="),
+        (["+training.warmup=1"], "training.warmup"),
+        (["training.lr=[1"], "training.lr=[1"),
+        (["eval=[denoizing]"], "eval=denoizing: choose from complexity, denoising"),
+    ],
 )
-def test_unknown_options_are_named(command, tiny, words, said):
-    done = command("train.py", *tiny, *words)
-    assert done.status != 0 and said in done.err and "Traceback" not in done.err
+def test_misspelt_options_are_answered_with_the_right_ones(command, tiny, overrides, said):
+    done = command("train.py", *tiny, *overrides)
+    (line,) = done.err.splitlines()
+    assert done.status == 1 and line.startswith("error: ") and said in line
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["eval=[denoising]"], "eval.denoising.pictures=500: data.held_out=8 images"),
+        (["eval=[denoising]", "framework=flow"], "use eval=objective"),
+        (["eval=[objective]", "eval.objective.pictures=0"], "eval.objective.pictures=0"),
+        (["eval=[objective]", "eval.objective.pictures=4", "effort.every=0"], "every=0"),
+        (["eval=[objective]", "eval.objective.pictures=4", "eval.objective.t=[a]"], "objective.t="),
+        (["eval=[fidelity]", "eval.fidelity.extractor=eyes"], "torch-fidelity has"),
+        (["eval=[fidelity]", "eval.fidelity.weights=none.pth"], "eval.fidelity.weights=none.pth"),
+        (["eval=[fidelity]", "eval.fidelity.reference=none.npz"], "fidelity.reference=none.npz"),
+        (["eval=[complexity]", "+eval.complexity.foo=1"], "foo"),
+    ],
+)
+def test_what_an_evaluation_would_refuse_is_said_before_the_training(
+    command, tiny, overrides, said
+):
+    done = command("train.py", *tiny, *overrides, "run=it")
+    (line,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    assert done.status == 1 and said in line and "Traceback" not in done.err
+    assert not Path("it").exists()
+
+
+def test_an_evaluation_follows_the_training_and_is_not_repeated(command, tiny):
+    overrides = ["eval=[denoising,interpolation]", "eval.denoising.pictures=4", "run=it"]
+    done = command("train.py", *tiny, *overrides)
+    assert done.status == 0 and "denoising of it, step 3" in done.out
+    stamps = {path: path.stat().st_mtime_ns for path in Path("it").rglob("*.json*")}
+    again = command("train.py", *tiny, *overrides)
+    assert "is finished" in again.out and "denoising of" not in again.out
+    kept = {path: path.stat().st_mtime_ns for path in stamps if path.name != "status.json"}
+    assert kept.items() <= stamps.items()
+    other = command("train.py", *tiny, *overrides, "eval.denoising.noise_seeds=1")
+    assert "denoising of it" in other.out and "interpolation of it" not in other.out
+
+
+@pytest.mark.parametrize("script", ["train", "evaluate", "sample", "report"])
+def test_help_explains_the_keys(command, script):
+    done = command(f"{script}.py", "--help")
+    assert done.status == 0 and f"python {script}.py" in done.out
+    for key in yaml.safe_load((ROOT / f"configs/{script}.yaml").read_text()):
+        if key not in ("defaults", "hydra"):
+            assert f"\n{key}:" in done.out, key
+    assert "Powered by Hydra" not in done.out
+
+
+def test_mistakes_are_known_before_pytorch_is_imported(tmp_path):
+    """So that they are reported in a second or two."""
+    code = f"""
+import runpy, sys
+sys.argv = [{str(ROOT / "train.py")!r}, *sys.argv[1:]]
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+finally:
+    print({{"torch", "lightning", "diffusers", "pandas"}} & set(sys.modules), file=sys.stdout)
+"""
+    for overrides in (
+        ["cond=mlp"],
+        ["data=folder"],
+        ["data=folder", "data.path=nowhere"],
+        ["training.lrr=1"],
+        ["training.steps=many", "data=avatars"],
+        ["eval=[denoising]", "data=avatars", "data.held_out=20"],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *overrides], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert done.returncode == 1 and done.stderr.startswith("error: "), done.stderr
+        assert done.stdout.strip() == "set()", overrides
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_spares_the_checkpoint(command, tiny):

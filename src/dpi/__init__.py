@@ -1,1 +1,1 @@
-"""Deep parameter interpolation: a network is told a scalar by its parameters."""
+"""Deep parameter interpolation: networks conditioned on a scalar through their parameters."""

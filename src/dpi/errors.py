@@ -1,5 +1,9 @@
-"""The one exception that the entry points turn into a line of text instead of a traceback."""
+"""The exceptions that the entry points turn into one line of text instead of a traceback."""
 
 
 class UserError(ValueError):
-    """Something the user can put right; its message is one line that says what to do."""
+    """A mistake that the user can fix; the message is one line that says how."""
+
+
+class Excluded(UserError):
+    """A combination of options that the method excludes; a sweep skips it."""

@@ -1,104 +1,164 @@
-"""One run from beginning to end, trained and then evaluated, by one process at a time."""
+"""One run from beginning to end, trained and then evaluated; and what a sweep says at its end."""
 
+import json
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any
 
-from hydra import compose
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from lightning.fabric.utilities.rank_zero import rank_zero_only
-from omegaconf import DictConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
 
-from dpi.errors import UserError
-from dpi.evaluation.evaluate import check_numbers, evaluate
-from dpi.runs import CONFIG
-from dpi.state import claim, read_state
-from dpi.sweeps.plan import wanted
-from dpi.training import fit
-
-OUTPUT = "output.txt"
-"""What a run has said, where several at once would talk across each other."""
+from dpi.errors import Excluded, UserError
+from dpi.runs.check import check_training
+from dpi.runs.files import CONFIG, OUTPUT, atomic_write
+from dpi.runs.lock import lock
+from dpi.runs.status import Status, read_status
 
 
-def carry_out(cfg: DictConfig) -> None:
-    """Train the run that a configuration describes and evaluate it as `evaluate` says.
+def train(cfg: DictConfig) -> None:
+    """Train and evaluate the run that a configuration describes, or what is missing of it.
 
-    What is done already is not done again. In a sweep a failure is written into the run's state
-    and the sweep goes on; alone it is raised.
+    In a sweep a failure is recorded and the sweep continues; alone it is raised.
+
+    Args:
+        cfg: a composed configs/train.yaml.
 
     Raises:
-        UserError: whatever the user can put right; another process works on this run.
+        UserError: whatever the user can fix, as early as it is known.
     """
-    hydra = HydraConfig.get()
-    sweeping = hydra.mode == RunMode.MULTIRUN
-    run = Path(cfg.run)
-    if rank_zero_only.rank:  # the other processes of a distributed training
-        fit(cfg)
+    if HydraConfig.get().mode != RunMode.MULTIRUN:
+        _train(cfg)
         return
+    name = Path(str(cfg.run)).name
     try:
-        with claim(run), _output(run, sweeping and "joblib" in hydra.launcher._target_):
-            _claimed(cfg, run, sweeping)
-    except UserError as error:
-        if not sweeping:
-            raise
-        print(f"error: {error}", file=sys.stderr)
-    except Exception:
-        if not sweeping:
-            raise
-        traceback.print_exc()
-
-
-def _claimed(cfg: DictConfig, run: Path, sweeping: bool) -> None:
-    try:
-        _evaluation(cfg, cfg.evaluate)  # mistakes show before hours of training
-        fit(cfg)
-        state = read_state(run)
-        state.step, state.failed = max(state.step, cfg.training.steps), None
-        missing = state.missing(wanted(cfg))
-        if missing:
-            state.doing = "evaluation"
-            state.write(run)
-            evaluate(_evaluation(cfg, missing))
-            state.evaluated |= missing
-        state.doing = state.seconds_left = None
-        state.write(run)
+        with _output(cfg, name):
+            _train(cfg)
+        _record_outcome(name, "done")
+    except Excluded as error:
+        print(f"skipped: {error}")
+        _record_outcome(name, "skipped")
     except Exception as error:
-        if sweeping or (run / CONFIG).exists():
-            state = read_state(run)
-            kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
-            state.failed = kind + " ".join(str(error).split())
-            state.write(run)
-        raise
+        if not isinstance(error, UserError):
+            traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr)
+        _record_outcome(name, "failed", _one_line(error))
 
 
-def _evaluation(cfg: DictConfig, names: Iterable[str]) -> DictConfig | None:
-    """What evaluate.py would be told, for these evaluations of this run."""
-    options = GlobalHydra.instance().config_loader().get_group_options("eval")
-    unknown = set(names) - set(options)
-    if unknown:
-        raise UserError(f"evaluate={list(names)}: choose from {', '.join(sorted(options))}")
-    if not names:
-        return None
-    evaluation = compose("evaluate", [f"eval=[{','.join(names)}]"])
-    evaluation.run = cfg.run
-    evaluation.accelerator, evaluation.devices = cfg.trainer.accelerator, 1
-    evaluation.trust = True  # whatever code this run names has just been run
-    for key, value in cfg.evaluation.items():
-        if value is not None and key in evaluation:
-            evaluation[key] = value
-    check_numbers(evaluation)
-    return evaluation
+def _train(cfg: DictConfig) -> None:
+    check_training(cfg)
+    source = instantiate(cfg.data.source, _partial_=True)()
+    # PyTorch and Lightning take seconds: only now that the configuration is known to be good.
+    from lightning.fabric.utilities.rank_zero import rank_zero_only
+
+    from dpi.evaluation.evaluate import check_settings
+    from dpi.training import fit
+
+    check_settings(cfg.eval)
+    if rank_zero_only.rank:  # the other processes of a distributed training
+        fit(cfg, source)
+        return
+    run = Path(cfg.run)
+    with lock(run):
+        missing = _missing(cfg, read_status(run))
+        try:
+            if "fidelity" in missing:
+                from dpi.evaluation.fidelity import check_fidelity
+
+                check_fidelity(cfg.eval.fidelity)
+            fit(cfg, source)
+            _evaluate(cfg, run, missing)
+        except Exception as error:
+            if HydraConfig.get().mode == RunMode.MULTIRUN or (run / CONFIG).exists():
+                status = read_status(run)
+                status.failed = _one_line(error)
+                status.write(run)
+            raise
+    _print_next(run)
+
+
+def _missing(cfg: DictConfig, status: Status) -> dict[str, dict[str, Any]]:
+    """The evaluations that the run lacks with these settings, at the step that it trains to."""
+    wanted = {
+        name: {"training_steps": cfg.training.steps, **settings}
+        for name, settings in OmegaConf.to_container(cfg.eval, resolve=True).items()
+    }
+    return {name: how for name, how in wanted.items() if status.evaluated.get(name) != how}
+
+
+def _evaluate(cfg: DictConfig, run: Path, missing: dict[str, dict[str, Any]]) -> None:
+    from dpi.evaluation.evaluate import evaluate, make_fabric
+    from dpi.runs.run import open_run
+
+    status = read_status(run)
+    status.step, status.failed = max(status.step, cfg.training.steps), None
+    if missing:
+        status.stage = "evaluation"
+        status.write(run)
+        fabric = make_fabric(cfg.trainer.accelerator, 1, "32-true")
+        # The code that this run's configuration names has just been run.
+        evaluate(open_run(run, trust=True), {name: cfg.eval[name] for name in missing}, fabric)
+        status.evaluated |= missing
+    status.stage = status.seconds_left = None
+    status.write(run)
+
+
+def _print_next(run: Path) -> None:
+    shown = {
+        "samples": max(run.glob("samples/step_*.png"), default=None),
+        "lambda": run / "lambda.png",
+        "losses": run / "losses.png",
+    }
+    lines = [f"{name:9}{path}" for name, path in shown.items() if path and path.exists()]
+    print("\n".join(["", *lines, "", f"next     python sample.py run={run} n=64"]))
+    print(f"         python evaluate.py run={run} eval=[objective] effort=mini")
+
+
+def _one_line(error: Exception) -> str:
+    kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+    return kind + " ".join(str(error).split())
 
 
 @contextmanager
-def _output(run: Path, kept: bool) -> Iterator[None]:
-    # The progress bars of several runs at once would write over each other.
-    if not kept:
+def _output(cfg: DictConfig, name: str) -> Iterator[None]:
+    # The progress bars of runs that share a terminal would overwrite each other.
+    if "joblib" not in HydraConfig.get().launcher._target_:
         yield
         return
-    with (run / OUTPUT).open("a") as file, redirect_stdout(file), redirect_stderr(file):
+    path = Path(cfg.run) / OUTPUT
+    path.parent.mkdir(parents=True, exist_ok=True)
+    print(f"{name}: started, output in {path}", flush=True)
+    with path.open("a") as file, redirect_stdout(file), redirect_stderr(file):
         yield
+
+
+def _record_outcome(name: str, outcome: str, reason: str = "") -> None:
+    hydra = HydraConfig.get()
+    record = {"name": name, "outcome": outcome, "reason": reason}
+    atomic_write(Path(hydra.sweep.dir) / "jobs" / f"{hydra.job.num}.json", json.dumps(record))
+    if "joblib" in hydra.launcher._target_:
+        print(f"{name}: {outcome}{reason and f', {reason}'}", flush=True)
+
+
+class SweepSummary(Callback):
+    """At the end of a sweep says what came of each run; exits with status 1 if one failed."""
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        paths = Path(config.hydra.sweep.dir).glob("jobs/*.json")
+        jobs = [json.loads(path.read_text()) for path in sorted(paths)]
+        failed = [job for job in jobs if job["outcome"] == "failed"]
+        counts = {
+            outcome: sum(job["outcome"] == outcome for job in jobs)
+            for outcome in ("done", "skipped", "failed")
+        }
+        said = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
+        print(f"\n{len(jobs)} runs: {said}")
+        if failed:
+            lines = [f"failed: {job['name']}: {job['reason']}" for job in failed]
+            lines.append("error: not all runs are done; the same command retries the failed ones")
+            sys.exit("\n".join(lines))

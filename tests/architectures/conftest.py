@@ -9,7 +9,7 @@ REFERENCE = Path(__file__).parent / "reference"
 
 
 class Original:
-    """A run of a public original: its state dict, what went in and what came out."""
+    """A forward pass of a public implementation: its state dict, input and output."""
 
     def __init__(self, name):
         with np.load(REFERENCE / f"{name}.npz") as run:
@@ -17,16 +17,16 @@ class Original:
             self.x, self.y = torch.from_numpy(run["x"]), torch.from_numpy(run["y"])
             self.t = torch.from_numpy(run["t"]) if "t" in run else None
         self.state_dict = {
-            key: torch.from_numpy(made_up(key, [side for side in shape if side]))
+            key: torch.from_numpy(reference_parameter(key, [side for side in shape if side]))
             for key, shape in shapes
         }
 
 
-def made_up(key, shape):
-    """A parameter of a reference network; NumPy keeps RandomState's numbers the same for good."""
+def reference_parameter(key, shape):
+    """A parameter of a reference network; the stream of NumPy's RandomState never changes."""
     u = np.random.RandomState(zlib.crc32(key.encode())).uniform(-1, 1, shape)
     matrix = len(shape) > 1
-    # Unit variance in, unit variance out; norms scale by about 1, biases are small.
+    # Unit variance is preserved; norms scale by about 1, biases are small.
     u = u * (3 / np.prod(shape[1:])) ** 0.5 if matrix else 0.2 * u + key.endswith("weight")
     return u.astype(np.float16).astype(np.float32)
 
@@ -37,13 +37,13 @@ def original():
 
 
 @pytest.fixture
-def randomise():
-    """Give every parameter a value, so that no branch is silent."""
+def randomize():
+    """Set every parameter to a nonzero value, also in zero-initialized branches."""
 
-    def randomise(network):
+    def randomize(network):
         with torch.no_grad():
             for key, parameter in network.named_parameters():
-                parameter.copy_(torch.from_numpy(made_up(key, list(parameter.shape))))
+                parameter.copy_(torch.from_numpy(reference_parameter(key, list(parameter.shape))))
         return network
 
-    return randomise
+    return randomize

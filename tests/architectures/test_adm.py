@@ -8,7 +8,7 @@ from dpi.architectures.adm import Attention
 
 SMALL = {
     "image_size": 16,
-    "base_channels": 64,  # two channels a group: of one, the norm removes what is added
+    "base_channels": 64,  # two channels per group; with one, the norm removes an added embedding
     "channel_mult": (1, 2),
     "attention_resolutions": (8,),
     "head_channels": 16,
@@ -20,9 +20,9 @@ VARIANTS = [
 ]
 
 
-@pytest.fixture(params=VARIANTS, ids=["bare", "scale_shift", "additive"])
-def net(request, randomise):
-    return randomise(ADM(**SMALL, **request.param))
+@pytest.fixture(params=VARIANTS, ids=["no_embedding", "scale_shift", "additive"])
+def net(request, randomize):
+    return randomize(ADM(**SMALL, **request.param))
 
 
 @pytest.fixture
@@ -31,8 +31,8 @@ def x():
 
 
 @pytest.fixture
-def told(net):
-    """What the network takes beside three pictures."""
+def time(net):
+    """The arguments of the network besides three images: times, or nothing."""
     return () if net.embed is None else (torch.tensor([0, 400, 999]),)
 
 
@@ -44,57 +44,57 @@ def told(net):
         ({"time_embedding": True}, 68_156_163),
     ],
 )
-def test_parameter_count_is_the_papers(settings, count):
+def test_parameter_count_matches_the_paper(settings, count):
     with torch.device("meta"):
         net = ADM(**settings)
     assert sum(p.numel() for p in net.parameters()) == count
 
 
-def test_a_batch_equals_its_pictures_one_at_a_time(net, x, told):
+def test_a_batch_equals_its_images_one_at_a_time(net, x, time):
     net.eval()
-    each = zip(x.split(1), *(t.split(1) for t in told), strict=True)
+    each = zip(x.split(1), *(t.split(1) for t in time), strict=True)
     alone = torch.cat([net(*one) for one in each])
-    torch.testing.assert_close(net(x, *told), alone, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(net(x, *time), alone, rtol=1e-4, atol=1e-5)
 
 
-def test_channels_last_gives_the_same(net, x, told):
+def test_channels_last_has_the_same_output(net, x, time):
     net.eval()
-    y = net(x, *told)
+    y = net(x, *time)
     net.to(memory_format=torch.channels_last)
     x = x.contiguous(memory_format=torch.channels_last)
-    torch.testing.assert_close(net(x, *told), y, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(net(x, *time), y, rtol=1e-4, atol=1e-5)
 
 
-def test_functional_call_uses_the_given_parameters(net, x, told):
+def test_functional_call_uses_the_given_parameters(net, x, time):
     net.eval()
     theta = {name: 0.5 * p for name, p in net.named_parameters()}
-    y = functional_call(net, theta, (x, *told))
+    y = functional_call(net, theta, (x, *time))
     net.load_state_dict(theta)
-    torch.testing.assert_close(y, net(x, *told))
+    torch.testing.assert_close(y, net(x, *time))
 
 
-def test_dropout_acts_in_training_only(net, x, told):
-    assert not torch.equal(net(x, *told), net(x, *told))
+def test_dropout_is_active_in_training_only(net, x, time):
+    assert not torch.equal(net(x, *time), net(x, *time))
     net.eval()
-    assert torch.equal(net(x, *told), net(x, *told))
+    assert torch.equal(net(x, *time), net(x, *time))
 
 
-def test_gradient_reaches_every_parameter(net, x, told):
-    net(x, *told).square().sum().backward()
+def test_gradient_reaches_every_parameter(net, x, time):
+    net(x, *time).square().sum().backward()
     assert all(p.grad is not None and p.grad.any() for p in net.parameters())
 
 
-def test_a_silent_embedding_leaves_the_bare_network(net, x, told, randomise):
+def test_a_zero_embedding_equals_no_embedding(net, x, time, randomize):
     for module in net.modules():
         if isinstance(getattr(module, "project", None), nn.Linear):
             nn.init.zeros_(module.project.weight)
             nn.init.zeros_(module.project.bias)
-    bare = randomise(ADM(**SMALL)).eval()
-    torch.testing.assert_close(net.eval()(x, *told), bare(x))
+    unconditional = randomize(ADM(**SMALL)).eval()
+    torch.testing.assert_close(net.eval()(x, *time), unconditional(x))
 
 
-def test_time_changes_the_output_and_may_be_a_float(randomise, x):
-    net = randomise(ADM(**SMALL, time_embedding=True)).eval()
+def test_time_changes_the_output_and_may_be_a_float(randomize, x):
+    net = randomize(ADM(**SMALL, time_embedding=True)).eval()
     steps = torch.tensor([5, 5, 6])
     same = x[:1].expand(3, -1, -1, -1)
     y = net(same, steps)
@@ -104,8 +104,8 @@ def test_time_changes_the_output_and_may_be_a_float(randomise, x):
     assert not torch.allclose(between, y, atol=1e-3)
 
 
-def test_starts_at_zero_with_silent_branches(x):
-    """Zero initialisation: the output is 0, every residual block passes its skip on."""
+def test_zero_initialization(x):
+    """At initialization the output is 0 and a residual block returns its skip connection."""
     torch.manual_seed(0)
     net = ADM(**SMALL).eval()
     assert not net(x).any()
@@ -113,22 +113,22 @@ def test_starts_at_zero_with_silent_branches(x):
     assert torch.equal(net.middle(h, None), h)
 
 
-def test_bfloat16_autocast_stays_close(net, x, told):
+def test_bfloat16_autocast_stays_close(net, x, time):
     net.eval()
     with torch.autocast("cpu", torch.bfloat16):
-        y = net(x, *told)
-    assert (y.float() - net(x, *told)).abs().mean() < 0.05 * y.float().std()
+        y = net(x, *time)
+    assert (y.float() - net(x, *time)).abs().mean() < 0.05 * y.float().std()
 
 
-def test_runs_in_float64(net, x, told):
-    assert net.double()(x.double(), *told).dtype == torch.float64
+def test_runs_in_float64(net, x, time):
+    assert net.double()(x.double(), *time).dtype == torch.float64
 
 
 @pytest.mark.parametrize(
     ("resolutions", "stages"),
     [((), []), ((32,), [0, 1]), ((16,), [2, 3]), ((15,), [2, 3]), ((16, 32), [0, 1, 2, 3])],
 )
-def test_attention_sits_at_its_resolutions(resolutions, stages):
+def test_attention_is_at_its_resolutions(resolutions, stages):
     """image_size // resolution is the downsampling factor, as in guided-diffusion."""
     with torch.device("meta"):
         net = ADM(
@@ -138,14 +138,14 @@ def test_attention_sits_at_its_resolutions(resolutions, stages):
             num_res_blocks=2,
             attention_resolutions=resolutions,
         )
-    # Encoder: the first convolution, then blocks, blocks, halving at each level but the last.
+    # Encoder: the first convolution; per level two blocks and, except in the last, downsampling.
     level_of = [None, 0, 0, None, 1, 1, None, 2, 2]
     attending = {0: [4, 5], 1: [], 2: [7, 8], 3: []}
     expected = sorted(i for stage in stages for i in attending[stage])
     found = [i for i, stage in enumerate(net.encoder) if any(map(is_attention, stage))]
     assert len(net.encoder) == len(net.decoder) == len(level_of)
     assert found == expected
-    # Decoder: one block more a level, the coarsest first.
+    # Decoder: one more block per level, coarsest level first.
     found = {i // 3 for i, stage in enumerate(net.decoder) if any(map(is_attention, stage))}
     assert found == {2 - level_of[i] for i in expected}
     assert any(map(is_attention, net.middle))
@@ -167,17 +167,17 @@ def test_head_channels_take_precedence_over_num_heads(settings, heads):
 
 
 @pytest.mark.parametrize("side", [(8, 9), (6, 8)])
-def test_an_indivisible_picture_is_refused(side):
+def test_an_indivisible_image_size_raises(side):
     net = ADM(**SMALL | {"channel_mult": (1, 1, 1)})
     assert net.stride == 4
     with pytest.raises(ValueError, match=rf"{side[0]}x{side[1]}.* multiples of 4"):
         net(torch.zeros(1, 3, *side))
 
 
-def test_a_missing_and_an_unwanted_time_are_refused(x):
+def test_a_missing_or_unexpected_time_raises(x):
     with pytest.raises(ValueError, match=r"time_embedding=True.*forward\(x, t\)"):
         ADM(**SMALL, time_embedding=True)(x)
-    with pytest.raises(ValueError, match=r"time_embedding=False.*no t"):
+    with pytest.raises(ValueError, match=r"time_embedding=False.*forward\(x\)"):
         ADM(**SMALL)(x, torch.zeros(3))
 
 
@@ -198,7 +198,7 @@ def test_a_missing_and_an_unwanted_time_are_refused(x):
         ({"modulation": "film"}, "modulation must be scale_shift or additive, got 'film'"),
     ],
 )
-def test_impossible_settings_are_refused(settings, message):
+def test_invalid_arguments_raise(settings, message):
     with pytest.raises(ValueError, match=message) as error, torch.device("meta"):
         ADM(**SMALL | settings)
     assert "\n" not in str(error.value)

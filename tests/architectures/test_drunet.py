@@ -17,18 +17,18 @@ def x():
 
 
 @pytest.mark.parametrize(("in_channels", "count"), [(3, 63_901_056), (4, 63_901_632)])
-def test_parameter_count_is_the_papers(in_channels, count):
+def test_parameter_count_matches_the_paper(in_channels, count):
     with torch.device("meta"):
         net = DRUNet(in_channels=in_channels)
     assert sum(p.numel() for p in net.parameters()) == count
 
 
-def test_a_batch_equals_its_pictures_one_at_a_time(net, x):
+def test_a_batch_equals_its_images_one_at_a_time(net, x):
     net.eval()
-    torch.testing.assert_close(net(x), torch.cat([net(picture[None]) for picture in x]))
+    torch.testing.assert_close(net(x), torch.cat([net(image[None]) for image in x]))
 
 
-def test_channels_last_gives_the_same(net, x):
+def test_channels_last_has_the_same_output(net, x):
     net.eval()
     y = net(x)
     net.to(memory_format=torch.channels_last)
@@ -42,14 +42,14 @@ def test_functional_call_uses_the_given_parameters(net, x):
     torch.testing.assert_close(functional_call(net, theta, (x,)), other(x))
 
 
-def test_dropout_acts_in_training_only(net, x):
+def test_dropout_is_active_in_training_only(net, x):
     assert not torch.equal(net(x), net(x))
     net.eval()
     assert torch.equal(net(x), net(x))
 
 
-def test_dropout_sits_between_the_two_convolutions(net, x):
-    """With everything dropped a residual block is the identity."""
+def test_dropout_is_between_the_two_convolutions(net, x):
+    """With dropout probability 1 a residual block is the identity."""
     block = net.body[0]
     block.dropout.p = 1.0
     h = torch.rand(1, 8, 2, 2)
@@ -68,13 +68,13 @@ def test_output_channels_and_a_single_level():
 
 
 @pytest.mark.parametrize("side", [(8, 10), (6, 8)])
-def test_an_indivisible_picture_is_refused(net, side):
+def test_an_indivisible_image_size_raises(net, side):
     assert net.stride == 4
     with pytest.raises(ValueError, match=rf"{side[0]}x{side[1]}.* multiples of 4"):
         net(torch.zeros(1, 3, *side))
 
 
 @pytest.mark.parametrize("settings", [{"channels": ()}, {"channels": (8, 0)}, {"num_blocks": 0}])
-def test_impossible_settings_are_refused(settings):
+def test_invalid_arguments_raise(settings):
     with pytest.raises(ValueError, match="positive channels and num_blocks"):
         DRUNet(**settings)

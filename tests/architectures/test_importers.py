@@ -28,7 +28,7 @@ ADM_ADDITIVE = {
     ("name", "settings"),
     [("guided_diffusion_heads", ADM_HEADS), ("guided_diffusion_additive", ADM_ADDITIVE)],
 )
-def test_adm_computes_what_guided_diffusion_computes(original, name, settings):
+def test_adm_matches_guided_diffusion(original, name, settings):
     run = original(name)
     net = ADM(time_embedding=True, **settings).eval()
     net.load_state_dict(import_guided_diffusion(run.state_dict))
@@ -43,7 +43,7 @@ def test_adm_computes_what_guided_diffusion_computes(original, name, settings):
         ("dpir_one_block", {"channels": (4, 4, 8, 6), "num_blocks": 1}),
     ],
 )
-def test_drunet_computes_what_dpir_computes(original, name, settings):
+def test_drunet_matches_dpir(original, name, settings):
     run = original(name)
     net = DRUNet(**settings).eval()
     net.load_state_dict(import_dpir(run.state_dict))
@@ -60,14 +60,14 @@ IMPORTERS = [
 
 
 @pytest.mark.parametrize(("importer", "name"), IMPORTERS)
-def test_importing_renames_and_copies_nothing(original, importer, name):
+def test_importing_renames_without_copying(original, importer, name):
     theirs = original(name).state_dict
     ours = importer(theirs)
     assert [id(tensor) for tensor in ours.values()] == [id(tensor) for tensor in theirs.values()]
 
 
 @pytest.mark.parametrize(("importer", "name"), IMPORTERS)
-def test_every_missing_parameter_is_noticed(original, importer, name):
+def test_every_missing_parameter_raises(original, importer, name):
     theirs = original(name).state_dict
     for missing in theirs:
         with pytest.raises(ValueError, match=r"m_|block|time_embed|out"):
@@ -75,37 +75,37 @@ def test_every_missing_parameter_is_noticed(original, importer, name):
 
 
 @pytest.mark.parametrize(
-    "stranger",
+    "unknown",
     [
         "label_emb.weight",  # class-conditional
-        "input_blocks.3.0.op.weight",  # convolutions go down, not residual blocks
-        "output_blocks.2.1.conv.weight",  # and up
+        "input_blocks.3.0.op.weight",  # resblock_updown=False, downsampling
+        "output_blocks.2.1.conv.weight",  # resblock_updown=False, upsampling
         "input_blocks.1.0.in_layers.1.weight",
         "middle_block.3.norm.weight",
     ],
 )
-def test_a_name_unknown_to_guided_diffusion_is_named(original, stranger):
-    theirs = original("guided_diffusion_additive").state_dict | {stranger: torch.zeros(1)}
-    with pytest.raises(ValueError, match=f"'{stranger}' is not"):
+def test_a_name_unknown_to_guided_diffusion_raises(original, unknown):
+    theirs = original("guided_diffusion_additive").state_dict | {unknown: torch.zeros(1)}
+    with pytest.raises(ValueError, match=f"'{unknown}' is not"):
         import_guided_diffusion(theirs)
 
 
-def test_pooling_instead_of_residual_blocks_is_noticed(original):
-    """resblock_updown=False with conv_resample=False leaves a stage without parameters."""
+def test_pooling_instead_of_residual_blocks_raises(original):
+    """With resblock_updown=False and conv_resample=False a stage has no parameters."""
     theirs = original("guided_diffusion_additive").state_dict
     theirs = {k: v for k, v in theirs.items() if not k.startswith("input_blocks.2.")}
     with pytest.raises(ValueError, match=r"input_blocks\.2\.0\.in_layers\.0\.weight'.* missing"):
         import_guided_diffusion(theirs)
 
 
-@pytest.mark.parametrize("stranger", ["m_head.bias", "m_body.0.res.1.weight", "m_up3.7.weight"])
-def test_a_name_unknown_to_dpir_is_named(original, stranger):
-    theirs = original("dpir").state_dict | {stranger: torch.zeros(1)}
-    with pytest.raises(ValueError, match=f"'{stranger}' is not"):
+@pytest.mark.parametrize("unknown", ["m_head.bias", "m_body.0.res.1.weight", "m_up3.7.weight"])
+def test_a_name_unknown_to_dpir_raises(original, unknown):
+    theirs = original("dpir").state_dict | {unknown: torch.zeros(1)}
+    with pytest.raises(ValueError, match=f"'{unknown}' is not"):
         import_dpir(theirs)
 
 
-def test_an_absent_parameter_is_named(original):
+def test_the_message_names_a_missing_parameter(original):
     theirs = original("dpir").state_dict
     del theirs["m_up2.1.res.2.weight"]
     with pytest.raises(ValueError, match=r"'m_up2\.1\.res\.2\.weight', .* is missing"):
@@ -113,6 +113,6 @@ def test_an_absent_parameter_is_named(original):
 
 
 @pytest.mark.parametrize("importer", [import_dpir, import_guided_diffusion])
-def test_an_empty_state_dict_is_refused(importer):
+def test_an_empty_state_dict_raises(importer):
     with pytest.raises(ValueError, match="missing"):
         importer({})

@@ -1,19 +1,21 @@
-"""What each of the five ways tells the network, and which combinations the paper excludes."""
+"""The input and output of the five conditionings, and the combinations that the paper excludes."""
 
 import functools
+import subprocess
+import sys
 
 import pytest
 import torch
 from torch import nn
 
 from dpi.architectures import ADM, DRUNet
-from dpi.conditioning import DPI, MLP, NCSNv2, SigmaMap, TMap
-from dpi.errors import UserError
+from dpi.conditioning import DPI, MLP, NCSNv2, SigmaMap, TMap, unwrap
+from dpi.errors import Excluded
 from dpi.frameworks import FlowMatching, VPDiffusion
 
 
 class Recorder(nn.Module):
-    """Keeps its input, and gives back its first three channels doubled."""
+    """Records its input and returns its first three channels times two."""
 
     def __init__(self, in_channels: int = 3) -> None:
         super().__init__()
@@ -22,7 +24,7 @@ class Recorder(nn.Module):
 
     def forward(self, x):
         assert x.shape[1] == self.in_channels
-        self.seen = x
+        self.input = x
         return self.weight * x[:, :3]
 
 
@@ -42,21 +44,21 @@ def test_t_map_is_a_channel_of_t_over_T(framework):
     g = TMap(Recorder, framework)
     x = torch.randn(3, 3, 4, 4)
     g(x, torch.tensor([0, 250, 999]))
-    assert torch.equal(g.network.seen[:, :3], x)
+    assert torch.equal(g.network.input[:, :3], x)
     expected = torch.tensor([0.0, 0.25, 0.999]).reshape(3, 1, 1, 1).expand(3, 1, 4, 4)
-    torch.testing.assert_close(g.network.seen[:, 3:], expected)
+    torch.testing.assert_close(g.network.input[:, 3:], expected)
 
 
 def test_sigma_map_is_a_channel_of_the_noise_level():
     diffusion = VPDiffusion()
     g = SigmaMap(Recorder, diffusion)
     g(torch.randn(2, 3, 4, 4), torch.tensor([333, 999]))
-    seen = g.network.seen[:, 3, 0, 0]
-    torch.testing.assert_close(seen, torch.tensor([1.4624, 157.41]), rtol=1e-3, atol=0)
+    channel = g.network.input[:, 3, 0, 0]
+    torch.testing.assert_close(channel, torch.tensor([1.4624, 157.41]), rtol=1e-3, atol=0)
 
 
-def test_ncsnv2_loss_is_the_originals():
-    """Half of sigma^2 || score + eps / sigma ||^2, the score being the network over sigma."""
+def test_ncsnv2_has_the_loss_of_the_original():
+    """sigma^2 / 2 || score + eps / sigma ||^2, where the score is the network over sigma."""
     diffusion = VPDiffusion()
     g = NCSNv2(Recorder, diffusion)
     x0, eps, t = torch.randn(2, 3, 4, 4), torch.randn(2, 3, 4, 4), torch.tensor([10, 700])
@@ -67,14 +69,14 @@ def test_ncsnv2_loss_is_the_originals():
     torch.testing.assert_close((g(x, t) - eps).square().mean() / 2, original)
 
 
-def test_ncsnv2_is_told_nothing():
+def test_ncsnv2_does_not_depend_on_s():
     g = NCSNv2(small_drunet, VPDiffusion()).eval()
     x = torch.randn(1, 3, 8, 8)
     assert torch.equal(g(x, torch.tensor(3)), g(x, torch.tensor(900)))
 
 
-def spread(network: nn.Module) -> nn.Module:
-    """Move every parameter, so that zeroed layers speak and theta1 leaves theta0."""
+def randomize(network: nn.Module) -> nn.Module:
+    """Perturb every parameter, so that no layer is zero and theta1 differs from theta0."""
     torch.manual_seed(0)
     with torch.no_grad():
         for p in network.parameters():
@@ -95,8 +97,8 @@ def spread(network: nn.Module) -> nn.Module:
         (MLP, small_adm, FlowMatching()),
     ],
 )
-def test_a_batch_of_scalars_is_each_picture_alone(cond, network, framework):
-    g = spread(cond(network=network, framework=framework))
+def test_a_batch_equals_its_images_one_at_a_time(cond, network, framework):
+    g = randomize(cond(network=network, framework=framework))
     x, s = torch.randn(4, 3, 8, 8), torch.tensor([700, 3, 3, 999])
     alone = torch.cat([g(x[i : i + 1], s[i]) for i in range(4)])
     torch.testing.assert_close(g(x, s), alone, atol=1e-5, rtol=1e-5)
@@ -107,14 +109,36 @@ def test_a_batch_of_scalars_is_each_picture_alone(cond, network, framework):
 
 
 @pytest.mark.parametrize(
-    ("cond", "network", "framework", "use"),
+    ("cond", "network", "framework", "alternative"),
     [
         (MLP, small_drunet, VPDiffusion(), "arch=adm"),
         (SigmaMap, small_adm, FlowMatching(), "cond=tmap"),
         (NCSNv2, small_drunet, FlowMatching(), "cond=dpi"),
     ],
 )
-def test_what_the_paper_excludes_is_refused_with_a_way_on(cond, network, framework, use):
-    with pytest.raises(UserError, match=use) as error:
+def test_excluded_combinations_raise_and_name_alternatives(cond, network, framework, alternative):
+    with pytest.raises(Excluded, match=alternative) as error:
         cond(network=network, framework=framework)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("cond", [DPI, TMap])
+def test_unwrap_returns_the_base_network(cond):
+    made = []
+
+    def network(**options):
+        made.append(Recorder(**options))
+        return made[0]
+
+    assert unwrap(cond(network, VPDiffusion())) is made[0]
+
+
+def test_imports_only_torch_and_einops():
+    code = (
+        "import sys, einops, torch.utils.flop_counter; before = set(sys.modules);"
+        "import dpi.conditioning;"
+        "new = {name.partition('.')[0] for name in set(sys.modules) - before};"
+        "print(new - sys.stdlib_module_names - {'torch'})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "{'dpi'}"

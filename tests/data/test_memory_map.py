@@ -1,4 +1,4 @@
-"""Decoding happens once, and whatever stops it, no half-written file is taken for a whole one."""
+"""Images are decoded once, and an interruption never leaves an incomplete cache."""
 
 import resource
 
@@ -12,25 +12,25 @@ from dpi.errors import UserError
 
 
 class Counting:
-    """Pictures that say how often they were decoded; one of them may be spoilt."""
+    """A source that counts how often it is read; one of its images may be corrupt."""
 
     image_size = 4
     fingerprint = "0123456789abcdef"
 
-    def __init__(self, count: int, spoilt: int | None = None) -> None:
-        self.count, self.spoilt, self.decoded = count, spoilt, 0
+    def __init__(self, count: int, corrupt: int | None = None) -> None:
+        self.count, self.corrupt, self.decoded = count, corrupt, 0
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, i: int) -> np.ndarray:
         self.decoded += 1
-        if i == self.spoilt:
-            raise UserError(f"picture {i} is spoilt")
+        if i == self.corrupt:
+            raise UserError(f"image {i} is corrupt")
         return np.full((3, 4, 4), i % 256, np.uint8)
 
 
-def test_decodes_once(tmp_path):
+def test_images_are_decoded_once(tmp_path):
     source = Counting(1500)
     first = memory_map(source, tmp_path, "set")
     again = memory_map(source, tmp_path, "set")
@@ -40,46 +40,55 @@ def test_decodes_once(tmp_path):
     assert (first[:, 0, 0, 0] == np.arange(1500) % 256).all()
 
 
-def test_a_spoilt_picture_leaves_nothing_behind(tmp_path):
-    with pytest.raises(UserError, match="picture 7 is spoilt"):
-        memory_map(Counting(10, spoilt=7), tmp_path, "set")
+def test_a_corrupt_image_leaves_no_file(tmp_path):
+    with pytest.raises(UserError, match="image 7 is corrupt"):
+        memory_map(Counting(10, corrupt=7), tmp_path, "set")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_truncated_file_is_made_again(tmp_path):
-    whole = np.array(memory_map(Counting(10), tmp_path, "set"))
+def test_a_truncated_cache_is_rebuilt(tmp_path):
+    complete = np.array(memory_map(Counting(10), tmp_path, "set"))
     (path,) = tmp_path.iterdir()
     path.write_bytes(path.read_bytes()[:200])
-    assert np.array_equal(memory_map(Counting(10), tmp_path, "set"), whole)
+    assert np.array_equal(memory_map(Counting(10), tmp_path, "set"), complete)
 
 
-def test_a_full_disk_is_told_and_leaves_nothing_behind(tmp_path):
-    # A limit on the size of files fails a write as a full disk does, and needs no privileges.
+def test_a_full_disk_raises_and_leaves_no_file(tmp_path):
+    # A limit on the file size fails a write like a full disk, without privileges.
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
     try:
-        with pytest.raises(UserError, match=r"disk is full; 0 MB .* data\.cache_dir"):
+        with pytest.raises(UserError, match=r"disk is full, 0 MB are needed; .* data\.cache_dir"):
             memory_map(Counting(1000), tmp_path, "set")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_read_only_cache_raises(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        UserError, match=r"could not be written: .*; give .* data\.cache_dir"
+    ) as error:
+        memory_map(Counting(10), tmp_path / "file" / "cache", "set")
+    assert "MB" not in str(error.value)
+
+
 @given(st.integers(2, 300), st.data())
-def test_a_split_is_complete_disjoint_and_fixed_by_its_seed(num_pictures, data):
-    held_out = data.draw(st.integers(1, num_pictures - 1))
+def test_a_split_is_complete_disjoint_and_reproducible(num_images, data):
+    held_out = data.draw(st.integers(1, num_images - 1))
     seed = data.draw(st.integers(0, 100))
-    train, held = split(num_pictures, held_out, seed)
+    train, held = split(num_images, held_out, seed)
     assert len(held) == held_out
-    assert sorted([*train, *held]) == list(range(num_pictures))
-    assert np.array_equal(split(num_pictures, held_out, seed)[1], held)
+    assert sorted([*train, *held]) == list(range(num_images))
+    assert np.array_equal(split(num_images, held_out, seed)[1], held)
 
 
-def test_seeds_hold_out_different_pictures():
+def test_seeds_hold_out_different_images():
     assert not np.array_equal(split(100, 10, 0)[1], split(100, 10, 1)[1])
 
 
-@pytest.mark.parametrize(("num_pictures", "held_out"), [(10, 10), (3, 5), (10, 0)])
-def test_too_few_pictures_are_told(num_pictures, held_out):
+@pytest.mark.parametrize(("num_images", "held_out"), [(10, 10), (3, 5), (10, 0)])
+def test_too_few_images_raise(num_images, held_out):
     with pytest.raises(UserError, match=r"data\.held_out"):
-        split(num_pictures, held_out, 0)
+        split(num_images, held_out, 0)

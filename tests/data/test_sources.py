@@ -1,4 +1,4 @@
-"""Folder, zip, .npz and avatars give back the pictures they hold, or say which one is wrong."""
+"""Folder, zip, .npz and avatars return their images exactly, or name the invalid one."""
 
 import json
 import zipfile
@@ -18,14 +18,14 @@ def noise(i: int, height: int = 8, width: int = 8) -> np.ndarray:
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """Five 8x8 pictures in subfolders, as EDM lays them out, among other files."""
-    root = tmp_path / "pictures"
+    """Five 8x8 images in the folder layout of EDM, and other files."""
+    root = tmp_path / "images"
     for i in range(5):
         path = root / f"0000{i // 2}" / f"img{i:08d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(noise(i)).save(path)
     (root / "dataset.json").write_text(json.dumps({"labels": None}))
-    (root / "00000" / "._img00000000.png").write_bytes(b"not a picture")
+    (root / "00000" / "._img00000000.png").write_bytes(b"not an image")
     return root
 
 
@@ -38,14 +38,14 @@ def zipped(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("pack", [lambda folder: folder, zipped], ids=["folder", "zip"])
-def test_pictures_come_back_exactly_and_in_the_order_of_their_names(folder, pack):
+def test_images_are_returned_exactly_and_sorted_by_name(folder, pack):
     source = Folder(pack(folder), 8)
     assert len(source) == 5
     for i in range(5):
         assert np.array_equal(source[i], noise(i).transpose(2, 0, 1))
 
 
-def test_larger_pictures_are_cropped_to_their_centre_and_shrunk(tmp_path):
+def test_larger_images_are_center_cropped_and_resized(tmp_path):
     wide = np.zeros((16, 32, 3), np.uint8)
     wide[:, 8:24] = 200
     Image.fromarray(wide).save(tmp_path / "wide.png")
@@ -53,7 +53,7 @@ def test_larger_pictures_are_cropped_to_their_centre_and_shrunk(tmp_path):
 
 
 @pytest.mark.parametrize("pack", [lambda folder: folder, zipped], ids=["folder", "zip"])
-def test_the_fingerprint_changes_with_a_picture_and_with_the_size(folder, pack):
+def test_fingerprint_changes_with_an_image_and_with_the_size(folder, pack):
     before = Folder(pack(folder), 8).fingerprint
     assert Folder(pack(folder), 8).fingerprint == before
     assert Folder(pack(folder), 4).fingerprint != before
@@ -62,31 +62,31 @@ def test_the_fingerprint_changes_with_a_picture_and_with_the_size(folder, pack):
 
 
 @pytest.mark.parametrize(
-    ("name", "picture", "said"),
+    ("name", "image", "reason"),
     [
-        ("grey.png", Image.new("L", (8, 8)), "not RGB but L"),
-        ("see_through.png", Image.new("RGBA", (8, 8)), "not RGB but RGBA"),
+        ("gray.png", Image.new("L", (8, 8)), "not RGB but L"),
+        ("transparent.png", Image.new("RGBA", (8, 8)), "not RGB but RGBA"),
         ("small.png", Image.new("RGB", (8, 7)), "smaller than image_size=8"),
     ],
 )
-def test_pictures_of_another_kind_are_named(tmp_path, name, picture, said):
-    picture.save(tmp_path / name)
-    with pytest.raises(UserError, match=rf"{name} is .*{said}") as error:
+def test_unsupported_images_raise(tmp_path, name, image, reason):
+    image.save(tmp_path / name)
+    with pytest.raises(UserError, match=rf"{name} is .*{reason}") as error:
         Folder(tmp_path, 8)[0]
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
 @pytest.mark.parametrize("kept", [0, 20, -200])
-def test_corrupt_pictures_are_named(tmp_path, suffix, kept):
-    path = tmp_path / f"torn.{suffix}"
+def test_corrupt_images_raise(tmp_path, suffix, kept):
+    path = tmp_path / f"truncated.{suffix}"
     Image.fromarray(noise(0, 64, 64)).save(path)
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(UserError, match=rf"torn\.{suffix} cannot be read"):
+    with pytest.raises(UserError, match=rf"truncated\.{suffix} cannot be read"):
         Folder(tmp_path, 8)[0]
 
 
-def test_a_picture_damaged_inside_a_zip_is_named(folder):
+def test_a_corrupt_image_in_a_zip_raises(folder):
     path = zipped(folder)
     raw = bytearray(path.read_bytes())
     raw[raw.index(b"IDAT") + 8] ^= 255
@@ -97,35 +97,35 @@ def test_a_picture_damaged_inside_a_zip_is_named(folder):
             source[i]
 
 
-def test_a_bomb_is_refused(tmp_path, monkeypatch):
+def test_a_decompression_bomb_raises(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     Image.fromarray(noise(0)).save(tmp_path / "bomb.png")
     with pytest.raises(UserError, match=r"bomb\.png cannot be read"):
         Folder(tmp_path, 8)[0]
 
 
-def test_nothing_there(tmp_path):
-    with pytest.raises(UserError, match="nowhere: take the other road"):
-        Folder(tmp_path / "nowhere", 8, missing="take the\n other road")
+def test_a_missing_empty_or_invalid_path_raises(tmp_path):
+    with pytest.raises(UserError, match="nowhere does not exist; download it"):
+        Folder(tmp_path / "nowhere", 8, missing="download\n it")
     with pytest.raises(UserError, match="empty"):
         Folder(tmp_path, 8)
-    (tmp_path / "text.zip").write_text("no zip")
+    (tmp_path / "text.zip").write_text("not a zip")
     with pytest.raises(UserError, match=r"text\.zip is neither"):
         Folder(tmp_path / "text.zip", 8)
 
 
-def test_npz_gives_back_its_pictures(tmp_path):
-    pictures = np.stack([noise(i) for i in range(3)])
-    np.savez(tmp_path / "a.npz", arr_0=pictures)
+def test_npz_returns_its_images(tmp_path):
+    images = np.stack([noise(i) for i in range(3)])
+    np.savez(tmp_path / "a.npz", arr_0=images)
     source = Npz(tmp_path / "a.npz", 8)
     assert len(source) == 3
-    assert np.array_equal(source[2], pictures[2].transpose(2, 0, 1))
-    np.savez(tmp_path / "b.npz", arr_0=pictures[::-1])
+    assert np.array_equal(source[2], images[2].transpose(2, 0, 1))
+    np.savez(tmp_path / "b.npz", arr_0=images[::-1])
     assert Npz(tmp_path / "b.npz", 8).fingerprint != source.fingerprint
 
 
 @pytest.mark.parametrize(
-    ("arrays", "said"),
+    ("arrays", "reason"),
     [
         ({"images": np.zeros((2, 8, 8, 3), np.uint8)}, "no array arr_0"),
         ({"arr_0": np.zeros((2, 8, 8, 3), np.float32)}, "float32"),
@@ -134,14 +134,14 @@ def test_npz_gives_back_its_pictures(tmp_path):
         ({"arr_0": np.array([None, 1])}, "cannot be read"),
     ],
 )
-def test_npz_of_another_kind_is_refused(tmp_path, arrays, said):
+def test_npz_with_other_contents_raises(tmp_path, arrays, reason):
     np.savez(tmp_path / "a.npz", **arrays)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=reason):
         Npz(tmp_path / "a.npz", 8)
 
 
-def test_a_file_that_is_no_npz_is_refused(tmp_path):
-    for content in (b"", b"text", b"PK\x03\x04 half a zip"):
+def test_a_file_that_is_not_an_npz_raises(tmp_path):
+    for content in (b"", b"text", b"PK\x03\x04 truncated zip"):
         (tmp_path / "a.npz").write_bytes(content)
         with pytest.raises(UserError, match=r"a\.npz cannot be read"):
             Npz(tmp_path / "a.npz", 8)
@@ -156,14 +156,14 @@ def test_an_avatar_is_a_function_of_seed_and_index():
     assert not np.array_equal(Avatars(3, 16, seed=1)[0], few[0])
 
 
-def test_avatars_differ_and_fill_their_frame():
+def test_avatars_are_distinct_and_fill_the_image():
     source = Avatars(60, 16)
-    pictures = np.stack([source[i] for i in range(60)])
-    assert len(np.unique(pictures, axis=0)) == 60
-    assert (pictures.std(axis=0) > 20).mean() > 0.9
+    images = np.stack([source[i] for i in range(60)])
+    assert len(np.unique(images, axis=0)) == 60
+    assert (images.std(axis=0) > 20).mean() > 0.9
 
 
 @pytest.mark.parametrize(("count", "size"), [(0, 16), (5, 65), (5, 4)])
-def test_avatars_out_of_range_are_refused(count, size):
+def test_avatars_out_of_range_raise(count, size):
     with pytest.raises(UserError):
         Avatars(count, size)

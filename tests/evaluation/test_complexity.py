@@ -1,11 +1,14 @@
 """evaluate.py eval=complexity: what a trained network costs here."""
 
 import json
+from pathlib import Path
+
+REPEATS = ["eval.complexity.repeats=2"]
 
 
 def test_the_rows_say_what_was_measured_and_where(run, command):
     run = run("diffusion", "drunet", "dpi")
-    done = command("evaluate.py", f"run={run}", "eval=complexity", "accelerator=cpu", "repeats=2")
+    done = command("evaluate.py", f"run={run}", "eval=complexity", "accelerator=cpu", *REPEATS)
     assert done.status == 0, done.err
     rows = {r["metric"]: r for r in json.loads((run / "evaluation/complexity.json").read_text())}
     # (4, 8) channels, one block: head, two down, two in the body, two up, tail; twice, and phi
@@ -14,7 +17,17 @@ def test_the_rows_say_what_was_measured_and_where(run, command):
     assert rows["gflops_true"]["value"] < rows["gflops_paper"]["value"]
     step = rows["training_step_s"]
     assert step["value"] > 0 and "CPU" in step["settings"]["device"]
-    assert step["settings"]["pictures_a_step"] == 8
-    # weights, gradients and AdamW's moments are 16 bytes a parameter
-    assert rows["training_peak_mb"]["value"] * 2**20 > 16 * (2 * one)
+    assert step["settings"]["micro_batch"] == 8 and step["settings"]["distinct_scalars"] == 4
+    # weights, gradients, AdamW's moments and the average are 20 bytes a parameter
+    assert rows["training_peak_mb"]["value"] * 2**20 > 20 * (2 * one)
     assert rows["sampling_peak_mb"]["value"] < rows["training_peak_mb"]["value"]
+
+
+def test_it_times_the_micro_batch_that_is_trained_on(command, tiny):
+    accumulate = "trainer.accumulate_grad_batches=4"
+    done = command("train.py", *tiny, accumulate, "run=it", "eval=[complexity]", *REPEATS)
+    assert done.status == 0, done.err
+    rows = {r["metric"]: r for r in json.loads(Path("it/evaluation/complexity.json").read_text())}
+    settings = rows["training_step_s"]["settings"]
+    # 8 images with 4 scalars a step: a quarter of them has 2 images with one scalar.
+    assert (settings["micro_batch"], settings["distinct_scalars"]) == (2, 1)

@@ -28,16 +28,23 @@ def scores(path: Path) -> dict[str, float]:
     return {row["metric"]: row["value"] for row in json.loads(path.read_text())}
 
 
+def settings(*pairs: str) -> list[str]:
+    """Settings of eval.fidelity, and options of evaluate.py as they are."""
+    options = ("run=", "out=", "eval=", "accelerator=", "devices=")
+    return [pair if pair.startswith(options) else f"eval.fidelity.{pair}" for pair in pairs]
+
+
 @pytest.fixture
 def score(command, tiny_extractor, tmp_path):
-    """score(fake, real, *words): evaluate.py on two files of pictures."""
+    """score(fake, real, *overrides): evaluate.py on two files of pictures."""
 
-    def compare(fake: np.ndarray, real: np.ndarray, *words: str):
+    def compare(fake: np.ndarray, real: np.ndarray, *overrides: str):
         np.savez(tmp_path / "a.npz", arr_0=fake)
         np.savez(tmp_path / "b.npz", arr_0=real)
         return command(
-            "evaluate.py", "eval=fidelity", "samples=a.npz", "reference=b.npz", "out=rows.json",
-            f"extractor={tiny_extractor}", "accelerator=cpu", "cache=cache", *words,
+            "evaluate.py", "eval=fidelity", "out=rows.json", "accelerator=cpu",
+            *settings("samples=a.npz", "reference=b.npz", f"extractor={tiny_extractor}"),
+            *settings("cache=cache", *overrides),
         )  # fmt: skip
 
     return compare
@@ -73,7 +80,7 @@ def test_two_files_score_as_torch_fidelity_scores_them(score, tiny_extractor):
     assert "sfid" not in found, "only Inception has spatial features"
 
 
-def test_batch_size_has_no_say_and_features_are_kept(score):
+def test_batch_size_does_not_matter_and_features_are_kept(score):
     fake, real = pictures(700, seed=1), pictures(600, seed=2)
     assert score(fake, real).status == 0
     before = scores(Path("rows.json"))
@@ -85,7 +92,7 @@ def test_batch_size_has_no_say_and_features_are_kept(score):
     assert scores(Path("rows.json")) == pytest.approx(before, rel=1e-4)
 
 
-def test_few_samples_are_warned_of(score):
+def test_few_samples_raise_a_warning(score):
     done = score(pictures(10, seed=1), pictures(30, seed=2))
     assert done.status == 0 and "warning: 10 samples are fewer than the 17" in done.err
     assert "warning" not in score(pictures(17, seed=1), pictures(30, seed=2)).err
@@ -96,9 +103,9 @@ def test_statistics_take_the_place_of_pictures(score, command, tiny_extractor):
     assert score(fake, real).status == 0
     whole = scores(Path("rows.json"))
     with pytest.MonkeyPatch.context() as patch:
-        words = ["b.npz", "stats.npz", "--extractor", tiny_extractor, "--cache", "cache"]
-        patch.setattr(sys, "argv", ["reference_stats.py", *words, "--keep", "50"])
-        assert command("scripts/reference_stats.py", *words, "--keep", "50").status == 0
+        overrides = ["b.npz", "stats.npz", "--extractor", tiny_extractor, "--cache", "cache"]
+        patch.setattr(sys, "argv", ["reference_stats.py", *overrides, "--keep", "50"])
+        assert command("scripts/reference_stats.py", *overrides, "--keep", "50").status == 0
     with np.load("stats.npz") as file:
         assert set(file) == {"arr_0", "mu", "sigma", "extractor", "weights"}
         assert file["arr_0"].shape == (50, 8, 8, 3)
@@ -113,14 +120,15 @@ def test_statistics_take_the_place_of_pictures(score, command, tiny_extractor):
     assert scores(Path("rows.json")) == {"fid": pytest.approx(whole["fid"], rel=1e-9)}
 
 
-def test_a_run_is_scored_and_a_killed_evaluation_goes_on(run, command, tiny_extractor, monkeypatch):
+def test_a_run_is_scored_and_a_killed_evaluation_resumes(run, command, tiny_extractor, monkeypatch):
     monkeypatch.setattr("dpi.evaluation.samples.SHARD", 4)
     run = run()
-    words = [
-        "evaluate.py", f"run={run}", "eval=fidelity", f"extractor={tiny_extractor}",
-        "n=10", "steps=4", "accelerator=cpu", "cache=cache", "batch_size=3",
+    overrides = [
+        "evaluate.py", f"run={run}", "eval=fidelity", "accelerator=cpu",
+        *settings(f"extractor={tiny_extractor}", "n=10", "steps=4", "cache=cache"),
+        *settings("batch_size=3"),
     ]  # fmt: skip
-    done = command(*words)
+    done = command(*overrides)
     assert done.status == 0, done.err
     whole = scores(run / "evaluation" / "fidelity.json")
     assert {"fid", "precision", "recall", "kid"} <= whole.keys()
@@ -132,16 +140,16 @@ def test_a_run_is_scored_and_a_killed_evaluation_goes_on(run, command, tiny_extr
     assert command("sample.py", f"run={run}", "n=10", "steps=4", "npz=true", "out=s").status == 0
     with np.load("s.npz") as file:
         assert np.abs(file["arr_0"].astype(int) - drawn).max() <= 1
-    # killed in the second shard: the first stays, the last is there but for one picture
+    # killed in the second shard: the first is complete, the last has one sample
     stamp = shards[0].stat().st_mtime_ns
     shards[1].unlink()
     np.save(shards[2], np.load(shards[2])[:1])
-    assert command(*words).status == 0
+    assert command(*overrides).status == 0
     assert shards[0].stat().st_mtime_ns == stamp
     again = np.concatenate([np.load(path) for path in shards])
     assert np.abs(again.astype(int) - drawn).max() <= 1
-    # fewer are a part of more
-    assert command(*words, "n=5").status == 0
+    # fewer are a subset of more
+    assert command(*overrides, *settings("n=5")).status == 0
     assert shards[2].exists() and shards[0].stat().st_mtime_ns == stamp
     rows = json.loads((run / "evaluation" / "fidelity.json").read_text())
     assert {row["settings"]["n"] for row in rows} == {5, 10}
@@ -149,15 +157,16 @@ def test_a_run_is_scored_and_a_killed_evaluation_goes_on(run, command, tiny_extr
 
 def test_solvers_go_by_name_and_their_evaluations_are_counted(run, command, tiny_extractor):
     run = run("flow")
-    words = [f"run={run}", "eval=fidelity", f"extractor={tiny_extractor}", "n=4", "cache=cache"]
-    assert command("evaluate.py", *words, "steps=3", "solver=rk4").status == 0
+    few = [f"run={run}", "eval=fidelity", f"extractor={tiny_extractor}", "n=4", "cache=cache"]
+    overrides = settings(*few)
+    assert command("evaluate.py", *overrides, *settings("steps=3", "solver=rk4")).status == 0
     (row, *_) = json.loads((run / "evaluation" / "fidelity.json").read_text())
     assert row["settings"]["network_evaluations"] == 12
-    done = command("evaluate.py", *words, "solver=dopri5")
+    done = command("evaluate.py", *overrides, *settings("solver=dopri5"))
     assert done.status == 1 and "euler, midpoint" in done.err
 
 
-def test_mistakes_get_one_line(score, command, tiny_extractor, tmp_path):
+def test_mistakes_are_one_line(score, command, tiny_extractor, tmp_path):
     good, small = pictures(20), pictures(20, size=4)
     np.savez("text.npz", arr_0=np.array(["a"]))
     np.savez("floats.npz", arr_0=np.zeros((9, 8, 8, 3)))
@@ -165,24 +174,27 @@ def test_mistakes_get_one_line(score, command, tiny_extractor, tmp_path):
     np.savez("narrow.npz", mu=np.zeros(9), sigma=np.zeros((9, 9)))
     np.savez("foreign.npz", mu=np.zeros(16), sigma=np.eye(16), extractor=np.array("vgg16"))
     Path("broken.npz").write_bytes(b"PK broken")
-    for words, hint in {
-        ("reference=text.npz",): "not uint8 pictures",
-        ("reference=floats.npz",): "not uint8 pictures",
+    for overrides, hint in {
+        ("reference=text.npz",): "not uint8 images",
+        ("reference=floats.npz",): "not uint8 images",
         ("reference=other.npz",): "neither statistics",
         ("reference=narrow.npz",): "another extractor",
         ("reference=foreign.npz",): "another extractor (extractor vgg16",
         ("reference=broken.npz",): "cannot be read",
-        ("reference=nowhere.npz",): "there is no file",
+        ("reference=nowhere.npz",): "reference=nowhere.npz: there is no such file",
         ("reference=null",): "reference= is missing",
-        ("samples=other.npz",): "holds no pictures",
+        ("samples=other.npz",): "holds no images",
         ("extractor=eyes",): "torch-fidelity has inception-v3-compat",
         ("run=run",): "in place of a run",
         ("n=1",): "n=1",
-        ("extractor=inception-v3-compat", "weights=nowhere.pth"): "there is no file nowhere.pth",
+        (
+            "extractor=inception-v3-compat",
+            "weights=nowhere.pth",
+        ): "weights=nowhere.pth: there is no such file",
         ("extractor=inception-v3-compat", "weights=broken.npz"): "broken.npz",
     }.items():
-        done = score(good, good, *words)
-        assert done.status == 1 and hint in done.err, (words, done.err)
+        done = score(good, good, *overrides)
+        assert done.status == 1 and hint in done.err, (overrides, done.err)
         assert "Traceback" not in done.err and not Path("rows.json").exists()
     done = score(good, small)
     assert done.status == 1 and "8x8" in done.err and "4x4" in done.err
@@ -233,8 +245,8 @@ def test_inceptions_spatial_features_are_guided_diffusions(inception):
 @pytest.mark.slow
 def test_inception_scores_two_files_with_guided_diffusions_statistics(score, inception):
     fake, real = pictures(8, seed=1), pictures(12, seed=2)
-    words = ["extractor=inception-v3-compat", f"weights={inception}"]
-    assert score(fake, real, *words).status == 0
+    overrides = ["extractor=inception-v3-compat", f"weights={inception}"]
+    assert score(fake, real, *overrides).status == 0
     found = scores(Path("rows.json"))
     names = {"fid", "sfid", "precision", "recall", "kid", "inception_score"}
     assert found.keys() == names
@@ -245,15 +257,15 @@ def test_inception_scores_two_files_with_guided_diffusions_statistics(score, inc
     assert found["sfid"] == pytest.approx(expected, rel=1e-5)
     mu, sigma = statistics(extractor(real).pool)
     np.savez("adm.npz", arr_0=real, mu=mu, sigma=sigma, mu_s=mu_s, sigma_s=sigma_s)
-    assert score(fake, real, *words, "reference=adm.npz").status == 0
+    assert score(fake, real, *overrides, "reference=adm.npz").status == 0
     assert scores(Path("rows.json")) == pytest.approx(found, rel=1e-4)
 
 
 @pytest.mark.slow
 def test_two_processes_draw_what_one_does(run, command, tiny_extractor, monkeypatch):
     run = run()
-    words = [f"run={run}", "eval=fidelity", "n=600", "steps=1", "accelerator=cpu"]
-    alone = [*words, f"extractor={tiny_extractor}", "cache=cache"]
+    overrides = settings(f"run={run}", "eval=fidelity", "n=600", "steps=1", "accelerator=cpu")
+    alone = [*overrides, *settings(f"extractor={tiny_extractor}", "cache=cache")]
     assert command("evaluate.py", *alone).status == 0
     before = [np.load(path) for path in sorted(run.glob("evaluation/*/samples*/*.npy"))]
     next(run.glob("evaluation/step*")).rename("put-aside")

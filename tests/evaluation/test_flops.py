@@ -8,10 +8,10 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from torch import nn
 
-from dpi.configuration import register_resolvers
+from dpi.cli import register_resolvers
 from dpi.evaluation import count_flops
 from dpi.interpolation import interpolate
-from dpi.runs import sketch
+from dpi.runs.build import build_meta
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -20,7 +20,7 @@ def network(arch: str, cond: str) -> nn.Module:
     register_resolvers()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        return sketch(compose("train", [f"arch={arch}", f"cond={cond}", "run=none"]))
+        return build_meta(compose("train", [f"arch={arch}", f"cond={cond}", "run=none"]))
 
 
 @pytest.mark.parametrize(

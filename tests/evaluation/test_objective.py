@@ -1,6 +1,7 @@
-"""evaluate.py eval=denoising, eval=objective: the same numbers however they are come by."""
+"""evaluate.py eval=denoising, eval=objective: the same numbers however they are computed."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,11 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from dpi.evaluation.pictures import held_out
-from dpi.runs import open_run
+from dpi.evaluation.images import held_out_images
+from dpi.runs.run import open_run
 
 ROOT = Path(__file__).parents[2]
-FEW = ["pictures=6", "noise_seeds=3", "accelerator=cpu", "every=333"]
+
+
+def few(name: str, *more: str) -> list[str]:
+    """A quick evaluation."""
+    settings = ["pictures=6", "noise_seeds=3", "every=333", *more]
+    return [f"eval={name}", "accelerator=cpu", *(f"eval.{name}.{text}" for text in settings)]
 
 
 def rows(run: Path, name: str) -> list[dict]:
@@ -30,11 +36,11 @@ def values(run: Path, name: str, metric: str) -> dict[int | None, float]:
 )
 def test_it_is_the_mean_squared_error_at_every_scalar(run, command, framework, arch, cond):
     run = run(framework, arch, cond)
-    done = command("evaluate.py", f"run={run}", "eval=objective", *FEW)
+    done = command("evaluate.py", f"run={run}", *few("objective"))
     assert done.status == 0, done.err
     found = values(run, "objective", "objective")
     opened = open_run(run)
-    x = torch.from_numpy(held_out(opened, 6)).float() / 127.5 - 1
+    x = torch.from_numpy(held_out_images(opened, 6)).float() / 127.5 - 1
     expected = {}
     for s in (0, 333, 666, 999):
         errors = []
@@ -52,14 +58,15 @@ def test_it_is_the_mean_squared_error_at_every_scalar(run, command, framework, a
     assert over["finished"] and over["step"] == 3 and over["weights"] == opened.weights
 
 
-def test_neither_batch_size_nor_the_other_scalars_have_a_say(run, command):
+def test_batch_size_and_the_other_scalars_do_not_matter(run, command):
     run = run()
-    words = ["evaluate.py", f"run={run}", "accelerator=cpu", "pictures=6", "noise_seeds=2"]
-    assert command(*words, "eval=denoising", "t=[0,999]").status == 0
+    overrides = ["evaluate.py", f"run={run}"]
+    assert command(*overrides, *few("denoising", "noise_seeds=2", "t=[0,999]")).status == 0
     before = values(run, "denoising", "mse")
     errors = next(run.glob("evaluation/*/errors*"))
     errors.rename("put-aside")
-    assert command(*words, "eval=denoising", "t=[999,5]", "batch_size=4").status == 0
+    more = ["noise_seeds=2", "t=[999,5]", "batch_size=4"]
+    assert command(*overrides, *few("denoising", *more)).status == 0
     after = values(run, "denoising", "mse")
     assert after[999] == pytest.approx(before[999], rel=1e-6)
     assert set(after) == {0, 5, 999}, "rows of the first evaluation are kept"
@@ -67,32 +74,33 @@ def test_neither_batch_size_nor_the_other_scalars_have_a_say(run, command):
 
 def test_the_noise_scaled_error_is_that_of_the_picture(run, command):
     run = run()
-    assert command("evaluate.py", f"run={run}", "eval=denoising", *FEW).status == 0
+    assert command("evaluate.py", f"run={run}", *few("denoising")).status == 0
     mse, scaled = (values(run, "denoising", m) for m in ("mse", "noise_scaled_mse"))
     for t, sigma in {0: 0.01, 333: 1.46, 666: 9.49, 999: 157}.items():
         assert scaled[t] == pytest.approx(sigma**2 * mse[t], rel=0.01)
     assert None in mse and None not in scaled
 
 
-def test_a_killed_evaluation_goes_on_and_ends_in_the_same_rows(run, command):
+def test_a_killed_evaluation_resumes_and_ends_in_the_same_rows(run, command):
     run = run()
-    words = ["evaluate.py", f"run={run}", "eval=denoising", *FEW]
-    assert command(*words).status == 0
+    overrides = ["evaluate.py", f"run={run}", *few("denoising")]
+    assert command(*overrides).status == 0
     whole = rows(run, "denoising")
     (log,) = run.glob("evaluation/*/errors*/process0.jsonl")
     lines = log.read_text().splitlines()
     assert len(lines) == 12
-    log.write_text("\n".join(lines[:5]) + "\n" + lines[5][:7])  # cut short in the sixth
+    log.write_text("\n".join(lines[:5]) + "\n" + lines[5][:7])  # truncated in the sixth
     (run / "evaluation" / "denoising.json").unlink()
-    assert command(*words).status == 0
+    assert command(*overrides).status == 0
     assert rows(run, "denoising") == whole
     kept = log.read_text().splitlines()
-    assert kept[:5] == lines[:5] and len(kept) == 13, "done ones are not done again"
+    assert kept[:5] == lines[:5] and len(kept) == 13, "what is known is not computed again"
 
 
 def test_two_evaluations_share_their_errors(run, command):
     run = run()
-    done = command("evaluate.py", f"run={run}", "eval=[denoising,objective]", *FEW)
+    both = [*few("objective")[1:], *few("denoising")[1:], "eval=[denoising,objective]"]
+    done = command("evaluate.py", f"run={run}", *both)
     assert done.status == 0, done.err
     assert values(run, "denoising", "mse") == values(run, "objective", "objective")
     (log,) = run.glob("evaluation/*/errors*/process0.jsonl")
@@ -103,11 +111,11 @@ def test_two_evaluations_share_their_errors(run, command):
 @pytest.mark.slow
 def test_two_processes_give_what_one_does(run, command):
     run = run()
-    words = [f"run={run}", "eval=objective", *FEW]
-    assert command("evaluate.py", *words).status == 0
+    overrides = [f"run={run}", *few("objective")]
+    assert command("evaluate.py", *overrides).status == 0
     alone = rows(run, "objective")
     next(run.glob("evaluation/step*")).rename("put-aside")
-    both = [sys.executable, str(ROOT / "evaluate.py"), *words, "devices=2"]
+    both = [sys.executable, str(ROOT / "evaluate.py"), *overrides, "devices=2"]
     done = subprocess.run(both, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("objective of run") == 1
@@ -120,43 +128,72 @@ def test_an_unfinished_run_is_evaluated_if_asked_and_labelled(run, command):
     run = run()
     config = run / "config.yaml"
     config.write_text(config.read_text().replace("steps: 3\n", "steps: 30\n"))
-    words = ["evaluate.py", f"run={run}", "eval=objective", *FEW]
-    done = command(*words)
+    overrides = ["evaluate.py", f"run={run}", *few("objective")]
+    done = command(*overrides)
     assert done.status == 1 and "unfinished=true" in done.err
     assert not (run / "evaluation").exists()
-    done = command(*words, "unfinished=true")
+    done = command(*overrides, "unfinished=true")
     assert done.status == 0 and "UNFINISHED" in done.out
     assert not rows(run, "objective")[0]["finished"]
 
 
-def test_mistakes_get_one_line(run, command):
+def test_mistakes_are_one_line(run, command):
     run = run("flow")
     here = f"run={run}"
-    for words, hint in {
-        ("eval=objective", here, "pictures=9"): "pictures=8 or fewer",
-        ("eval=objective", here, "t=[1000]", "pictures=2"): "0 to 999",
-        ("eval=objective", here, "t=[a]", "pictures=2"): "0 to 999",
-        ("eval=objective", here, "pictures=0"): "pictures=0",
-        ("eval=objective", here, "every=0"): "every=0",
-        ("eval=denoising", here, "pictures=2"): "eval=objective",
+    for overrides, hint in {
+        (here, *few("objective", "pictures=9")): "pictures=8 or fewer",
+        (here, *few("objective", "t=[1000]")): "0 to 999",
+        (here, *few("objective", "t=[a]")): "eval.objective.t=['a']",
+        (here, *few("objective", "pictures=0")): "eval.objective.pictures=0",
+        (here, *few("objective", "every=0")): "eval.objective.every=0",
+        (here, *few("denoising")): "eval=objective",
         ("eval=objective",): "run= is missing",
+        (here,): "eval",
         ("eval=objective", "run=nowhere"): "is not a run",
+        ("eval=objective", "run='nowhere*'"): "no run matches",
         ("eval=objective", here, "precision=odd"): "cannot be used here",
         ("eval=objective", here, "devices=3000", "accelerator=abacus"): "cannot be used here",
-        ("eval=objective", here, "samples=a.npz"): "samples",
+        ("eval=objective", here, "pictures=4"): "did you mean eval.denoising.pictures?",
+        ("eval=objective", here, "+eval.objective.foo=4"): "eval.objective.foo",
+        ("eval=objective", here, "eval.fidelity.samples=a.npz"): "eval.fidelity.samples",
     }.items():
-        done = command("evaluate.py", *words)
-        assert done.status == 1 and hint in done.err, (words, done.err)
-        assert "Traceback" not in done.err
-    (run / "split.json").write_text('{"fingerprint": "of others", "held_out": [1]}')
-    done = command("evaluate.py", "eval=objective", here, "pictures=1")
+        done = command("evaluate.py", *overrides)
+        errors = [line for line in done.err.splitlines() if line.startswith("error: ")]
+        assert done.status == 1 and len(errors) == 1, (overrides, done.err)
+        assert hint in errors[0] and "Traceback" not in done.err, (overrides, done.err)
+    (run / "split.json").write_text('{"fingerprint": "of others", "images": 2, "held_out": [1]}')
+    done = command("evaluate.py", here, *few("objective", "pictures=1"))
     assert done.status == 1 and "data_path=" in done.err
 
 
-def test_bad_weights_are_told(run, command):
+def test_several_runs_are_evaluated_and_one_that_fails_does_not_stop_the_others(run, command):
+    run = run()
+    for name in ("runs/a", "runs/b", "runs/c"):
+        shutil.copytree(run, name)
+    Path("runs/b/last.ckpt").unlink()
+    done = command("evaluate.py", "run='runs/*'", *few("objective"))
+    assert done.status == 1 and "1 of 3 runs could not be evaluated" in done.err
+    assert "runs/b/last.ckpt" in done.err
+    assert rows(Path("runs/a"), "objective")[0]["run"] == "a"
+    assert [r["value"] for r in rows(Path("runs/a"), "objective")] == [
+        r["value"] for r in rows(Path("runs/c"), "objective")
+    ]
+
+
+def test_after_training_and_by_itself_an_evaluation_gives_the_same_rows(command, tiny):
+    settings = few("objective")[2:]
+    done = command("train.py", *tiny, "run=it", "eval=[objective]", *settings)
+    assert done.status == 0, done.err
+    after = rows(Path("it"), "objective")
+    shutil.rmtree("it/evaluation")
+    assert command("evaluate.py", "run=it", *few("objective")).status == 0
+    assert rows(Path("it"), "objective") == after
+
+
+def test_bad_weights_are_reported(run, command):
     run = run()
     checkpoint = torch.load(run / "last.ckpt", weights_only=True)
     checkpoint["state_dict"]["network.theta0.head.weight"][:] = torch.nan
     torch.save(checkpoint, run / "last.ckpt")
-    done = command("evaluate.py", f"run={run}", "eval=objective", *FEW)
-    assert done.status == 1 and "its weights are bad" in done.err
+    done = command("evaluate.py", f"run={run}", *few("objective"))
+    assert done.status == 1 and "its weights are not usable" in done.err

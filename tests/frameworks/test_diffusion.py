@@ -1,19 +1,21 @@
-"""VP diffusion: the paper's noise levels, Equation (3), and guided-diffusion's DDIM."""
+"""VP diffusion: the noise levels of the paper, Equation (3), and DDIM of guided-diffusion."""
 
+import diffusers
 import numpy as np
 import pytest
 import torch
 
+from dpi.errors import UserError
 from dpi.frameworks import VPDiffusion
 
 
-def test_noise_levels_are_those_printed_in_the_paper():
+def test_noise_levels_are_those_of_the_paper():
     sigmas = VPDiffusion().sigmas[[0, 333, 666, 999]]
     printed = torch.tensor([0.01, 1.46, 9.49, 157.0])
     torch.testing.assert_close(sigmas, printed, rtol=5e-3, atol=0)
 
 
-def test_corrupts_by_equation_3():
+def test_corrupt_is_equation_3():
     diffusion = VPDiffusion()
     x, noise = torch.randn(3, 3, 2, 2), torch.randn(3, 3, 2, 2)
     t = torch.tensor([0, 500, 999])
@@ -23,11 +25,22 @@ def test_corrupts_by_equation_3():
     for i, step in enumerate(t.tolist()):
         abar = np.prod(1 - betas[: step + 1])
         expected = np.sqrt(abar) * x[i] + np.sqrt(1 - abar) * noise[i]
-        torch.testing.assert_close(corrupted[i], expected.float(), atol=1e-6, rtol=1e-5)
+        # abar is float32, so sqrt(1 - abar) has an absolute error of up to 9e-7.
+        torch.testing.assert_close(corrupted[i], expected.float(), atol=1e-5, rtol=1e-5)
 
 
-def ddim_by_hand(model, x: np.ndarray, num_steps: int) -> np.ndarray:
-    """DDIM's update (eta = 0) in float64, x0 clipped, as guided-diffusion spaces its steps."""
+def predict(x, t):
+    """A noise predictor as a formula; t is an integer step."""
+    return 0.5 * torch.sin(x) + 0.001 * t * x
+
+
+@pytest.fixture
+def noise() -> torch.Tensor:
+    return torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+
+
+def ddim_in_numpy(model, x: np.ndarray, num_steps: int) -> np.ndarray:
+    """DDIM (eta = 0) in float64 with clipped x0 and the step spacing of guided-diffusion."""
     abar = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
     for t in range(1000 - 1000 // num_steps, -1, -(1000 // num_steps)):
         eps = model(x, t)
@@ -41,31 +54,50 @@ def ddim_by_hand(model, x: np.ndarray, num_steps: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("num_steps", [200, 50, 1000])
-def test_samples_by_ddim(num_steps):
-    # The model and its 200-step answer were also compared with guided-diffusion's own program.
-    x = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
-    calls = []
+def test_ddim_matches_a_float64_implementation(noise, num_steps):
+    # The model and its 200-step result were also compared with guided-diffusion's own program.
+    steps = []
 
     def model(x, t):
-        calls.append(int(t))
-        return 0.5 * torch.sin(x) + 0.001 * t * x
+        steps.append(int(t))
+        return predict(x, t)
 
-    ours = VPDiffusion().sample(model, x, num_steps)
-    by_hand = ddim_by_hand(
-        lambda x, t: 0.5 * np.sin(x) + 0.001 * t * x, x.double().numpy(), num_steps
+    ours = VPDiffusion().sample(model, noise, num_steps)
+    expected = ddim_in_numpy(
+        lambda x, t: 0.5 * np.sin(x) + 0.001 * t * x, noise.double().numpy(), num_steps
     )
-    torch.testing.assert_close(ours.double(), torch.from_numpy(by_hand), atol=1e-5, rtol=0)
-    assert len(calls) == num_steps and calls[-1] == 0
+    torch.testing.assert_close(ours.double(), torch.from_numpy(expected), atol=1e-5, rtol=0)
+    assert len(steps) == num_steps and steps[-1] == 0
 
 
-def test_a_perfect_noise_predictor_gives_the_picture_back():
+@pytest.mark.parametrize("num_steps", [1, 200, 1000])
+def test_ddim_equals_the_scheduler_of_diffusers(noise, num_steps):
+    diffusion = VPDiffusion()
+    scheduler = diffusers.DDIMScheduler(
+        beta_start=1e-4, beta_end=0.02, clip_sample=True, timestep_spacing="leading"
+    )
+    # diffusers accumulates abar in float32, we in float64; otherwise the two are bit-identical.
+    torch.testing.assert_close(scheduler.alphas_cumprod, diffusion.alpha_bar, atol=1e-6, rtol=1e-5)
+    scheduler.alphas_cumprod = diffusion.alpha_bar
+    scheduler.set_timesteps(num_steps)
+    x = noise
+    for t in scheduler.timesteps:
+        x = scheduler.step(predict(x, t), t, x, use_clipped_model_output=True).prev_sample
+    assert torch.equal(diffusion.sample(predict, noise, num_steps), x)
+
+
+def test_an_exact_noise_predictor_recovers_the_image():
     diffusion = VPDiffusion()
     x0 = torch.rand(1, 3, 2, 2) * 2 - 1
 
-    def perfect(x, t):
+    def exact(x, t):
         abar = diffusion.alpha_bar[t]
         return (x - abar.sqrt() * x0) / (1 - abar).sqrt()
 
-    torch.testing.assert_close(
-        diffusion.sample(perfect, torch.randn_like(x0)), x0, atol=1e-3, rtol=0
-    )
+    torch.testing.assert_close(diffusion.sample(exact, torch.randn_like(x0)), x0, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("num_steps", [0, 3, 2000])
+def test_ddim_requires_a_divisor_of_the_number_of_steps(noise, num_steps):
+    with pytest.raises(UserError, match=f"steps={num_steps}: .* a divisor of 1000"):
+        VPDiffusion().sample(predict, noise, num_steps)

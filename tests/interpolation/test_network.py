@@ -1,4 +1,4 @@
-"""g(x, s): Equation (2) for any network, for any batch of scalars, with all its gradients."""
+"""g(x, s) is Equation (2), for any network and batch of scalars, in outputs and gradients."""
 
 import copy
 import subprocess
@@ -45,7 +45,7 @@ NETWORKS = {
 }
 
 
-def told(name: str, **options) -> tuple[nn.Module, torch.Tensor]:
+def make_network(name: str, **options) -> tuple[nn.Module, torch.Tensor]:
     torch.manual_seed(0)
     make, shape = NETWORKS[name]
     g = interpolate(make(), num_scalars=10, **options).double().eval()
@@ -57,8 +57,8 @@ def told(name: str, **options) -> tuple[nn.Module, torch.Tensor]:
     return g, torch.randn(6, *shape, dtype=torch.float64)
 
 
-def by_the_equation(g: nn.Module, x: torch.Tensor, s: int) -> torch.Tensor:
-    """f([1 - lambda(s)] theta0 + lambda(s) theta1, x), written as in the paper."""
+def equation_2(g: nn.Module, x: torch.Tensor, s: int) -> torch.Tensor:
+    """f([1 - lambda(s)] theta0 + lambda(s) theta1, x), as written in the paper."""
     weight = g.interpolation(torch.tensor(s))
     theta1 = dict(g.theta1.named_parameters())
     theta = {n: (1 - weight) * p + weight * theta1[n] for n, p in g.theta0.named_parameters()}
@@ -70,17 +70,17 @@ def by_the_equation(g: nn.Module, x: torch.Tensor, s: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("s", [0, 4, 9])
-def test_is_equation_2(name, s):
-    g, x = told(name)
-    torch.testing.assert_close(g(x, s), by_the_equation(g, x, s))
+def test_output_is_equation_2(name, s):
+    g, x = make_network(name)
+    torch.testing.assert_close(g(x, s), equation_2(g, x, s))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_gradients_are_those_of_equation_2(name):
-    g, x = told(name)
+    g, x = make_network(name)
     target = torch.randn_like(g(x, 3))
     grads = []
-    for run in (lambda: g(x, 3), lambda: by_the_equation(g, x, 3)):
+    for run in (lambda: g(x, 3), lambda: equation_2(g, x, 3)):
         g.zero_grad()
         ((run() - target) ** 2).mean().backward()
         grads.append([p.grad.clone() for p in g.parameters()])
@@ -91,8 +91,8 @@ def test_gradients_are_those_of_equation_2(name):
 @pytest.mark.parametrize("name", NETWORKS)
 @given(s=st.lists(st.integers(0, 9), min_size=6, max_size=6))
 @settings(max_examples=15, deadline=None)
-def test_a_batch_is_its_samples_one_at_a_time(name, s):
-    g, x = told(name)
+def test_a_batch_equals_its_samples_one_at_a_time(name, s):
+    g, x = make_network(name)
     alone = torch.cat([g(x[i : i + 1], s[i]) for i in range(6)])
     torch.testing.assert_close(g(x, torch.tensor(s)), alone)
     with torch.no_grad():
@@ -100,7 +100,7 @@ def test_a_batch_is_its_samples_one_at_a_time(name, s):
 
 
 def test_a_batch_has_the_gradients_of_its_samples():
-    g, x = told("convolutional")
+    g, x = make_network("convolutional")
     s = torch.tensor([7, 2, 2, 9, 0, 7])
     grads = []
     for run in (
@@ -115,13 +115,13 @@ def test_a_batch_has_the_gradients_of_its_samples():
 
 
 def test_exact_endpoints_are_the_two_parameter_sets():
-    g, x = told("convolutional", endpoints="exact")
+    g, x = make_network("convolutional", endpoints="exact")
     torch.testing.assert_close(g(x, 0), g.theta0(x))
     # theta1 has no buffers of its own; this network needs none.
     torch.testing.assert_close(g(x, 9), g.theta1(x))
 
 
-def test_a_copied_network_is_deaf_at_first():
+def test_with_init_copy_the_output_does_not_depend_on_s():
     net = convolutional()
     before = copy.deepcopy(net)
     g = interpolate(net)
@@ -130,7 +130,7 @@ def test_a_copied_network_is_deaf_at_first():
         assert torch.equal(g(x, s), before(x))
 
 
-def test_independent_init_draws_anew_but_keeps_constants():
+def test_independent_init_reinitializes_all_but_constant_tensors():
     net = convolutional()
     nn.init.zeros_(net[4].weight)
     g = interpolate(net, init="independent")
@@ -140,8 +140,8 @@ def test_independent_init_draws_anew_but_keeps_constants():
         assert torch.equal(p, theta1[name]) == constant, name
 
 
-def test_either_half_of_the_state_loads_into_the_plain_network():
-    g, x = told("convolutional")
+def test_either_half_of_the_state_dict_loads_into_the_plain_network():
+    g, x = make_network("convolutional")
     net = convolutional().double()
     net.load_state_dict(
         {k.removeprefix("theta1."): v for k, v in g.state_dict().items() if k.startswith("theta1.")}
@@ -149,8 +149,8 @@ def test_either_half_of_the_state_loads_into_the_plain_network():
     torch.testing.assert_close(net(x), g.theta1(x))
 
 
-def test_phi_has_a_learning_rate_of_its_own():
-    g, _ = told("convolutional")
+def test_phi_has_its_own_learning_rate():
+    g, _ = make_network("convolutional")
     weights, phi = parameter_groups(nn.ModuleDict({"inside": g}), lr=1e-5, lr_lambda=1e-3)
     assert phi == {"params": [g.interpolation.phi], "lr": 1e-3}
     assert sum(p.numel() for p in weights["params"]) == 2 * sum(
@@ -159,15 +159,15 @@ def test_phi_has_a_learning_rate_of_its_own():
     assert len(parameter_groups(convolutional(), lr=1e-5, lr_lambda=1e-3)) == 1
 
 
-def test_phi_has_a_weight_decay_of_its_own():
-    g, _ = told("convolutional")
+def test_phi_has_its_own_weight_decay():
+    g, _ = make_network("convolutional")
     groups = parameter_groups(g, lr=1e-5, lr_lambda=1e-3, weight_decay_lambda=0)
     weights, phi = torch.optim.AdamW(groups, weight_decay=0.05).param_groups
     assert (weights["weight_decay"], phi["weight_decay"]) == (0.05, 0)
 
 
-def test_memory_format_survives():
-    g, x = told("convolutional")
+def test_memory_format_is_preserved():
+    g, x = make_network("convolutional")
     expected = g(x, 5)
     g.to(memory_format=torch.channels_last)
     weight = g.parameters_at(torch.tensor([5]))[0]["0.weight"]
@@ -176,32 +176,40 @@ def test_memory_format_survives():
 
 
 @pytest.mark.parametrize("s", [torch.tensor([1, 2]), torch.ones(6, 1, dtype=torch.long)])
-def test_wrong_shapes_are_refused(s):
-    g, x = told("convolutional")
+def test_s_of_the_wrong_shape_raises(s):
+    g, x = make_network("convolutional")
     with pytest.raises(ValueError, match=r"6 samples"):
         g(x, s)
 
 
-def test_what_cannot_be_interpolated_is_refused():
+def test_invalid_arguments_raise():
     with pytest.raises(ValueError, match="no parameters"):
         interpolate(nn.ReLU())
     with pytest.raises(ValueError, match="init"):
         interpolate(nn.Linear(2, 2), init="zeros")
 
-    class Bare(nn.Module):
+    class WithoutReset(nn.Module):
         def __init__(self):
             super().__init__()
             self.scale = nn.Parameter(torch.ones(3))
 
     with pytest.raises(ValueError, match="reset_parameters"):
-        interpolate(Bare(), init="independent")
+        interpolate(WithoutReset(), init="independent")
 
 
-def test_needs_torch_alone():
+def test_imports_only_torch():
     code = (
-        "import sys, dpi.interpolation; "
-        "print([m for m in ('lightning', 'hydra', 'omegaconf', 'diffusers', 'einops', 'PIL') "
-        "if m in sys.modules])"
+        "import sys, torch.utils.flop_counter; before = set(sys.modules); import dpi.interpolation;"
+        "new = {name.partition('.')[0] for name in set(sys.modules) - before};"
+        "print(new - sys.stdlib_module_names - {'torch'})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.strip() == "{'dpi'}"
+
+
+def test_the_package_exports_the_function_rather_than_the_submodule():
+    import dpi.interpolation.interpolate
+    import dpi.interpolation.network
+
+    assert callable(dpi.interpolation.interpolate)
+    assert dpi.interpolation.interpolate is interpolate

@@ -1,4 +1,4 @@
-"""Several parameter sets, and sets of some parameters only."""
+"""More than two parameter sets, and interpolating only some of the parameters."""
 
 import pytest
 import torch
@@ -23,23 +23,23 @@ def test_theta_is_piecewise_linear_through_the_sets(num_sets):
 
 
 @pytest.mark.parametrize("num_sets", [2, 3, 5])
-def test_its_gradients_are_numerical_ones(num_sets):
+def test_gradients_match_finite_differences(num_sets):
     torch.manual_seed(0)
     weights = torch.tensor([0.1, 0.45, 0.45, 0.9], dtype=torch.float64, requires_grad=True)
     sets = [torch.randn(2, 3, dtype=torch.float64, requires_grad=True) for _ in range(num_sets)]
     assert torch.autograd.gradcheck(lambda w, *t: torch.stack(lerp(w, *t)), (weights, *sets))
 
 
-def test_three_sets_train_and_the_middle_one_is_used_in_the_middle():
+def test_three_sets_receive_gradients_and_the_second_applies_halfway():
     torch.manual_seed(0)
     g = interpolate(nn.Linear(2, 2), num_scalars=11, schedule="linear", num_sets=3)
     with torch.no_grad():
         g.theta1.bias.add_(1)
         g.theta2.bias.add_(5)
     x = torch.randn(11, 2)
-    moved = (g(x, torch.arange(11)) - g.theta0(x)).mean(dim=1)
+    offset = (g(x, torch.arange(11)) - g.theta0(x)).mean(dim=1)
     expected = torch.tensor([0, 0.2, 0.4, 0.6, 0.8, 1, 1.8, 2.6, 3.4, 4.2, 5])
-    torch.testing.assert_close(moved, expected)
+    torch.testing.assert_close(offset, expected)
     g(x, torch.arange(11)).sum().backward()
     assert all(p.grad is not None for p in g.parameters())
     with pytest.warns(UserWarning, match="3 parameter sets"):
@@ -54,7 +54,7 @@ def network() -> nn.Module:
 
 
 @pytest.mark.parametrize("mode", ["grouped", "factored"])
-def test_what_is_excluded_is_shared(mode):
+def test_excluded_parameters_are_shared(mode):
     torch.manual_seed(0)
     g = interpolate(network(), include=["0.*", "1.*"], exclude=["*.bias"], mode=mode).eval()
     assert g.doubled == ["0.weight", "1.weight"]
@@ -72,14 +72,14 @@ def test_what_is_excluded_is_shared(mode):
     torch.testing.assert_close(g(x, 999), last(x))
 
 
-def test_the_repr_tells_what_was_doubled():
+def test_repr_lists_what_is_shared():
     text = repr(interpolate(network(), exclude=["2.*"], num_sets=3))
-    # 4*2*9 + 4 and twice 4 of 92, which has 8 more in the last convolution
+    # The first convolution has 4*2*9 + 4 parameters, the norm 4 + 4, the last convolution 8.
     assert "3 sets of 84 of 92 parameters, mode=auto; shared: 2.weight" in text
     assert "shared" not in repr(interpolate(network()))
 
 
-def test_a_tied_parameter_goes_by_any_of_its_names():
+def test_a_tied_parameter_matches_by_any_of_its_names():
     net = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
     net[1].weight = net[0].weight
     g = interpolate(net, include="1.*")
@@ -88,7 +88,7 @@ def test_a_tied_parameter_goes_by_any_of_its_names():
 
 
 @pytest.mark.parametrize("patterns", [{"include": ["encoder.*"]}, {"exclude": ["head.*"]}])
-def test_patterns_that_match_nothing_are_refused(patterns):
+def test_invalid_patterns_raise(patterns):
     with pytest.raises(ValueError, match="matches none of the parameters"):
         interpolate(network(), **patterns)
     with pytest.raises(ValueError, match="no parameters to interpolate"):
@@ -98,7 +98,7 @@ def test_patterns_that_match_nothing_are_refused(patterns):
 
 
 @pytest.mark.parametrize("num_sets", [2, 3])
-def test_shapes_are_enough_to_try_a_network_out(num_sets):
+def test_runs_on_the_meta_device(num_sets):
     with torch.device("meta"):
         g = interpolate(network(), num_sets=num_sets, mode="grouped")
         x = torch.empty(1, 2, 5, 5)

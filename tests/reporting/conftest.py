@@ -1,55 +1,78 @@
 """Folders of runs: configurations as train.py writes them, rows as evaluate.py does."""
 
+import json
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+import yaml
+from PIL import Image
 
-from dpi.configuration import register_resolvers
-from dpi.evaluation.rows import Row, write_rows
-from dpi.figures import save_grid
+from dpi.reporting.frame import label_runs, read_rows, read_runs, results
 from dpi.reporting.paper import printed
+from dpi.reporting.table import Table
+from dpi.reporting.tables import tables
 
-CONFIGS = Path(__file__).parents[2] / "configs"
-
-Rows = dict[str, list[Row]]
+Rows = dict[str, list[dict[str, Any]]]
 """By evaluation."""
 
+ARCHS = {
+    "drunet": {"_target_": "dpi.architectures.DRUNet", "channels": [16, 32, 64, 128], "num_blocks": 2},
+    "adm": {
+        "_target_": "dpi.architectures.ADM",
+        "image_size": 16,
+        "base_channels": 32,
+        "channel_mult": [1, 2, 2, 2],
+        "num_res_blocks": 1,
+        "attention_resolutions": [4],
+        "head_channels": 16,
+    },
+}
 
-@cache
-def _config(framework: str, arch: str, cond: str, scale: str) -> dict:
-    register_resolvers()
-    kind = {"framework": framework, "arch": arch, "cond": cond, "scale": scale}
-    words = [f"{key}={word}" for key, word in kind.items()]
-    words += [f"names.{key}={word}" for key, word in kind.items()]
-    words += ["data=avatars", "names.data=avatars", "names.variant=''", "run=none"]
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        return OmegaConf.to_container(compose("train", words), resolve=True)
+
+def row(metric: str, value: float, scalar: int | None = None, **settings: Any) -> dict[str, Any]:
+    return {
+        "metric": metric,
+        "value": value,
+        "standard_error": None,
+        "scalar": scalar,
+        "settings": settings,
+    }
 
 
 def write_run(
     runs: Path,
     kind: tuple[str, str, str],
-    rows: Rows,
+    rows: Rows | None = None,
     seed: int = 0,
-    variant: str = "",
+    settings: dict[str, Any] | None = None,
     scale: str = "mini",
-    **header: object,
+    steps: int = 3000,
+    **header: Any,
 ) -> Path:
-    """A run's folder; the header's step, finished and weights may be others."""
-    cfg = OmegaConf.create(_config(*kind, scale))
-    cfg.seed, cfg.names.variant = seed, variant
-    words = ["avatars", *kind, scale, f"seed{seed}", *([variant] if variant else [])]
-    folder = runs / "-".join(words)
-    folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(cfg, folder / "config.yaml")
-    header = {"run": folder.name, "step": 3000, "finished": True, "weights": "0123abcd"} | header
-    for name, of in rows.items():
-        write_rows(folder / "evaluation" / f"{name}.json", {"eval": name} | header, of)
+    """A run's folder; the rows' step, finished and weights may be others."""
+    framework, arch, cond = kind
+    settings = settings or {}
+    config = {
+        "seed": seed,
+        "tag": settings.get("tag"),
+        "names": {"data": "avatars", "framework": framework, "arch": arch, "cond": cond, "scale": scale},
+        "settings": settings,
+        "arch": ARCHS.get(arch, {"_target_": "mine.Network"}),
+        "training": {"steps": steps, "batch_size": 32, "lr": 1e-3},
+    }
+    words = [f"{key.rpartition('.')[2]}_{value}" for key, value in settings.items()]
+    folder = runs / "-".join(["avatars", *kind, scale, f"seed{seed}", *words])
+    (folder / "evaluation").mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    header = {"run": folder.name, "step": steps, "finished": True, "weights": "0123abcd"} | header
+    for name, of in (rows or {}).items():
+        path = folder / "evaluation" / f"{name}.json"
+        kept = json.loads(path.read_text()) if path.exists() else []
+        path.write_text(json.dumps([*kept, *({"eval": name} | header | r for r in of)]))
     return folder
 
 
@@ -60,33 +83,56 @@ def papers_rows(framework: str, arch: str, cond: str, times: float = 1.0) -> Row
     rows: Rows = {}
     if kind in printed("table2"):
         errors = dict(printed("table2")[kind])
-        over = Row("mse", errors.pop("mean") * times, settings=alike | {"scalars": 1000})
-        at = [Row("mse", e * times, scalar=int(t[1:]), settings=alike) for t, e in errors.items()]
-        scaled = [Row("noise_scaled_mse", r.value, scalar=r.scalar, settings=alike) for r in at]
-        rows["denoising"] = [*at, over, *scaled]
+        over = row("mse", errors.pop("mean") * times, **alike, scalars=1000)
+        at = [row("mse", error * times, int(t[1:]), **alike) for t, error in errors.items()]
+        rows["denoising"] = [*at, over, *(r | {"metric": "noise_scaled_mse"} for r in at)]
     if kind in printed("table3"):
-        settings = {"n": 50_000, "solver": "DDIM" if framework == "diffusion" else "euler"}
+        solver = "DDIM" if framework == "diffusion" else "euler"
         scores = printed("table3")[kind]
-        rows["fidelity"] = [Row(k, v * times, settings=settings) for k, v in scores.items()]
+        rows["fidelity"] = [row(k, v * times, n=50_000, solver=solver) for k, v in scores.items()]
     if kind in printed("table4"):
         costs = printed("table4")[kind]
         rows["complexity"] = [
-            Row("parameters", round(costs["parameters"] * 1e6)),
-            Row("gflops_paper", costs["gflops"]),
-            Row("gflops_true", costs["gflops"] + 1),
-            Row("training_peak_mb", costs["memory"] * 1e9 / 2**20, settings={"device": "a GPU"}),
+            row("parameters", round(costs["parameters"] * 1e6)),
+            row("gflops_paper", costs["gflops"]),
+            row("gflops_true", costs["gflops"] + 1),
+            row("training_peak_mb", costs["memory"] * 1e9 / 2**20, device="a GPU"),
         ]
     if cond == "dpi":
-        learned = printed("table5")[(framework, arch)]["learned"] * times
-        rows["objective"] = [Row("objective", learned, settings=alike | {"scalars": 1000})]
-        rows["interpolation"] = [Row("lambda", s / 999, scalar=s) for s in range(1000)]
+        learned = printed("table5")[(arch, "λ learned")][framework] * times
+        rows["objective"] = [row("objective", learned, **alike, scalars=1000)]
+        rows["interpolation"] = [row("lambda", (s / 999) ** 2, s) for s in range(1000)]
     return rows
 
 
+def save_samples(path: Path, seed: int = 0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (16, 16, 3), np.uint8)
+    Image.fromarray(pixels).resize((132, 132)).save(path)
+
+
+def read(runs: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The labels and the results of a folder of runs."""
+    found, _ = read_runs(runs)
+    labels = label_runs(found)
+    return labels, results(read_rows(found, labels))
+
+
+def tables_of(runs: Path) -> dict[str, Table]:
+    """All tables of a folder of runs, by name."""
+    found, _ = read_runs(runs)
+    return {table.spec.name: table for table in tables(found, *read(runs))}
+
+
 @pytest.fixture
-def make_run(tmp_path) -> Callable[..., Path]:
-    """write_run into tmp_path/runs."""
-    return lambda *args, **kwargs: write_run(tmp_path / "runs", *args, **kwargs)
+def runs(tmp_path) -> Path:
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def make_run(runs) -> Callable[..., Path]:
+    """write_run into the folder `runs`."""
+    return lambda *args, **kwargs: write_run(runs, *args, **kwargs)
 
 
 @pytest.fixture(scope="session")
@@ -96,11 +142,16 @@ def papers_runs(tmp_path_factory) -> Path:
     for kind in printed("table3"):
         for seed, times in enumerate((0.999, 1.001)):
             folder = write_run(runs, kind, papers_rows(*kind, times), seed)
-            pictures = np.random.default_rng(seed).integers(0, 256, (4, 8, 8, 3), np.uint8)
-            save_grid(pictures, folder / "evaluation" / "samples.png")
-    for (framework, arch), numbers in printed("table5").items():
-        for seed, times in enumerate((0.999, 1.001)):
-            rows = {"objective": [Row("objective", numbers["linear"] * times)]}
-            write_run(runs, (framework, arch, "dpi"), rows, seed, "schedule_linear")
-    write_run(runs, ("diffusion", "adm", "dpi"), {"objective": rows["objective"]}, 0, "mine")
+            save_samples(folder / "evaluation" / "samples.png", seed)
+            status = {"step": 3000, "seconds": 60.0 * (seed + 1), "stage": None, "failed": None}
+            (folder / "status.json").write_text(json.dumps(status))
+            log = folder / "log" / "version_0" / "metrics.csv"
+            log.parent.mkdir(parents=True)
+            log.write_text("step,loss,val_loss\n" + "".join(f"{s},{9 / s},\n{s},,{8 / s}\n" for s in range(1, 400)))
+    for (arch, name), numbers in printed("table5").items():
+        if name == "λ(s) = s":
+            for framework, number in numbers.items():
+                for seed, times in enumerate((0.999, 1.001)):
+                    rows = {"objective": [row("objective", number * times)]}
+                    write_run(runs, (framework, arch, "dpi"), rows, seed, {"cond.schedule": "linear"})
     return runs

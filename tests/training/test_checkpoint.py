@@ -1,4 +1,4 @@
-"""A checkpoint takes the place of the one before it whole, or not at all."""
+"""A checkpoint is written atomically."""
 
 import resource
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dpi.errors import UserError
-from dpi.runs import load_checkpoint
+from dpi.runs.checkpoint import load_checkpoint
 from dpi.training.checkpoints import AtomicCheckpointIO
 
 
@@ -18,7 +18,7 @@ def checkpoint(size: int) -> dict:
     }
 
 
-def test_a_full_disk_spares_the_checkpoint_before(tmp_path):
+def test_a_full_disk_keeps_the_previous_checkpoint(tmp_path):
     path = tmp_path / "last.ckpt"
     AtomicCheckpointIO().save_checkpoint(checkpoint(10), path)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)

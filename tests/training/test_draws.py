@@ -10,7 +10,7 @@ from dpi.training.draws import Draws
 def draws(**changes) -> Draws:
     options = {
         "seed": 3,
-        "num_pictures": 50,
+        "num_images": 50,
         "batch_size": 16,
         "num_scalars": 1000,
         "distinct_scalars": 8,
@@ -19,8 +19,8 @@ def draws(**changes) -> Draws:
     return Draws(**(options | changes))
 
 
-def test_every_picture_comes_once_before_any_comes_again():
-    stream = torch.cat([draws().pictures(step) for step in range(25)])
+def test_every_image_is_drawn_once_before_any_is_repeated():
+    stream = torch.cat([draws().images(step) for step in range(25)])
     for epoch in stream.split(50):
         assert sorted(epoch.tolist()) == list(range(50))
     assert not torch.equal(stream[:50], stream[50:100])
@@ -33,7 +33,7 @@ def test_every_picture_comes_once_before_any_comes_again():
     st.integers(0, 10**6),
 )
 @settings(max_examples=60, deadline=None)
-def test_scalars_are_as_many_as_asked_and_in_range(batch_size, distinct, stratified, step):
+def test_scalars_are_as_many_as_requested_and_in_range(batch_size, distinct, stratified, step):
     distinct = min(distinct, batch_size) if distinct else None
     s = draws(batch_size=batch_size, distinct_scalars=distinct, stratified=stratified).scalars(step)
     assert s.shape == (batch_size,) and s.min() >= 0 and s.max() < 1000

@@ -1,4 +1,4 @@
-"""Bare networks f(theta, x). They know nothing of the scalar; ADM takes an optional embedding."""
+"""Base networks f(theta, x), not conditioned on a scalar; ADM has an optional time embedding."""
 
 from dpi.architectures.adm import ADM
 from dpi.architectures.drunet import DRUNet

@@ -1,4 +1,4 @@
-"""ADM: a U-Net of normalised residual blocks and attention; may be told a time by embedding."""
+"""ADM: a U-Net of residual blocks and attention, with an optional time embedding."""
 
 import math
 from collections.abc import Sequence
@@ -9,31 +9,31 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from dpi.architectures.shape import check_halves
+from dpi.architectures.check_size import check_size
 
 Modulation = Literal["scale_shift", "additive"]
 
 
 class ADM(nn.Module):
     """The network of guided-diffusion (Dhariwal and Nichol, "Diffusion models beat GANs on image
-    synthesis", 2021): residual blocks also halve and double the picture, skips are concatenated.
+    synthesis", 2021). Residual blocks also down- and upsample, and skips are concatenated.
 
     Args:
-        in_channels, out_channels: of the picture.
-        image_size: picture side; says at which levels attention_resolutions lie.
-        base_channels: width that channel_mult multiplies.
-        channel_mult: width of each level over base_channels, the finest first.
-        num_res_blocks: residual blocks a level on the way down; one more on the way up.
-        attention_resolutions: picture sides at which every residual block is followed by
-            attention; the middle always has it.
-        num_heads: attention heads, where head_channels is None.
-        head_channels: channels of an attention head; the number of heads follows.
-        norm_groups: groups of every group normalisation; they divide every width. With fewer
-            than four channels a group, a level can hardly see how strong its input is.
-        dropout: before the second convolution of a residual block.
-        time_embedding: take a time t and tell it to every residual block.
-        modulation: how it is told: the embedding scales and shifts the second normalisation, or
-            is added before it.
+        in_channels, out_channels: number of image channels.
+        image_size: height and width in pixels; determines the levels with attention.
+        base_channels: the width that channel_mult multiplies.
+        channel_mult: width of each level as a multiple of base_channels, finest level first.
+        num_res_blocks: residual blocks per level of the encoder; the decoder has one more.
+        attention_resolutions: image sizes at which every residual block is followed by
+            attention. The middle block always has attention.
+        num_heads: number of attention heads if head_channels is None.
+        head_channels: channels per attention head; determines the number of heads.
+        norm_groups: groups of every group normalization; must divide every width. With fewer than
+            four channels per group, little remains of the scale of a level's input.
+        dropout: dropout probability before the second convolution of a residual block.
+        time_embedding: condition every residual block on a time t.
+        modulation: how the embedding enters a residual block. "scale_shift": it scales and shifts
+            the second normalization. "additive": it is added before the second normalization.
 
     Raises:
         ValueError: widths that do not divide into groups or heads, an unknown modulation, or a
@@ -70,7 +70,7 @@ class ADM(nn.Module):
                 f"{num_res_blocks} and {list(attention_resolutions)}"
             )
         self.stride = 2 ** (len(widths) - 1)
-        """Height and width are divisible by this."""
+        """Height and width must be divisible by this."""
         self.base_channels = base_channels
 
         factors = [image_size // resolution for resolution in attention_resolutions]
@@ -87,10 +87,11 @@ class ADM(nn.Module):
             )
 
         def attention(width: int, level: int) -> list[nn.Module]:
-            here = 2**level in factors
-            return [Attention(width, norm_groups, num_heads, head_channels)] if here else []
+            if 2**level not in factors:
+                return []
+            return [Attention(width, norm_groups, num_heads, head_channels)]
 
-        # Every stage of the encoder leaves a skip, and every stage of the decoder takes one.
+        # Every stage of the encoder has a skip connection to a stage of the decoder.
         channels = widths[0]
         skips = [channels]
         self.encoder = nn.ModuleList([Stage(nn.Conv2d(in_channels, channels, 3, padding=1))])
@@ -125,19 +126,23 @@ class ADM(nn.Module):
         )
 
     def forward(self, x: Tensor, t: Tensor | None = None) -> Tensor:
-        """(B, in_channels, H, W) to (B, out_channels, H, W).
+        """Run the network.
 
         Args:
-            x: pictures.
-            t: (B,), times in 0 ... 999 or so, with time_embedding; None without.
+            x: images, shape (B, in_channels, H, W).
+            t: times, shape (B,), typically in 0 ... 999, with time_embedding; None without.
+
+        Returns:
+            Shape (B, out_channels, H, W).
 
         Raises:
-            ValueError: H or W is not divisible by `stride`, or t is missing or not wanted.
+            ValueError: H or W is not divisible by `stride`, t is missing with time_embedding, or
+                t is given without.
         """
-        check_halves(x, self.stride)
+        check_size(x, self.stride)
         if (t is None) != (self.embed is None):
-            wanted = "no t" if self.embed is None else "forward(x, t)"
-            raise ValueError(f"time_embedding={self.embed is not None}: this ADM takes {wanted}")
+            expected = "forward(x)" if self.embed is None else "forward(x, t)"
+            raise ValueError(f"time_embedding={self.embed is not None}: call {expected}")
         e = None if t is None else self.embed(sinusoidal(t, self.base_channels).to(x))
         skips = []
         for stage in self.encoder:
@@ -150,7 +155,7 @@ class ADM(nn.Module):
 
 
 class Stage(nn.Sequential):
-    """Layers in a row, of which the residual blocks are told the embedding."""
+    """Sequential layers, of which the residual blocks receive the embedding."""
 
     def forward(self, x: Tensor, e: Tensor | None) -> Tensor:
         for layer in self:
@@ -159,12 +164,13 @@ class Stage(nn.Sequential):
 
 
 class ResidualBlock(nn.Module):
-    """norm, SiLU, conv, twice; the second normalisation is modulated by the embedding, if any.
+    """Twice norm, SiLU and conv; the embedding, if any, modulates the second normalization.
 
     Args:
-        channels, width: in and out.
+        channels, width: number of input and output channels.
+        norm_groups, dropout, modulation: see `ADM`.
         embedding: length of the embedding, or None.
-        resample: halves or doubles the picture, before the first convolution and in the skip.
+        resample: down- or upsampling, applied before the first convolution and in the skip.
     """
 
     def __init__(
@@ -195,7 +201,7 @@ class ResidualBlock(nn.Module):
         if self.project is None:
             h = self.norm2(h)
         elif self.scale_shift:
-            # h' = a(s) normalisation(h) + b(s), with a = 1 + scale
+            # h' = a(s) normalization(h) + b(s), with a = 1 + scale
             scale, shift = self.project(F.silu(e))[:, :, None, None].chunk(2, dim=1)
             h = self.norm2(h) * (1 + scale) + shift
         else:
@@ -204,7 +210,12 @@ class ResidualBlock(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention over all positions, residual."""
+    """Self-attention over all positions, with a residual connection.
+
+    Args:
+        channels: number of input and output channels.
+        norm_groups, num_heads, head_channels: see `ADM`.
+    """
 
     def __init__(
         self, channels: int, norm_groups: int, num_heads: int, head_channels: int | None
@@ -224,7 +235,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
         h = self.qkv(self.norm(x).flatten(2))
-        # Each head has its own q, k and v side by side. The fused kernels want them contiguous.
+        # q, k and v of a head are adjacent channels. The fused kernels need them contiguous.
         h = rearrange(h, "b (heads qkv c) n -> qkv b heads n c", heads=self.num_heads, qkv=3)
         q, k, v = h.contiguous()
         h = rearrange(F.scaled_dot_product_attention(q, k, v), "b heads n c -> b (heads c) n")
@@ -232,7 +243,15 @@ class Attention(nn.Module):
 
 
 def sinusoidal(t: Tensor, length: int) -> Tensor:
-    """Embed times, (B,), as cosines and sines of frequencies from 1 to 1/10000: (B, length)."""
+    """Sinusoidal embedding: cosines and sines of t at frequencies from 1 to 1/10000.
+
+    Args:
+        t: times, shape (B,).
+        length: length of the embedding, even.
+
+    Returns:
+        Shape (B, length), float32.
+    """
     half = length // 2
     exponents = torch.arange(half, dtype=torch.float32, device=t.device) / half
     angles = t.float()[:, None] * torch.exp(-math.log(10000) * exponents)
@@ -240,7 +259,7 @@ def sinusoidal(t: Tensor, length: int) -> Tensor:
 
 
 def zeroed(module: nn.Module) -> nn.Module:
-    """Set all parameters of a module to zero: its residual branch starts out silent."""
+    """Initialize all parameters to zero, so that the residual branch is zero at first."""
     for parameter in module.parameters():
         nn.init.zeros_(parameter)
     return module

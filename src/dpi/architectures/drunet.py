@@ -6,21 +6,24 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dpi.architectures.shape import check_halves
+from dpi.architectures.check_size import check_size
 
 
 class DRUNet(nn.Module):
     """The network of DPIR (Zhang et al., "Plug-and-play image restoration with deep denoiser
-    prior", 2021), a denoiser that was not made to be told a scalar.
+    prior", 2021), a denoiser without modules for conditioning on a scalar.
 
-    Each level has `num_blocks` residual blocks on the way down and as many on the way up; strided
-    2x2 convolutions go down, transposed ones up, and skips are added.
+    Encoder and decoder have `num_blocks` residual blocks per level. Strided 2x2 convolutions
+    downsample, transposed ones upsample, and skips are added.
 
     Args:
-        in_channels, out_channels: of the picture.
-        channels: width of each level, the finest first.
-        num_blocks: residual blocks a level, and in the body.
-        dropout: between the two convolutions of a residual block.
+        in_channels, out_channels: number of image channels.
+        channels: width of each level, finest level first.
+        num_blocks: residual blocks per level of the encoder and decoder, and in the body.
+        dropout: dropout probability between the two convolutions of a residual block.
+
+    Raises:
+        ValueError: no level, or a width or num_blocks below 1.
     """
 
     def __init__(
@@ -38,7 +41,7 @@ class DRUNet(nn.Module):
                 f"num_blocks={num_blocks}"
             )
         self.stride = 2 ** (len(channels) - 1)
-        """Height and width are divisible by this."""
+        """Height and width must be divisible by this."""
 
         def blocks(width: int) -> list[nn.Module]:
             return [ResidualBlock(width, dropout) for _ in range(num_blocks)]
@@ -57,12 +60,18 @@ class DRUNet(nn.Module):
         self.tail = nn.Conv2d(channels[0], out_channels, 3, padding=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, in_channels, H, W) to (B, out_channels, H, W).
+        """Run the network.
+
+        Args:
+            x: images, shape (B, in_channels, H, W).
+
+        Returns:
+            Shape (B, out_channels, H, W).
 
         Raises:
             ValueError: H or W is not divisible by `stride`.
         """
-        check_halves(x, self.stride)
+        check_size(x, self.stride)
         x = self.head(x)
         skips = []
         for level in self.encoder:

@@ -1,9 +1,10 @@
-"""How a bare network is told the scalar: the paper's five ways, each g(x, s)."""
+"""The paper's five ways to condition a network on the scalar; each makes f(x) into g(x, s)."""
 
 from dpi.conditioning.dpi import DPI
 from dpi.conditioning.mlp import MLP
 from dpi.conditioning.ncsnv2 import NCSNv2
 from dpi.conditioning.sigmamap import SigmaMap
 from dpi.conditioning.tmap import TMap
+from dpi.conditioning.unwrap import unwrap
 
-__all__ = ["DPI", "MLP", "NCSNv2", "SigmaMap", "TMap"]
+__all__ = ["DPI", "MLP", "NCSNv2", "SigmaMap", "TMap", "unwrap"]

@@ -1,4 +1,4 @@
-"""DPI: the scalar moves the network's parameters between two sets (Section 3)."""
+"""DPI: the scalar interpolates between two sets of the network's parameters (Section 3)."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -19,6 +19,12 @@ def DPI(
     num_sets: int = 2,
     mode: Mode = "auto",
 ) -> Interpolated:
-    """The bare network with two parameter sets; the words are those of `interpolate`."""
+    """g(x, s) = f((1 - lambda(s)) theta0 + lambda(s) theta1, x) for a base network f.
+
+    Args:
+        network: creates the base network f.
+        framework: defines the number of scalars.
+        schedule, endpoints, between, init, num_sets, mode: see `dpi.interpolation.interpolate`.
+    """
     scalars = framework.num_scalars
     return interpolate(network(), scalars, schedule, endpoints, between, init, num_sets, mode=mode)

@@ -1,42 +1,51 @@
-"""NCSNv2: a network that is told nothing, its score rescaled by the noise level."""
+"""NCSNv2: an unconditional network, whose score is rescaled by the noise level (Section 2.3)."""
 
 from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from dpi.errors import UserError
+from dpi.errors import Excluded
 from dpi.frameworks import Framework, VPDiffusion
 
 
 class NCSNv2(nn.Module):
     """An unconditional network f that predicts a score, s(x_t; sigma) = f(x_t) / sigma.
 
-    sigma = sqrt(1 - abar_t) is the standard deviation of the VP process, and the noise that
-    belongs to a score is eps = -sigma s. So sigma cancels: the network predicts -eps, and
+    sigma = sqrt(1 - abar_t) is the standard deviation of the VP process. The noise that
+    corresponds to a score is eps = -sigma s, so sigma cancels and the network predicts -eps. The
+    loss of the original is weighted by sigma^2,
 
         sigma^2 || s(x_t; sigma) - (-eps / sigma) ||^2 = || eps(x_t) - eps ||^2,
 
-    the original's loss, weighted by sigma^2, is the noise-prediction error that every other
-    conditioning is trained with (the original's factor 1/2 is left out: AdamW does not see it).
-    What is left of the conditioning is that the network does not know sigma.
+    which is the noise-prediction error that all other conditionings are trained with. (The
+    original's factor 1/2 is left out; AdamW is invariant to it.) The difference that remains is
+    that the network is not conditioned on sigma.
 
     Args:
-        network: makes the bare network.
-        framework: VP diffusion, which has scores.
+        network: creates the base network f.
+        framework: must be `VPDiffusion`, which has scores.
 
     Raises:
-        UserError: the framework predicts no score.
+        Excluded: the framework predicts no score.
     """
 
     def __init__(self, network: Callable[..., nn.Module], framework: Framework) -> None:
         super().__init__()
         if not isinstance(framework, VPDiffusion):
-            raise UserError(
-                "cond=ncsnv2 rescales a score, and framework=flow predicts a velocity: "
-                "use cond=tmap, cond=mlp or cond=dpi"
+            raise Excluded(
+                "cond=ncsnv2: it rescales a score, and framework=flow predicts a velocity; "
+                "use cond=dpi, cond=tmap or cond=mlp"
             )
         self.network = network()
 
     def forward(self, x: Tensor, s: Tensor) -> Tensor:
-        """x: (B, 3, H, W); s is not used. Returns the predicted noise, (B, 3, H, W)."""
+        """Predict the noise.
+
+        Args:
+            x: noisy images, shape (B, 3, H, W).
+            s: not used.
+
+        Returns:
+            Shape (B, 3, H, W).
+        """
         return -self.network(x)

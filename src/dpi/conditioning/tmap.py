@@ -1,4 +1,4 @@
-"""t map: the normalised step as one more input channel (Section 4.2)."""
+"""t map: the normalized step as an additional input channel (Section 4.2)."""
 
 from collections.abc import Callable
 
@@ -10,11 +10,11 @@ from dpi.interpolation import position
 
 
 class TMap(nn.Module):
-    """f(concatenate(x, t/T 1)): a constant channel that says how far along the schedule x is.
+    """g(x, t) = f(concatenate(x, t/T 1)), with t/T as a constant channel.
 
     Args:
-        network: makes the bare network; called with in_channels=4.
-        framework: gives T, the number of scalars.
+        network: creates the base network f; called with in_channels=4.
+        framework: defines T, the number of scalars.
     """
 
     def __init__(self, network: Callable[..., nn.Module], framework: Framework) -> None:
@@ -23,11 +23,27 @@ class TMap(nn.Module):
         self.num_scalars = framework.num_scalars
 
     def forward(self, x: Tensor, s: Tensor) -> Tensor:
-        """x: (B, 3, H, W); s: () or (B,), steps or floats in [0, 1]. Returns (B, 3, H, W)."""
-        return self.network(append_map(x, position(s, self.num_scalars) / self.num_scalars))
+        """Predict the framework's target.
+
+        Args:
+            x: corrupted images, shape (B, 3, H, W).
+            s: shape () or (B,), integer steps in [0, T-1] or floats in [0, 1].
+
+        Returns:
+            Shape (B, 3, H, W).
+        """
+        return self.network(append_channel(x, position(s, self.num_scalars) / self.num_scalars))
 
 
-def append_map(x: Tensor, value: Tensor) -> Tensor:
-    """Append a channel that holds one value a picture: (B, C, H, W), (B,) -> (B, C+1, H, W)."""
+def append_channel(x: Tensor, value: Tensor) -> Tensor:
+    """Append a channel that is constant in each image.
+
+    Args:
+        x: images, shape (B, C, H, W).
+        value: the constant of each image, shape (B,), or of all, shape ().
+
+    Returns:
+        Shape (B, C + 1, H, W).
+    """
     channel = value.to(x).reshape(-1, 1, 1, 1).expand(len(x), 1, *x.shape[2:])
     return torch.cat([x, channel], dim=1)

@@ -1,4 +1,4 @@
-"""Cartoon faces, drawn from seeds: pictures to try everything on, without a download."""
+"""Cartoon faces generated from seeds: a data set for trying things out, without a download."""
 
 import functools
 import hashlib
@@ -13,10 +13,10 @@ from PIL import Image
 from dpi.errors import UserError
 
 DRAWING = 1
-"""Goes up whenever the same seed would give another picture."""
+"""Version of the drawing, part of the fingerprint; increased when the images change."""
 
 VIEW = "42 22 180 180"
-"""The part of the 264 x 280 drawing that a face fills: x, y, width, height."""
+"""The region of the 264 x 280 drawing that shows the face: x, y, width, height."""
 
 BACKGROUNDS = (
     "#65C9FF",
@@ -31,14 +31,14 @@ BACKGROUNDS = (
 
 
 class Avatars:
-    """`count` cartoon faces in the style of avataaars; face i depends on (seed, i) alone.
+    """Cartoon faces in the style of avataaars; image i is a function of (seed, i) alone.
 
-    Drawn by python_avatars, made pixels by resvg, both offline.
+    Drawn by python_avatars and rasterized by resvg, both offline.
 
     Args:
-        count: how many.
-        image_size: side, 8 to 64 pixels.
-        seed: of the whole set.
+        count: number of images.
+        image_size: height and width, 8 to 64 pixels.
+        seed: seed of the data set.
 
     Raises:
         UserError: count or image_size out of range.
@@ -46,9 +46,9 @@ class Avatars:
 
     def __init__(self, count: int, image_size: int, seed: int = 0) -> None:
         if count < 1:
-            raise UserError(f"data.count={count}: give the number of avatars, at least 1")
+            raise UserError(f"data.count={count}: too few; give at least 1")
         if not 8 <= image_size <= 64:
-            raise UserError(f"image_size={image_size}: avatars are drawn at 8 to 64 pixels")
+            raise UserError(f"image_size={image_size}: out of range for avatars; give 8 to 64")
         self.count, self.image_size, self.seed = count, image_size, seed
 
     def __len__(self) -> int:
@@ -56,27 +56,28 @@ class Avatars:
 
     @property
     def fingerprint(self) -> str:
-        words = f"avatars {DRAWING} {self.count} {self.image_size} {self.seed}"
-        return hashlib.sha256(words.encode()).hexdigest()
+        """Hash of the arguments and the version of the drawing."""
+        key = f"avatars {DRAWING} {self.count} {self.image_size} {self.seed}"
+        return hashlib.sha256(key.encode()).hexdigest()
 
     def __getitem__(self, i: int) -> np.ndarray:
-        """Face i: (3, image_size, image_size) uint8."""
+        """Image i, shape (3, image_size, image_size), uint8."""
         import resvg_py
 
-        # Drawn at twice the size and averaged: at 16 pixels, eyes are smaller than one.
+        # Supersampled by 2 and averaged: at 16 pixels, eyes are smaller than a pixel.
         svg = _svg(random.Random(f"avatar {self.seed} {i}"))
         png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=2 * self.image_size))
-        picture = Image.open(io.BytesIO(png)).convert("RGB").reduce(2)
-        return np.asarray(picture).transpose(2, 0, 1)
+        image = Image.open(io.BytesIO(png)).convert("RGB").reduce(2)
+        return np.asarray(image).transpose(2, 0, 1)
 
 
 def _svg(rng: random.Random) -> str:
     import python_avatars as pa
 
-    def pick(words: type[Enum], rare: Any = None, share: float = 0.0) -> Any:
-        """One of the words, or `rare` for that share of the faces."""
-        options = _options(words)
-        return rare if rng.random() < share else rng.choice(options)
+    def pick(options: type[Enum], default: Any = None, probability: float = 0.0) -> Any:
+        """The default with the given probability, else one of the options."""
+        members = _sorted_members(options)
+        return default if rng.random() < probability else rng.choice(members)
 
     avatar = pa.Avatar(
         style=pa.AvatarStyle.TRANSPARENT,
@@ -105,6 +106,6 @@ def _svg(rng: random.Random) -> str:
 
 
 @functools.cache
-def _options(words: type[Enum]) -> list[Enum]:
-    # By name, so that an option's place does not hang on the order of its definition.
-    return sorted(words, key=lambda word: word.name)
+def _sorted_members(options: type[Enum]) -> list[Enum]:
+    # By name, so that a choice does not depend on the order of their definition.
+    return sorted(options, key=lambda member: member.name)

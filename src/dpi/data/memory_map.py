@@ -1,4 +1,4 @@
-"""Every picture is decoded once, into an array on disk that all runs share."""
+"""Decode a data set once, into a memory-mapped array on disk that all runs share."""
 
 import errno
 import os
@@ -6,51 +6,37 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO
 
 import numpy as np
 from tqdm import tqdm
 
+from dpi.data.source import Source
 from dpi.errors import UserError
 
 
-class Source(Protocol):
-    """Where pictures come from."""
-
-    image_size: int
-
-    @property
-    def fingerprint(self) -> str:
-        """Hexadecimal; another set of pictures, or another size, has another one."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, i: int) -> np.ndarray:
-        """Picture i: (3, image_size, image_size) uint8, RGB."""
-
-
 def memory_map(source: Source, cache_dir: Path, name: str) -> np.ndarray:
-    """Decode a source, or find it decoded.
+    """Decode all images of a source, or load them from the cache.
 
-    The array takes its place in the cache when it is whole: an interruption leaves nothing
-    behind, and two processes may do this at once.
+    The file is written under a temporary name and renamed once complete. An interruption leaves
+    no file behind, and two processes may write at the same time.
 
     Args:
-        source: the pictures.
-        cache_dir: where decoded sets lie.
-        name: the first part of the file's name, for people.
+        source: the images.
+        cache_dir: folder of the cache.
+        name: prefix of the file's name, to make it recognizable.
 
     Returns:
-        (N, 3, H, W) uint8, read-only, mapped into memory.
+        Shape (N, 3, H, W), uint8, read-only, memory-mapped.
 
     Raises:
-        UserError: a picture that cannot be used, or a full disk.
+        UserError: an image that cannot be used, or a cache that cannot be written.
     """
     shape = (len(source), 3, source.image_size, source.image_size)
     path = cache_dir / f"{name}-{source.image_size}-{source.fingerprint[:12]}.npy"
-    pictures = _mapped(path, shape)
-    if pictures is not None:
-        return pictures
+    images = _load(path, shape)
+    if images is not None:
+        return images
     partial = None
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
@@ -59,37 +45,38 @@ def memory_map(source: Source, cache_dir: Path, name: str) -> np.ndarray:
             _write(source, shape, file)
         os.replace(partial, path)
     except OSError as error:
-        needed = np.prod(shape, dtype=np.int64) / 1e6
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        reason = "the disk is full" if full else str(error)
+        reason = str(error)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            megabytes = np.prod(shape, dtype=np.int64) / 1e6
+            reason = f"the disk is full, {megabytes:.0f} MB are needed"
         raise UserError(
-            f"{path} could not be written: {reason}; {needed:.0f} MB are needed, elsewhere with "
-            "data.cache_dir="
+            f"{path} could not be written: {reason}; give another folder with data.cache_dir="
         ) from None
     finally:
         if partial:
             Path(partial).unlink(missing_ok=True)
-    return _mapped(path, shape)
+    return _load(path, shape)
 
 
-def _write(source: Source, shape: tuple[int, ...], file) -> None:
+def _write(source: Source, shape: tuple[int, ...], file: BinaryIO) -> None:
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)
-    bar = tqdm(_decoded(source), total=len(source), desc="Reading pictures", unit="picture")
-    for picture in bar:
-        file.write(np.ascontiguousarray(picture).data)
+    bar = tqdm(_decode(source), total=len(source), desc="Decoding images", unit="image")
+    for image in bar:
+        file.write(np.ascontiguousarray(image).data)
 
 
-def _decoded(source: Source, ahead: int = 1024) -> Iterator[np.ndarray]:
-    # In slices, so that a set larger than the memory can be read.
+def _decode(source: Source, chunk: int = 1024) -> Iterator[np.ndarray]:
+    # In chunks, so that the set need not fit in memory.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for first in range(0, len(source), ahead):
-            yield from pool.map(source.__getitem__, range(first, min(first + ahead, len(source))))
+        for first in range(0, len(source), chunk):
+            yield from pool.map(source.__getitem__, range(first, min(first + chunk, len(source))))
 
 
-def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+def _load(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """The cached array, or None if the file is missing or invalid."""
     try:
-        pictures = np.load(path, mmap_mode="r")
+        images = np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError):
         return None
-    return pictures if pictures.shape == shape and pictures.dtype == np.uint8 else None
+    return images if images.shape == shape and images.dtype == np.uint8 else None

@@ -1,4 +1,4 @@
-"""Pictures in guided-diffusion's sample files."""
+"""Images and statistics in .npz files, as guided-diffusion reads and writes them."""
 
 import hashlib
 import os
@@ -13,61 +13,77 @@ from dpi.errors import UserError
 
 
 class Npz:
-    """`arr_0` of an .npz file: uint8, N x image_size x image_size x 3.
+    """The images in an .npz file: array `arr_0`, shape (N, image_size, image_size, 3), uint8.
 
     Args:
         path: the file.
-        image_size: the side that its pictures must have, in pixels.
+        image_size: height and width that the images must have, in pixels.
 
     Raises:
-        UserError: there is no such file, no such array in it, or one of another kind.
+        UserError: the file or the array is missing, or the array has another shape or dtype.
     """
 
     def __init__(self, path: str | Path, image_size: int) -> None:
         self.path = Path(path)
         self.image_size = image_size
         if not self.path.is_file():
-            raise UserError(f"there is no file {self.path}: give data.path=, an .npz of pictures")
+            raise UserError(f"{self.path} does not exist; give data.path=, an .npz file of images")
         arrays = read_npz(self.path, ["arr_0"])
         if not arrays:
-            raise UserError(f"{self.path} holds no array arr_0")
-        self._pictures = arrays["arr_0"]
-        found = (self._pictures.dtype, *self._pictures.shape[1:])
+            raise UserError(f"{self.path} has no array arr_0")
+        self._images = arrays["arr_0"]
+        found = (self._images.dtype, *self._images.shape[1:])
         if found != (np.dtype(np.uint8), image_size, image_size, 3):
             raise UserError(
-                f"{self.path} holds {self._pictures.dtype} of shape {self._pictures.shape}, not "
+                f"{self.path} contains {self._images.dtype} of shape {self._images.shape}, not "
                 f"uint8 of shape N x {image_size} x {image_size} x 3"
             )
 
     def __len__(self) -> int:
-        return len(self._pictures)
+        return len(self._images)
 
     @cached_property
     def fingerprint(self) -> str:
-        return hashlib.sha256(self._pictures.tobytes()).hexdigest()
+        """Hash of the pixels."""
+        return hashlib.sha256(self._images.tobytes()).hexdigest()
 
     def __getitem__(self, i: int) -> np.ndarray:
-        """Picture i: (3, image_size, image_size) uint8."""
-        return self._pictures[i].transpose(2, 0, 1)
+        """Image i, shape (3, image_size, image_size), uint8."""
+        return self._images[i].transpose(2, 0, 1)
 
 
 def read_npz(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Those of the arrays that an .npz holds; UserError where it is none. Runs no code."""
+    """Read arrays from an .npz file, without unpickling.
+
+    Args:
+        path: the file.
+        names: the arrays to read.
+
+    Returns:
+        Those of the arrays that the file contains.
+
+    Raises:
+        UserError: the file does not exist or cannot be read.
+    """
     if not path.is_file():
-        raise UserError(f"there is no file {path}")
+        raise UserError(f"{path} does not exist")
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in names if name in file}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
         line = " ".join(str(error).split())
-        raise UserError(f"{path} cannot be read as an .npz: {line}") from None
+        raise UserError(f"{path} cannot be read as an .npz file: {line}") from None
 
 
 def save_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write an .npz, whole or not at all.
+    """Write an .npz file atomically.
+
+    Args:
+        path: the file.
+        arrays: its arrays by name.
 
     Raises:
-        UserError: it cannot be written; what was there before is still there.
+        UserError: it cannot be written; an existing file is unchanged.
     """
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
@@ -75,6 +91,6 @@ def save_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
             np.savez(file, **arrays)
         partial.replace(path)
     except OSError as error:
-        raise UserError(f"{path} could not be written, is the disk full? ({error})") from None
+        raise UserError(f"{path} could not be written: {error}; check the disk space") from None
     finally:
         partial.unlink(missing_ok=True)

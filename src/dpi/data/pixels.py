@@ -1,16 +1,26 @@
-"""Pictures as they are kept, bytes, and as networks see them, floats in [-1, 1]."""
+"""Conversion between uint8 images and the range [-1, 1] of the networks."""
+
+from typing import TYPE_CHECKING
 
 import numpy as np
-from einops import rearrange
-from torch import Tensor
+
+if TYPE_CHECKING:  # importing torch takes seconds
+    from torch import Tensor
 
 
-def to_unit(pictures: Tensor) -> Tensor:
-    """uint8 pictures to float32 in [-1, 1]."""
-    return pictures.float() / 127.5 - 1
+def to_unit(images: "Tensor") -> "Tensor":
+    """Convert uint8 images of any shape to float32 in [-1, 1]."""
+    return images.float() / 127.5 - 1
 
 
-def to_uint8(x: Tensor) -> np.ndarray:
-    """(B, 3, H, W) in [-1, 1] to (B, H, W, 3) uint8, rounded; values outside are clipped."""
+def to_uint8(x: "Tensor") -> np.ndarray:
+    """Convert network outputs to images, rounded to the nearest integer.
+
+    Args:
+        x: shape (B, 3, H, W), on any device; values outside [-1, 1] are clipped.
+
+    Returns:
+        Shape (B, H, W, 3), uint8.
+    """
     x = ((x.clamp(-1, 1) + 1) * 127.5).round().byte()
-    return rearrange(x, "b c h w -> b h w c").cpu().numpy()
+    return x.permute(0, 2, 3, 1).cpu().numpy()

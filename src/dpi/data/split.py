@@ -1,25 +1,30 @@
-"""Which pictures are trained on, and which are held out."""
+"""The split into training images and held-out images."""
 
 import numpy as np
 
 from dpi.errors import UserError
 
 
-def split(num_pictures: int, held_out: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Hold some pictures out, always the same ones for the same numbers.
+def split(num_images: int, held_out: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Hold out random images; the split is a function of the three arguments.
+
+    Args:
+        num_images: number of images in the data set.
+        held_out: number of images to hold out, at least 1 and fewer than there are.
+        seed: of the random permutation.
 
     Returns:
-        (train, held_out): sorted indices, int64, every picture in one of them.
+        (train, held_out): sorted indices, int64, disjoint and together complete.
 
     Raises:
-        UserError: there are not more pictures than are held out, or none is.
+        UserError: held_out is out of range.
     """
     if held_out < 1:
-        raise UserError(f"data.held_out={held_out}: hold out at least one picture")
-    if num_pictures <= held_out:
+        raise UserError(f"data.held_out={held_out}: too few; hold out at least one image")
+    if num_images <= held_out:
         raise UserError(
-            f"too few pictures: there are {num_pictures}, and data.held_out={held_out} of them "
-            "would not be trained on; give more, or hold out fewer"
+            f"data.held_out={held_out}: there are {num_images} images, so none would be left to "
+            "train on; give more images, or hold out fewer"
         )
-    order = np.random.default_rng(seed).permutation(num_pictures)
+    order = np.random.default_rng(seed).permutation(num_images)
     return np.sort(order[held_out:]), np.sort(order[:held_out])

@@ -9,94 +9,93 @@ from itertools import accumulate
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from lightning.fabric import Fabric
 from omegaconf import DictConfig
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.profiler import ProfilerActivity, profile
 
-from dpi.conditioning.bare import bare
 from dpi.evaluation.flops import count_flops
 from dpi.evaluation.rows import Row
-from dpi.frameworks import Framework
-from dpi.interpolation import parameter_groups
-from dpi.runs import Run, build, sketch
-from dpi.training.draws import Draws
+from dpi.runs.build import build, build_meta
+from dpi.runs.run import Run
+from dpi.training.fit import device_name, make_draws, make_module
+from dpi.training.module import MicroBatch, TrainingModule
 
 Step = Callable[[int], None]
 
 
-def complexity(
-    run: Run, fabric: Fabric, folder: Path, pictures_a_step: int | None, repeats: int
-) -> list[Row]:
-    """Parameters; GFLOPs of one picture by the paper's accounting and truly; and for a training
-    and a sampling step on this device the median time and the peak memory.
+def complexity(run: Run, fabric: Fabric, folder: Path, repeats: int) -> list[Row]:
+    """Parameters; GFLOPs of one image by the paper's accounting and truly; and for an optimizer
+    step on one micro-batch and for a sampling step, on this device, the median time and the peak
+    memory.
 
     Args:
         run, fabric: of the evaluation; every process measures, the first one's rows count.
         folder: not used, nothing is kept.
-        pictures_a_step: None for as many as the run trained with at once.
         repeats: steps that are timed, after one to warm up.
     """
     cfg = run.cfg
-    at_once = cfg.training.batch_size // cfg.trainer.accumulate_grad_batches
-    batch = pictures_a_step or at_once
-    parameters = sum(p.numel() for p in run.network.parameters())
-    precision = fabric._precision.precision
+    size = micro_batch_size(cfg)
+    draws = make_draws(cfg, size, run.framework.num_scalars)
     here = {
         "device": device_name(fabric.device),
-        "precision": precision,
-        "pictures_a_step": batch,
-        "distinct_scalars": min(cfg.training.distinct_scalars or batch, batch),
+        "precision": fabric._precision.precision,
+        "micro_batch": size,
+        "distinct_scalars": len(draws.scalars(0)[:size].unique()),
     }
+    parameters = sum(p.numel() for p in run.network.parameters())
     paper, true = gflops(cfg)
     rows = [Row("parameters", parameters), Row("gflops_paper", paper), Row("gflops_true", true)]
     for name, make in (("training", training_step), ("sampling", sampling_step)):
-        fresh = partial(make, cfg, batch, fabric.device, fabric.autocast)
+        fresh = partial(make, cfg, fabric.device, fabric.autocast)
         rows.append(Row(f"{name}_step_s", seconds(fresh(), repeats), settings=here))
         rows.append(Row(f"{name}_peak_mb", peak_memory(fresh, fabric.device), settings=here))
     return rows
 
 
 def gflops(cfg: DictConfig) -> tuple[float, float]:
-    """GFLOPs of one picture through the network that a configuration names: (paper, true)."""
-    network = sketch(cfg)
+    """GFLOPs of one image through the network that a configuration names: (paper, true)."""
+    network = build_meta(cfg)
     x = torch.empty(1, 3, cfg.image_size, cfg.image_size, device="meta")
     s = torch.tensor(0)
     return tuple(count_flops(network, x, s, how) / 1e9 for how in ("paper", "true"))
 
 
-def training_step(cfg: DictConfig, batch: int, device: torch.device, autocast: Callable) -> Step:
-    """A function that takes optimizer step n on noise, as training does, from fresh weights."""
-    framework, network = _network(cfg, device)
-    t = cfg.training
-    distinct = min(t.distinct_scalars or batch, batch)
-    draws = Draws(0, 1000, batch, framework.num_scalars, distinct, t.stratified)
-    groups = parameter_groups(network, t.lr, t.lr_lambda, t.weight_decay_lambda)
-    optimizer = torch.optim.AdamW(groups, weight_decay=t.weight_decay, fused=True)
-    x = torch.rand(batch, 3, cfg.image_size, cfg.image_size, device=device) * 2 - 1
+def micro_batch_size(cfg: DictConfig) -> int:
+    """Images that one process trains on at once."""
+    return cfg.training.batch_size // cfg.trainer.accumulate_grad_batches
+
+
+def training_step(cfg: DictConfig, device: torch.device, autocast: Callable) -> Step:
+    """A function that takes optimizer step n from fresh weights, on the first micro-batch of the
+    step: corruption, forward, backward, AdamW and the average of the weights."""
+    module = _module(cfg, device)
+    optimizer = module.configure_optimizers()
+    averaged = AveragedModel(
+        module.network, multi_avg_fn=get_ema_multi_avg_fn(cfg.training.ema_decay)
+    )
+    images = _images(cfg, device)
 
     def step(n: int) -> None:
-        s = draws.scalars(n)
-        corrupted, target = framework.corrupt(x, torch.randn_like(x), s)
         with autocast():
-            loss = F.mse_loss(network(corrupted, s), target)
+            loss = module.loss(MicroBatch(images, n, 0))
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
+        averaged.update_parameters(module.network)
 
     return step
 
 
-def sampling_step(cfg: DictConfig, batch: int, device: torch.device, autocast: Callable) -> Step:
-    """A function that runs the network once over a batch, at scalar n, as sampling does."""
-    framework, network = _network(cfg, device)
-    network.eval()
-    x = torch.randn(batch, 3, cfg.image_size, cfg.image_size, device=device)
+def sampling_step(cfg: DictConfig, device: torch.device, autocast: Callable) -> Step:
+    """A function that runs the network once over as many images, at scalar n, as sampling does."""
+    module = _module(cfg, device).eval()
+    x = torch.randn(_images(cfg, device).shape, device=device)
 
     @torch.no_grad()
     def step(n: int) -> None:
         with autocast():
-            network(x, torch.tensor(n % framework.num_scalars))
+            module.network(x, torch.tensor(n % module.framework.num_scalars))
 
     return step
 
@@ -130,7 +129,7 @@ def peak_memory(make: Callable[[], Step], device: torch.device) -> float:
         before = torch.cuda.memory_allocated(device)
         take_two()
         return (torch.cuda.max_memory_allocated(device) - before) / 2**20
-    os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # it would talk of itself on stderr
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # else the profiler writes to stderr
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         take_two()
     events = profiler.profiler.kineto_results.events()
@@ -138,19 +137,13 @@ def peak_memory(make: Callable[[], Step], device: torch.device) -> float:
     return max(accumulate(nbytes for _, nbytes in changes)) / 2**20
 
 
-def device_name(device: torch.device) -> str:
-    """What it is called: the GPU's model, or the CPU's threads."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"CPU, {torch.get_num_threads()} threads"
-
-
-def _network(cfg: DictConfig, device: torch.device) -> tuple[Framework, torch.nn.Module]:
+def _module(cfg: DictConfig, device: torch.device) -> TrainingModule:
     torch.manual_seed(0)
     framework, network = build(cfg)
-    network = network.to(device)
-    if cfg.trainer.channels_last:
-        network = network.to(memory_format=torch.channels_last)
-    if cfg.trainer.compile:
-        bare(network).compile()
-    return framework, network
+    draws = make_draws(cfg, cfg.training.batch_size, framework.num_scalars)
+    return make_module(cfg, framework, network.to(device), draws).to(device)
+
+
+def _images(cfg: DictConfig, device: torch.device) -> torch.Tensor:
+    shape = (micro_batch_size(cfg), 3, cfg.image_size, cfg.image_size)
+    return torch.randint(0, 256, shape, dtype=torch.uint8, device=device)

@@ -1,8 +1,8 @@
 """Table 2 and Figure 4: how well the noise is predicted, at every noise level."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from lightning.fabric import Fabric
 
@@ -10,27 +10,38 @@ from dpi.errors import UserError
 from dpi.evaluation.objective import objective
 from dpi.evaluation.rows import Row
 from dpi.frameworks import VPDiffusion
-from dpi.runs import Run
+from dpi.runs.run import Run
 
 
-def denoising(run: Run, fabric: Fabric, folder: Path, **settings: Any) -> list[Row]:
+def denoising(
+    run: Run,
+    fabric: Fabric,
+    folder: Path,
+    pictures: int,
+    noise_seeds: int,
+    t: Sequence[int] | None,
+    every: int,
+    batch_size: int,
+) -> list[Row]:
     """The mean squared error of the predicted noise, and sigma_t^2 times it.
 
     The first is diffusion's training objective; the second (Figure 4) is the error of the
-    predicted picture, for x_0 and the noise are tied by x_t / sqrt(abar_t) = x_0 + sigma_t eps.
+    predicted image, since x_t / sqrt(abar_t) = x_0 + sigma_t eps.
 
     Args:
-        run, fabric, folder, settings: as those of `objective`.
+        as those of `objective`.
 
     Returns:
-        Rows `mse` and `noise_scaled_mse` a step, and the mean of `mse` over the schedule.
+        Rows `mse` and `noise_scaled_mse` at each step, and the mean of `mse` over the schedule.
 
     Raises:
         UserError: the run is not a diffusion model, or what `objective` raises.
     """
     if not isinstance(run.framework, VPDiffusion):
-        raise UserError("eval=denoising is about noise, and this is a flow: use eval=objective")
-    mse = objective(run, fabric, folder, **settings, metric="mse")
+        raise UserError(
+            "eval=denoising is of noise, which a flow does not predict: use eval=objective"
+        )
+    mse = objective(run, fabric, folder, pictures, noise_seeds, t, every, batch_size, "mse")
     rows = list(mse)
     for row in mse:
         if row.scalar is not None:

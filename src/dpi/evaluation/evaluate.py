@@ -1,105 +1,153 @@
-"""Evaluate a run: open it once, then each evaluation's rows go into its folder."""
+"""Evaluate runs: each evaluation's rows go into the run's folder."""
 
-from contextlib import nullcontext
+import inspect
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from glob import glob, has_magic
 from pathlib import Path
 
 import torch
-from hydra.utils import instantiate
+from hydra.utils import get_method, instantiate
 from lightning.fabric import Fabric
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig
 
-from dpi import figures
-from dpi.configuration import check
+from dpi import plots
 from dpi.errors import UserError
 from dpi.evaluation.rows import SHOWN, Row, table, write_rows
-from dpi.runs import Run, open_run
-from dpi.state import claim
-
-RANGES = {
-    "batch_size": (int, 1, 2**31),
-    "pictures": (int, 1, 2**31),
-    "noise_seeds": (int, 1, 2**31),
-    "every": (int, 1, 999),
-    "n": (int, 2, 2**31),
-    "grid": (int, 1, 500),
-    "seed": (int, 0, 2**31),
-    "steps": (int, 1, 1000),
-    "repeats": (int, 1, 2**31),
-}
+from dpi.runs.files import CONFIG
+from dpi.runs.lock import lock
+from dpi.runs.run import Run, open_run, read_config
 
 
-def evaluate(cfg: DictConfig) -> None:
-    """Evaluate as configs/evaluate.yaml says, write the rows, print a table of each evaluation.
+def evaluate(
+    run: Run, evals: Mapping[str, DictConfig], fabric: Fabric, out: Path | None = None
+) -> None:
+    """Evaluate a run, write the rows, print a table of each evaluation.
 
-    Rows go to evaluation/EVAL.json in the run's folder; what there is to go on with, if this is
-    interrupted, lies beside them.
+    Args:
+        run: opened.
+        evals: the section `eval` of train.yaml and evaluate.yaml: by name, what to call with
+            which settings.
+        fabric: launched; the processes and the device.
+        out: a file for the rows; None for evaluation/NAME.json in the run's folder, where what an
+            interrupted evaluation has computed is kept, too.
 
     Raises:
-        UserError: whatever the user can put right.
+        UserError: whatever the user can fix.
     """
-    check_numbers(cfg)
-    run = None if _scores_a_file(cfg) else _open(cfg)
-    fabric = _fabric(cfg)
-    alone = run is not None and rank_zero_only.rank == 0
-    with claim(run.folder / "evaluation") if alone else nullcontext():
+    if fabric.device.type == "cuda":
+        run.network.to(memory_format=torch.channels_last)
+    header = {
+        "run": run.folder.name,
+        "step": run.step,
+        "finished": run.finished,
+        "weights": run.weights,
+    }
+    folder = run.folder / "evaluation"
+    unfinished = "" if run.finished else f" of {run.cfg.training.steps}, UNFINISHED"
+    for name, settings in evals.items():
+        progress = folder / f"step{run.step}-{run.weights}"
+        rows = _measure(settings, run, fabric, progress)
+        if fabric.is_global_zero and rows:
+            print(f"\n{name} of {run.folder}, step {run.step}{unfinished}\n\n{table(rows)}\n")
+            _write(out or folder / f"{name}.json", {"eval": name} | header, rows)
+
+
+def evaluate_all(cfg: DictConfig) -> None:
+    """Evaluate the run, the runs, or the file of samples that a composed evaluate.yaml names.
+
+    Of several runs, one that cannot be evaluated does not stop the others.
+
+    Raises:
+        UserError: whatever the user can fix.
+    """
+    check_settings(cfg.eval)
+    fabric = make_fabric(cfg.accelerator, cfg.devices, cfg.precision)
+    samples = cfg.eval.get("fidelity", {}).get("samples")
+    if samples is not None:
+        if cfg.run is not None or list(cfg.eval) != ["fidelity"]:
+            raise UserError(
+                "eval.fidelity.samples= scores a file in place of a run: use it with "
+                "eval=fidelity alone and no run="
+            )
         fabric.launch()
-        _measure(cfg, run, fabric)
+        rows = _measure(cfg.eval.fidelity, None, fabric, None)
+        if fabric.is_global_zero:
+            print(f"\nfidelity of {samples}\n\n{table(rows)}\n")
+            if cfg.out:
+                _write(Path(cfg.out), {"eval": "fidelity"}, rows)
+        return
+    folders = _folders(cfg.run)
+    failed = []
+    with ExitStack() as locks:
+        if rank_zero_only.rank == 0:
+            for folder in folders:
+                locks.enter_context(lock(folder / "evaluation"))
+        fabric.launch()
+        for folder in folders:
+            try:
+                evaluate(_open(folder, cfg), cfg.eval, fabric, cfg.out and Path(cfg.out))
+            except UserError as error:
+                if len(folders) == 1:
+                    raise
+                failed.append(folder)
+                print(f"error: {error}", file=sys.stderr)
+    if failed:
+        raise UserError(f"{len(failed)} of {len(folders)} runs could not be evaluated, see above")
 
 
-def check_numbers(cfg: DictConfig) -> None:
-    """Raise UserError where a number makes no sense."""
-    check(cfg, {key: kind for key, kind in RANGES.items() if key in cfg})
+def make_fabric(accelerator: str, devices: int | str, precision: str) -> Fabric:
+    """A Fabric on these devices; UserError if they cannot be used here."""
+    try:
+        return Fabric(accelerator=accelerator, devices=devices, precision=precision)
+    except (ValueError, TypeError, RuntimeError) as error:
+        line = str(error).splitlines()[0]
+        raise UserError(f"this device cannot be used here: {line}") from error
 
 
-def _measure(cfg: DictConfig, run: Run | None, fabric: Fabric) -> None:
-    header, place, folder = {}, None, None
-    if run is not None:
-        if fabric.device.type == "cuda":
-            run.network.to(memory_format=torch.channels_last)
-        header = {
-            "run": run.folder.name,
-            "step": run.step,
-            "finished": run.finished,
-            "weights": run.weights,
-        }
-        place = run.folder / "evaluation"
-        folder = place / f"step{run.step}-{run.weights}"
-    for name, evaluation in cfg.evals.items():
-        measure = instantiate(evaluation, _partial_=True, _convert_="all")
-        rows = measure(run=run, fabric=fabric, folder=folder)
-        if not fabric.is_global_zero or not rows:
-            continue
-        print(f"\n{name} of {_described(run) if run else cfg.samples}\n\n{table(rows)}\n")
-        path = Path(cfg.out) if cfg.out else place and place / f"{name}.json"
-        if path:
-            write_rows(path, {"eval": name} | header, rows)
-            print(f"rows    {path}")
-            _plot(rows, path.with_suffix(".png"))
+def check_settings(evals: Mapping[str, DictConfig]) -> None:
+    """Raise UserError for a setting that its evaluation does not have."""
+    for name, settings in evals.items():
+        known = inspect.signature(get_method(settings._target_)).parameters
+        for key in settings.keys() - known.keys() - {"_target_"}:
+            raise UserError(f"eval.{name}.{key}: {name} has no such setting, see train.py --help")
 
 
-def _plot(rows: list[Row], path: Path) -> None:
+def _measure(
+    settings: DictConfig, run: Run | None, fabric: Fabric, folder: Path | None
+) -> list[Row]:
+    measure = instantiate(settings, _partial_=True, _convert_="all")
+    return measure(run=run, fabric=fabric, folder=folder)
+
+
+def _write(path: Path, header: dict[str, object], rows: list[Row]) -> None:
+    write_rows(path, header, rows)
+    print(f"rows    {path}")
     panels: dict[str, dict[int, float]] = {}
     for row in rows:
         if row.scalar is not None:
             panels.setdefault(row.metric, {})[row.scalar] = row.value
     if panels and len(next(iter(panels.values()))) > SHOWN:
-        figures.plot_over_scalars(panels, path)
-        print(f"curves  {path}")
+        plots.plot_over_scalars(panels, path.with_suffix(".png"))
+        print(f"curves  {path.with_suffix('.png')}")
 
 
-def _scores_a_file(cfg: DictConfig) -> bool:
-    if cfg.get("samples") is None:
-        return False
-    if cfg.run is not None or list(cfg.evals) != ["fidelity"]:
-        raise UserError("samples= scores a file in place of a run: with eval=fidelity and no run=")
-    return True
+def _folders(pattern: str | None) -> list[Path]:
+    if not pattern:
+        raise UserError("run= is missing: give a run's folder, or a pattern such as 'outputs/*'")
+    if not has_magic(pattern):
+        read_config(Path(pattern))
+        return [Path(pattern)]
+    found = [Path(path) for path in sorted(glob(pattern)) if (Path(path) / CONFIG).is_file()]
+    if not found:
+        raise UserError(f"run={pattern}: no run matches")
+    return found
 
 
-def _open(cfg: DictConfig) -> Run:
-    if cfg.run is None:
-        raise UserError("run= is missing: give a run's folder, as train.py names it")
-    run = open_run(cfg.run, cfg.trust)
+def _open(folder: Path, cfg: DictConfig) -> Run:
+    run = open_run(folder, cfg.trust)
     if cfg.data_path is not None:
         run.cfg.data.source.path = cfg.data_path
     if not run.finished and not cfg.unfinished:
@@ -108,16 +156,3 @@ def _open(cfg: DictConfig) -> Run:
             "finish it, or evaluate it as it is with unfinished=true"
         )
     return run
-
-
-def _fabric(cfg: DictConfig) -> Fabric:
-    try:
-        return Fabric(accelerator=cfg.accelerator, devices=cfg.devices, precision=cfg.precision)
-    except (ValueError, TypeError, RuntimeError) as error:
-        line = str(error).splitlines()[0]
-        raise UserError(f"this device cannot be used here: {line}") from error
-
-
-def _described(run: Run) -> str:
-    unfinished = "" if run.finished else f" of {run.cfg.training.steps}, UNFINISHED"
-    return f"{run.folder}, step {run.step}{unfinished}"

@@ -1,4 +1,4 @@
-"""Pictures to features: one pass of a feature network, each chunk of pictures once and for all."""
+"""Images to features: one pass of a feature network, the features of each chunk kept on disk."""
 
 import hashlib
 import pickle
@@ -20,7 +20,7 @@ from tqdm import tqdm
 from dpi.data import save_npz
 from dpi.errors import UserError
 from dpi.evaluation.samples import Shards
-from dpi.runs import fingerprint
+from dpi.runs.run import hash_weights
 
 INCEPTION = "inception-v3-compat"
 """Inception-v3 with the weights of 2015-12-05, as FID was defined; torch-fidelity's name."""
@@ -29,11 +29,11 @@ SPATIAL_CHANNELS = 7
 """sFID takes the first 7 channels of block 6d's 1x1 branch, at 17 x 17 positions."""
 
 CHUNK = 500
-"""Pictures whose features are kept together."""
+"""Images whose features are kept together."""
 
 
 class Features(NamedTuple):
-    """What a feature network says of N pictures; float32."""
+    """The features of N images; float32."""
 
     pool: np.ndarray
     """(N, D): for FID, KID, precision and recall; D is 2048 for Inception."""
@@ -80,8 +80,8 @@ class Extractor:
         except (RuntimeError, ValueError, KeyError) as error:
             line = str(error).splitlines()[0]
             raise UserError(f"weights={weights} are not those of {name}: {line}") from error
-        self.weights = fingerprint(network)
-        """Eight hexadecimal digits that tell its weights from others."""
+        self.weights = hash_weights(network)
+        """Eight hexadecimal digits that identify its weights."""
         self.device = torch.device(device)
         self._network = network.to(self.device).eval()
         if self.is_inception:
@@ -92,14 +92,14 @@ class Extractor:
 
     @cached_property
     def size(self) -> int:
-        """D, how many pooled features a picture has."""
+        """D, the number of pooled features of an image."""
         return self(np.zeros((1, 64, 64, 3), np.uint8)).pool.shape[1]
 
     @torch.inference_mode()
-    def __call__(self, pictures: np.ndarray) -> Features:
-        """(B, H, W, 3) uint8 pictures to features."""
-        x = rearrange(torch.from_numpy(pictures), "b h w c -> b c h w").to(self.device)
-        # Features are compared with those that others computed: no shortened mantissas.
+    def __call__(self, images: np.ndarray) -> Features:
+        """(B, H, W, 3) uint8 images to features."""
+        x = rearrange(torch.from_numpy(images), "b h w c -> b c h w").to(self.device)
+        # Features are compared with those of other programs: full float32.
         with torch.backends.cudnn.flags(allow_tf32=False):
             pool, *logits = self._network(x)
         if not self.is_inception:
@@ -108,11 +108,11 @@ class Extractor:
 
 
 class Chunks(Sequence[np.ndarray]):
-    """Some of (N, H, W, 3) uint8 pictures, in parts of CHUNK that are read when asked for."""
+    """Some of (N, H, W, 3) uint8 images, in parts of CHUNK that are read when asked for."""
 
-    def __init__(self, pictures: np.ndarray, indices: np.ndarray | None = None) -> None:
-        self.pictures = pictures
-        self.indices = np.arange(len(pictures)) if indices is None else indices
+    def __init__(self, images: np.ndarray, indices: np.ndarray | None = None) -> None:
+        self.images = images
+        self.indices = np.arange(len(images)) if indices is None else indices
         count = len(self.indices)
         self.sizes = [min(CHUNK, count - first) for first in range(0, count, CHUNK)]
 
@@ -120,37 +120,37 @@ class Chunks(Sequence[np.ndarray]):
         return len(self.sizes)
 
     def __getitem__(self, i: int) -> np.ndarray:
-        which = self.indices[i * CHUNK : i * CHUNK + self.sizes[i]]
-        return np.ascontiguousarray(self.pictures[which])
+        indices = self.indices[i * CHUNK : i * CHUNK + self.sizes[i]]
+        return np.ascontiguousarray(self.images[indices])
 
 
 def extract(
-    pictures: Chunks | Shards,
+    images: Chunks | Shards,
     extractor: Extractor,
     cache: Path,
     batch_size: int,
     fabric: Fabric,
 ) -> Features:
-    """Features of all pictures.
+    """Features of all images.
 
     Args:
-        pictures: in chunks, each (B, H, W, 3) uint8.
+        images: in chunks, each (B, H, W, 3) uint8.
         extractor: the network.
-        cache: a folder. What a chunk's features are is kept there under the hash of its pictures,
-            so that an interruption loses one chunk, and nothing is computed twice.
-        batch_size: pictures at once; no part of the result.
+        cache: a folder. A chunk's features are kept there under the hash of its images, so that an
+            interruption loses one chunk, and nothing is computed twice.
+        batch_size: images at once; does not change the features but for rounding.
         fabric: the processes, which share the chunks among them.
 
     Returns:
-        The features of all pictures on the first process, empty ones on the others.
+        The features of all images on the first process, empty ones on the others.
     """
     folder = cache / "features" / f"{extractor.name}-{extractor.weights}"
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    total = sum(pictures.sizes)
-    bar = tqdm(total=total, desc="Features", unit="picture", disable=not fabric.is_global_zero)
+    total = sum(images.sizes)
+    bar = tqdm(total=total, desc="Features", unit="image", disable=not fabric.is_global_zero)
     with bar:
-        for i, chunk in enumerate(pictures):
+        for i, chunk in enumerate(images):
             path = folder / f"{_hash(chunk)}.npz"
             paths.append(path)
             if i % fabric.world_size != fabric.global_rank or path.exists():
@@ -189,7 +189,9 @@ def _load(path: Path) -> Features:
 
 def _refuse_code(path: Path) -> None:
     if not path.is_file():
-        raise UserError(f"there is no file {path}: give weights=, the feature network's weights")
+        raise UserError(
+            f"there is no file {path}: give eval.fidelity.weights=, the feature network's weights"
+        )
     try:
         torch.load(path, map_location="meta", weights_only=True)
     except (pickle.UnpicklingError, EOFError, zipfile.BadZipFile):
@@ -203,10 +205,11 @@ def _refuse_code(path: Path) -> None:
 def _no_download(name: str, error: OSError) -> str:
     reason = str(error).splitlines()[0]
     if name != INCEPTION:
-        return f"the weights of {name} cannot be downloaded ({reason}): give weights=FILE"
+        hint = "give eval.fidelity.weights=FILE"
+        return f"the weights of {name} cannot be downloaded ({reason}): {hint}"
     url = feature_extractor_inceptionv3.URL_INCEPTION_V3
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     return (
         f"the weights of {name} cannot be downloaded ({reason}): get {url} elsewhere and put it "
-        f"into {folder}, or give weights=FILE"
+        f"into {folder}, or give eval.fidelity.weights=FILE"
     )

@@ -1,4 +1,4 @@
-"""Table 3: FID, sFID, precision and recall, of a run's samples or of a file of pictures."""
+"""Table 3: FID, sFID, precision and recall, of a run's samples or of a file of images."""
 
 import sys
 from pathlib import Path
@@ -6,28 +6,39 @@ from pathlib import Path
 import numpy as np
 import torch
 from lightning.fabric import Fabric
+from omegaconf import DictConfig
 from torch_fidelity.metric_isc import isc_features_to_metric
 from torch_fidelity.metric_kid import kid_features_to_metric
 
+from dpi.data import read_npz
 from dpi.errors import UserError
 from dpi.evaluation.features import Chunks, Extractor, Features, extract
 from dpi.evaluation.frechet import frechet_distance, statistics
+from dpi.evaluation.images import images_of
 from dpi.evaluation.neighbours import precision_recall
-from dpi.evaluation.pictures import pictures_of
 from dpi.evaluation.reference import (
     Reference,
     content,
-    read_pictures,
+    read_images,
     read_reference,
     write_reference,
 )
 from dpi.evaluation.rows import Row
-from dpi.evaluation.samples import draw_shards, samples_folder
-from dpi.runs import Run
-from dpi.sampling import network_evaluations
+from dpi.evaluation.samples import draw_shards
+from dpi.frameworks.draw import network_evaluations
+from dpi.runs.run import Run
 
 KEEP = 10_000
-"""Real pictures that precision, recall and KID take."""
+"""Real images that precision, recall and KID use."""
+
+
+def check_fidelity(settings: DictConfig) -> None:
+    """Raise UserError where `fidelity` would, once hours of training have passed: an unknown
+    feature network, weights that are missing or cannot be downloaded, a reference that is none.
+    """
+    Extractor(settings.extractor, settings.weights)
+    if settings.reference is not None:
+        read_npz(Path(settings.reference), ["mu"])
 
 
 def fidelity(
@@ -45,30 +56,30 @@ def fidelity(
     cache: str,
     batch_size: int,
 ) -> list[Row]:
-    """Compare pictures with real ones.
+    """Compare samples with real images.
 
     Args:
         run, fabric, folder: of the evaluation; the samples are kept in the folder.
-        samples: an .npz of pictures to compare in place of the run's.
-        n, seed, steps, solver: of the samples that are drawn; sample i is the picture i that
+        samples: an .npz of images to compare in place of the run's samples.
+        n, seed, steps, solver: of the samples that are drawn; sample i is the sample i that
             sample.py draws from this seed.
-        reference: an .npz, see `read_reference`; None for the run's training pictures.
+        reference: an .npz, see `read_reference`; None for the run's training images.
         extractor, weights: the feature network, see `Extractor`.
         cache: a folder for features and reference statistics, found again by content.
-        batch_size: pictures at once; no part of the result.
+        batch_size: images at once; does not change the result but for rounding.
 
     Returns:
         Rows fid, sfid, precision, recall, kid and inception_score, as far as the feature network
-        and the reference go.
+        and the reference provide for them.
 
     Raises:
-        UserError: see `Extractor`, `read_reference`; or a run without solver or steps like these.
+        UserError: see `Extractor`, `read_reference`, `draw_shards`.
     """
     network = Extractor(extractor, weights, fabric.device)
     how = (network, Path(cache), batch_size, fabric)
-    given = None if samples is None else read_pictures(Path(samples))
+    given = None if samples is None else read_images(Path(samples))
     size = (run.cfg.image_size,) * 2 if given is None else given.shape[1:3]
-    # What the samples are compared with comes first: mistakes show before hours of drawing.
+    # The reference first: mistakes show before hours of sampling.
     path = _reference_of(run, *how) if reference is None else Path(reference)
     real = read_reference(path, size, *how)
     settings = {"extractor": network.name, "extractor_weights": network.weights}
@@ -86,17 +97,16 @@ def fidelity(
             "network_evaluations": network_evaluations(run.framework, steps, solver),
             "precision": fabric._precision.precision,
         }
-        place = samples_folder(folder, fabric, seed, steps, solver)
-        fakes = draw_shards(run, fabric, place, n, seed, steps, solver, batch_size)
+        fakes = draw_shards(run, fabric, folder, n, seed, steps, solver, batch_size)
     features = extract(fakes, *how)
     if not fabric.is_global_zero:
         return []
     count = len(features.pool)
     if count <= network.size:
         print(
-            f"warning: {count:,} samples are fewer than the {network.size + 1:,} that make a "
-            f"covariance of {network.size:,} features regular: this FID is far above what more "
-            "samples would give; compare it with none of another number of samples",
+            f"warning: {count:,} samples are fewer than the {network.size + 1:,} for which a "
+            f"covariance of {network.size:,} features is regular: this FID is far above that of "
+            "more samples; compare it only with FIDs of as many",
             file=sys.stderr,
         )
     return [
@@ -131,16 +141,17 @@ def _metrics(
 def _reference_of(
     run: Run | None, network: Extractor, cache: Path, batch_size: int, fabric: Fabric
 ) -> Path:
-    """The file of statistics of a run's training pictures, written if it is not there."""
+    """The file of statistics of a run's training images, written if there is none."""
     if run is None:
-        raise UserError("reference= is missing: give an .npz of real pictures or their statistics")
-    pictures = pictures_of(run)
-    key = content(pictures.fingerprint, pictures.train, network.name, network.weights, KEEP)
+        raise UserError(
+            "eval.fidelity.reference= is missing: give an .npz of real images or their statistics"
+        )
+    images = images_of(run)
+    key = content(images.fingerprint, images.train, network.name, network.weights, KEEP)
     path = cache / f"reference-{run.cfg.data.name}-{run.cfg.image_size}-{key}.npz"
-    there = path.exists()
+    exists = path.exists()
     fabric.barrier()
-    if not there:
-        real = pictures.all.transpose(0, 2, 3, 1)
-        how = (network, cache, batch_size, fabric)
-        write_reference(path, real, pictures.train, KEEP, *how)
+    if not exists:
+        real = images.all.transpose(0, 2, 3, 1)
+        write_reference(path, real, images.train, KEEP, network, cache, batch_size, fabric)
     return path

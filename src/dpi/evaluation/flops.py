@@ -1,4 +1,4 @@
-"""Floating-point operations of one forward pass, as the paper counts them and as they are."""
+"""Floating-point operations of one forward pass, as the paper counts them and in truth."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -36,7 +36,7 @@ def count_flops(
 
     Args:
         model: g(x, s), in any mode; on the "meta" device the count costs no arithmetic.
-        x: (B, C, H, W), on the model's device. Table 4 counts one 3 x 64 x 64 picture.
+        x: (B, C, H, W), on the model's device. Table 4 counts one 3 x 64 x 64 image.
         s: a scalar for all of them.
         accounting: "paper" or "true".
 

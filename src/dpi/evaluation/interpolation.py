@@ -1,4 +1,4 @@
-"""Figure 3: the interpolation function lambda, as it was learned."""
+"""Figure 3: the learned interpolation function lambda."""
 
 from pathlib import Path
 
@@ -6,11 +6,11 @@ from lightning.fabric import Fabric
 
 from dpi.evaluation.rows import Row
 from dpi.interpolation import InterpolationFunction
-from dpi.runs import Run
+from dpi.runs.run import Run
 
 
 def interpolation(run: Run, fabric: Fabric, folder: Path) -> list[Row]:
-    """lambda(s) at every scalar s of a run told by DPI; no rows for another.
+    """lambda(s) at every scalar s, for a run conditioned by DPI; no rows for any other.
 
     Args:
         run: of the evaluation.

@@ -1,4 +1,4 @@
-"""Precision and recall: how much of one set lies among the neighbours of the other."""
+"""Precision and recall: the share of one set that lies among the neighbours of the other."""
 
 import numpy as np
 import torch

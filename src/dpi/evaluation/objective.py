@@ -1,4 +1,4 @@
-"""Table 5: the training objective on held-out pictures, over all scalars."""
+"""Table 5: the training objective on held-out images, over all scalars."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,10 +7,10 @@ import numpy as np
 from lightning.fabric import Fabric
 
 from dpi.errors import UserError
-from dpi.evaluation.errors import scalar_errors
-from dpi.evaluation.pictures import held_out
+from dpi.evaluation.images import held_out_images
+from dpi.evaluation.per_scalar import scalar_errors
 from dpi.evaluation.rows import Row
-from dpi.runs import Run
+from dpi.runs.run import Run
 
 
 def objective(
@@ -29,25 +29,25 @@ def objective(
     Args:
         run, fabric, folder: of the evaluation; the errors are kept in the folder.
         pictures: how many held-out ones.
-        noise_seeds: draws of noise for each picture at each scalar.
+        noise_seeds: draws of noise for each image at each scalar.
         t: at these steps; None for every `every`-th of all.
         every: 1 for all.
-        batch_size: pictures at once; no part of the result.
-        metric: what to call it.
+        batch_size: images at once; does not change the result but for rounding.
+        metric: its name.
 
     Returns:
-        A row a scalar, and where t is None their mean over the schedule, with standard errors
-        over noise seeds.
+        A row for each scalar, and where t is None their mean over the schedule, with standard
+        errors over noise seeds.
 
     Raises:
-        UserError: scalars that the run does not have, too few held-out pictures.
+        UserError: scalars that the run does not have, too few held-out images.
     """
     scalars = _scalars(t, every, run.framework.num_scalars)
     precision = fabric._precision.precision
     errors = scalar_errors(
         run,
         fabric,
-        held_out(run, pictures),
+        held_out_images(run, pictures),
         noise_seeds,
         scalars,
         batch_size,

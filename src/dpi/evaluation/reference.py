@@ -1,4 +1,4 @@
-"""What samples are compared with: statistics of real pictures, in guided-diffusion's layout."""
+"""What samples are compared with: statistics of real images, in guided-diffusion's layout."""
 
 import hashlib
 from collections.abc import Sequence
@@ -18,19 +18,19 @@ Gaussian = tuple[np.ndarray, np.ndarray]
 
 
 class Reference(NamedTuple):
-    """Real pictures as a feature network sees them."""
+    """Features of real images."""
 
     pool: Gaussian
     """For FID."""
     spatial: Gaussian | None
     """For sFID, where there are spatial features."""
     features: np.ndarray | None
-    """(M, D) float32, of those pictures that precision, recall and KID take."""
+    """(M, D) float32, of those images that precision, recall and KID take."""
 
 
 def write_reference(
     path: Path,
-    pictures: np.ndarray,
+    images: np.ndarray,
     indices: np.ndarray,
     keep: int,
     extractor: Extractor,
@@ -38,25 +38,25 @@ def write_reference(
     batch_size: int,
     fabric: Fabric,
 ) -> None:
-    """Write the statistics of pictures, and some of the pictures, to an .npz:
+    """Write the statistics of images, and some of the images, to an .npz:
 
     `mu`, `sigma` (of the pooled features), `mu_s`, `sigma_s` (of the spatial ones, Inception
-    only), `arr_0` (pictures, uint8, N x H x W x 3), and by whom: `extractor`, `weights`.
+    only), `arr_0` (images, uint8, N x H x W x 3), and the `extractor` and its `weights`.
 
     Args:
         path: of the file, written by the first process.
-        pictures: (N, H, W, 3) uint8.
-        indices: which of them to take.
-        keep: how many pictures to write, a random part of them.
+        images: (N, H, W, 3) uint8.
+        indices: of those to take.
+        keep: how many images to write, a random subset of them.
         extractor, cache, batch_size, fabric: see `extract`.
     """
-    # The kept ones come first, so that theirs are the first chunks' features.
+    # The kept ones come first, so that their features are those of the first chunks.
     order = np.random.default_rng(0).permutation(indices)
-    features = extract(Chunks(pictures, order), extractor, cache, batch_size, fabric)
+    features = extract(Chunks(images, order), extractor, cache, batch_size, fabric)
     if fabric.is_global_zero:
         mu, sigma = statistics(features.pool)
         arrays = {
-            "arr_0": pictures[order[:keep]],
+            "arr_0": images[order[:keep]],
             "mu": mu,
             "sigma": sigma,
             "extractor": np.array(extractor.name),
@@ -78,29 +78,29 @@ def read_reference(
     fabric: Fabric,
 ) -> Reference:
     """Read statistics that this module, guided-diffusion or EDM (`mu`, `sigma`) wrote, or
-    compute them from the pictures in the file.
+    compute them from the images in the file.
 
     Args:
         path: an .npz.
-        size: (H, W) of the pictures that are to be compared.
+        size: (H, W) of the samples.
         extractor, cache, batch_size, fabric: see `extract`.
 
     Raises:
-        UserError: it cannot be read, holds neither statistics nor pictures, pictures of another
-            size, or statistics of another extractor.
+        UserError: it cannot be read, holds neither statistics nor images, images of another size,
+            or statistics of another extractor.
     """
     arrays = read_npz(path, ("arr_0", "mu", "sigma", "mu_s", "sigma_s", "extractor", "weights"))
     has_statistics = {"mu", "sigma"} <= arrays.keys()
     if not has_statistics and "arr_0" not in arrays:
-        raise UserError(f"{path} holds neither statistics (mu, sigma) nor pictures (arr_0)")
+        raise UserError(f"{path} holds neither statistics (mu, sigma) nor images (arr_0)")
     _check_extractor(path, arrays, extractor, has_statistics)
     features = None
     if "arr_0" in arrays:
-        real = _check_pictures(path, arrays["arr_0"])
+        real = _check_images(path, arrays["arr_0"])
         if tuple(real.shape[1:3]) != tuple(size):
             raise UserError(
-                f"{path} holds pictures of {real.shape[1]}x{real.shape[2]}, and the samples are "
-                f"{size[0]}x{size[1]}: compare pictures of one size"
+                f"{path} holds images of {real.shape[1]}x{real.shape[2]}, and the samples are "
+                f"{size[0]}x{size[1]}: compare images of one size"
             )
         features = extract(Chunks(real), extractor, cache, batch_size, fabric)
     if not fabric.is_global_zero:
@@ -116,24 +116,24 @@ def read_reference(
     return Reference(pool, spatial, features.pool if features else None)
 
 
-def read_pictures(path: Path) -> np.ndarray:
-    """The pictures in an .npz, `arr_0`: (N, H, W, 3) uint8; UserError where there are none."""
+def read_images(path: Path) -> np.ndarray:
+    """The images in an .npz, `arr_0`: (N, H, W, 3) uint8; UserError if there are none."""
     arrays = read_npz(path, ["arr_0"])
     if not arrays:
-        raise UserError(f"{path} holds no pictures (arr_0, uint8, N x H x W x 3)")
-    return _check_pictures(path, arrays["arr_0"])
+        raise UserError(f"{path} holds no images (arr_0, uint8, N x H x W x 3)")
+    return _check_images(path, arrays["arr_0"])
 
 
-def _check_pictures(path: Path, pictures: np.ndarray) -> np.ndarray:
-    """Raise UserError unless pictures are uint8 and N x H x W x 3, at least two."""
-    if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[-1] != 3:
+def _check_images(path: Path, images: np.ndarray) -> np.ndarray:
+    """Raise UserError unless the images are uint8 and N x H x W x 3, at least two."""
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
         raise UserError(
-            f"{path} holds {pictures.dtype} of shape {pictures.shape}, not uint8 pictures of shape "
+            f"{path} holds {images.dtype} of shape {images.shape}, not uint8 images of shape "
             "N x H x W x 3"
         )
-    if len(pictures) < 2:
-        raise UserError(f"{path} holds {len(pictures)} pictures: at least two are needed")
-    return pictures
+    if len(images) < 2:
+        raise UserError(f"{path} holds {len(images)} images: at least two are needed")
+    return images
 
 
 def content(*parts: object) -> str:
@@ -152,7 +152,7 @@ def _check_extractor(
         if key in arrays and str(arrays[key]) != ours:
             raise UserError(
                 f"{path} holds statistics of another extractor ({key} {arrays[key]}, here {ours}): "
-                "name that one with extractor= and weights=, or make them anew with "
+                "name that one with eval.fidelity.extractor= and .weights=, or recompute them with "
                 "scripts/reference_stats.py"
             )
     if has_statistics:

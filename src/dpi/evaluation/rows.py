@@ -1,4 +1,4 @@
-"""Rows: what every evaluation gives, one number each, in one schema."""
+"""Rows: the result of every evaluation, one number each, in one schema."""
 
 import json
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dpi.whole import write_whole
+from dpi.runs.files import atomic_write
 
 
 @dataclass(frozen=True)
@@ -17,23 +17,22 @@ class Row:
     """What it is, with its unit where it has one: mse, fid, peak_memory_mb."""
     value: float
     standard_error: float | None = None
-    """Over noise seeds, where there are several."""
+    """Over noise seeds, if there are several."""
     scalar: int | None = None
-    """The step that it belongs to; None for all of them."""
+    """The step; None for an overall number."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """What else it depends on: pictures, solver, device."""
+    """What else it depends on: number of images, solver, device."""
 
 
 def write_rows(path: Path, header: dict[str, Any], rows: Iterable[Row]) -> None:
     """Add rows to a JSON file, a list of objects: the header's keys and those of Row.
 
-    A row takes the place of one that differs from it in value and standard error alone; all
-    others stay.
+    A row replaces one that differs from it in value and standard error alone; all others are kept.
     """
     kept = json.loads(path.read_text()) if path.exists() else []
     kept = {_identity(row): row for row in [*kept, *(header | asdict(row) for row in rows)]}
     lines = ",\n".join(json.dumps(row) for row in kept.values())
-    write_whole(path, f"[\n{lines}\n]\n")
+    atomic_write(path, f"[\n{lines}\n]\n")
 
 
 def _identity(row: dict[str, Any]) -> str:
@@ -42,11 +41,11 @@ def _identity(row: dict[str, Any]) -> str:
 
 
 SHOWN = 8
-"""With more scalars than this, a table shows the first, two thirds on the way, and the last."""
+"""With more scalars than this, a table shows four of them, the first and the last included."""
 
 
 def table(rows: list[Row]) -> str:
-    """Rows as text: a line a scalar, a column a metric."""
+    """Rows as text: a line for each scalar, a column for each metric."""
     metrics = list(dict.fromkeys(row.metric for row in rows))
     scalars = sorted({row.scalar for row in rows if row.scalar is not None})
     if len(scalars) > SHOWN:

@@ -1,22 +1,60 @@
-"""Many samples of a run, in files that an interruption leaves whole."""
+"""Samples of a run: a grid to look at, and many of them in files that survive interruptions."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from lightning.fabric import Fabric
+from omegaconf import DictConfig
 from torch import Tensor
 from tqdm import tqdm
 
+from dpi.data import save_npz
+from dpi.errors import UserError
 from dpi.evaluation.rows import Row
-from dpi.figures import save_grid
-from dpi.runs import Run
-from dpi.sampling import GRID, draw, network_evaluations
-from dpi.whole import write_whole
+from dpi.frameworks.draw import draw, network_evaluations
+from dpi.plots import save_grid
+from dpi.runs.files import atomic_write
+from dpi.runs.run import Run, open_run
 
 SHARD = 500
-"""Pictures in a file."""
+"""Samples in a file."""
+
+GRID = 144
+"""At most so many samples are drawn in a grid."""
+
+
+def sample(cfg: DictConfig) -> None:
+    """Draw samples from a run and write them, as a composed sample.yaml says.
+
+    Raises:
+        UserError: no such run, a damaged one, no such device or solver.
+    """
+    try:
+        torch.empty(0, device=cfg.device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device={cfg.device}: {str(error).splitlines()[0]}") from None
+    run = open_run(cfg.run, cfg.trust)
+    if not run.finished:
+        print(f"{run.folder} is not finished: step {run.step} of {run.cfg.training.steps}")
+    solver = cfg.solver or run.framework.solvers[0]
+    network_evaluations(run.framework, cfg.steps, solver)
+    name = f"seed{cfg.seed}_{solver}{cfg.steps}_n{cfg.n}"
+    out = Path(cfg.out or run.folder / "samples" / name)
+    how = (run.framework, run.network.to(cfg.device), run.cfg.image_size, range(cfg.n))
+    batches = []
+    with tqdm(total=cfg.n, desc="Sampling", unit="sample") as bar:
+        for batch in draw(*how, cfg.seed, cfg.steps, solver, cfg.batch_size, cfg.device):
+            batches.append(batch)
+            bar.update(len(batch))
+    samples = np.concatenate(batches)
+    save_grid(samples[:GRID], out.with_name(f"{out.name}.png"))
+    print(f"{min(cfg.n, GRID)} samples: {out}.png")
+    if cfg.npz:
+        save_npz(out.with_name(f"{out.name}.npz"), {"arr_0": samples})
+        print(f"{cfg.n} samples: {out}.npz")
 
 
 def samples(
@@ -33,26 +71,18 @@ def samples(
 
     Args:
         run, fabric, folder: of the evaluation; the samples are kept in the folder.
-        grid: pictures.
+        grid: samples.
         seed, steps, solver, batch_size: see `draw_shards`.
 
     Returns:
-        No rows: a picture is not a number.
+        No rows: an image is not a number.
     """
-    solver = solver or run.framework.solvers[0]
-    network_evaluations(run.framework, steps, solver)
-    place = samples_folder(folder, fabric, seed, steps, solver)
-    shards = draw_shards(run, fabric, place, grid, seed, steps, solver, batch_size)
+    shards = draw_shards(run, fabric, folder, grid, seed, steps, solver, batch_size)
     if fabric.is_global_zero:
         path = run.folder / "evaluation" / "samples.png"
         save_grid(shards[0][:grid], path)
         print(f"samples {path}")
     return []
-
-
-def samples_folder(folder: Path, fabric: Fabric, seed: int, steps: int, solver: str) -> Path:
-    """Where the samples drawn in this way are kept, in the folder of the evaluation."""
-    return folder / f"samples-seed{seed}-{solver}{steps}-{fabric._precision.precision}"
 
 
 class Shards(Sequence[np.ndarray]):
@@ -76,20 +106,26 @@ def draw_shards(
     n: int,
     seed: int,
     steps: int,
-    solver: str,
+    solver: str | None,
     batch_size: int,
 ) -> Shards:
-    """Draw samples 0 ... n-1, or what is missing of them.
+    """Draw samples 0 ... n-1, or those of them that are missing.
 
     Args:
         run: the model.
         fabric: the processes, each of which draws its shards.
-        folder: belongs to these weights, seed, steps and solver; a grid of the first samples is
-            written beside it.
-        n, seed: sample i is the picture i that sample.py draws from this seed.
-        steps, solver: see the framework's `sample`.
-        batch_size: pictures at once; no part of the result.
+        folder: of the evaluation of these weights. Samples are kept in a folder of their seed,
+            solver, steps and precision in it, a grid of the first ones beside it.
+        n, seed: sample i is the sample i that sample.py draws from this seed.
+        steps, solver: see the framework's `sample`; None for its default.
+        batch_size: samples at once; does not change them but for rounding.
+
+    Raises:
+        UserError: the framework has no such solver, or it cannot take so many steps.
     """
+    solver = solver or run.framework.solvers[0]
+    network_evaluations(run.framework, steps, solver)
+    folder = folder / f"samples-seed{seed}-{solver}{steps}-{fabric._precision.precision}"
     folder.mkdir(parents=True, exist_ok=True)
     network = run.network.to(fabric.device)
     size = run.cfg.image_size
@@ -98,35 +134,27 @@ def draw_shards(
         with fabric.autocast():
             return network(x, s).float()
 
+    def drawn(indices: range) -> Iterator[np.ndarray]:
+        how = (seed, steps, solver, batch_size, fabric.device)
+        return draw(run.framework, predict, size, indices, *how)
+
     shards = Shards(folder, n)
     mine = range(fabric.global_rank, len(shards), fabric.world_size)
     total = sum(shards.sizes[i] for i in mine)
-    bar = tqdm(total=total, desc="Sampling", unit="picture", disable=not fabric.is_global_zero)
+    bar = tqdm(total=total, desc="Sampling", unit="sample", disable=not fabric.is_global_zero)
     with bar:
         for i in mine:
             path, first = shards.paths[i], i * SHARD
-            there = shards[i] if path.exists() else np.empty((0, size, size, 3), np.uint8)
-            bar.update(len(there))
-            missing = range(first + len(there), first + shards.sizes[i])
-            if not missing:
-                continue
-            parts = [there]
-            for batch in draw(
-                run.framework,
-                predict,
-                size,
-                missing,
-                seed,
-                steps,
-                solver,
-                batch_size,
-                fabric.device,
-            ):
-                parts.append(batch)
+            known = shards[i] if path.exists() else np.empty((0, size, size, 3), np.uint8)
+            bar.update(len(known))
+            batches = [known]
+            for batch in drawn(range(first + len(known), first + shards.sizes[i])):
+                batches.append(batch)
                 bar.update(len(batch))
-            file = io.BytesIO()
-            np.save(file, np.concatenate(parts))
-            write_whole(path, file.getvalue())
+            if len(batches) > 1:
+                file = io.BytesIO()
+                np.save(file, np.concatenate(batches))
+                atomic_write(path, file.getvalue())
     fabric.barrier()
     if fabric.is_global_zero:
         save_grid(shards[0][:GRID], folder.with_name(f"{folder.name}.png"))

@@ -1,8 +1,10 @@
-"""What is corrupted, what is predicted, how one samples."""
+"""Generative frameworks: how images are corrupted, what is predicted, how samples are drawn."""
 
 from dpi.frameworks.diffusion import VPDiffusion
 from dpi.frameworks.flow import FlowMatching
+from dpi.frameworks.loss import loss
+from dpi.frameworks.samplers import ddim, euler
 
 Framework = VPDiffusion | FlowMatching
 
-__all__ = ["FlowMatching", "Framework", "VPDiffusion"]
+__all__ = ["FlowMatching", "Framework", "VPDiffusion", "ddim", "euler", "loss"]

@@ -1,44 +1,39 @@
-"""Flow matching: a straight path from noise to data, its velocity predicted, its ODE solved."""
-
-from collections.abc import Callable
+"""Flow matching: the network predicts the velocity of a straight path from noise to data."""
 
 import torch
 from torch import Tensor
-from torchdiffeq import odeint
-from tqdm import tqdm
 
 from dpi.errors import UserError
+from dpi.frameworks.extra_solvers import METHODS, run_odeint
+from dpi.frameworks.samplers import Network, euler
 from dpi.interpolation import position
-
-Network = Callable[[Tensor, Tensor], Tensor]
 
 
 class FlowMatching:
-    """Equation (1) with beta_t = t and gamma_t = 1 - t: x_t = t x_1 + (1 - t) x_0.
+    """x_t = t x_1 + (1 - t) x_0, Equation (1) with beta_t = t and gamma_t = 1 - t.
 
     Args:
-        num_scalars: S, the number of steps; step i is time t = i / (S - 1), from noise (t = 0)
-            to data (t = 1).
+        num_scalars: S, the number of steps. Step i is the time t = i / (S - 1), from noise at
+            t = 0 to data at t = 1.
     """
 
-    solvers = ("euler", "midpoint", "heun2", "heun3", "rk4")
-    """torchdiffeq's with steps of a given length; Euler is the paper's. (The others choose their
-    steps by the error over a whole batch, so that a picture would depend on its neighbours.)"""
+    solvers = ("euler", *METHODS)
+    """Euler's method, the paper's and the default, and methods of torchdiffeq."""
 
     def __init__(self, num_scalars: int = 1000) -> None:
         self.num_scalars = num_scalars
 
     def corrupt(self, x: Tensor, noise: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
-        """Go to time t of the path, (1).
+        """Interpolate between noise and images, Equation (1).
 
         Args:
-            x: x_1, (B, 3, H, W) pictures in [-1, 1].
-            noise: x_0, standard normal, shaped as x.
-            s: (B,) or (): steps in 0 ... S-1, or times in [0, 1].
+            x: images x_1 in [-1, 1], shape (B, 3, H, W).
+            noise: x_0, standard normal, shape (B, 3, H, W).
+            s: shape () or (B,), integer steps in [0, S-1] or times t in [0, 1].
 
         Returns:
-            (x_t, v): what the network sees and what it is to predict, the velocity
-            d x_t / dt = x_1 - x_0, both shaped as x.
+            (x_t, v): the input of the network and its target, the velocity
+            v = d x_t / dt = x_1 - x_0, both (B, 3, H, W).
         """
         t = position(s, self.num_scalars) / (self.num_scalars - 1)
         t = t.reshape(-1, 1, 1, 1).to(x)
@@ -50,40 +45,35 @@ class FlowMatching:
         network: Network,
         noise: Tensor,
         num_steps: int = 200,
-        solver: str = "euler",
+        solver: str | None = None,
         progress: bool = False,
     ) -> Tensor:
-        """Follow the velocity from t = 0 to t = 1 in equal steps.
+        """Integrate the velocity from t = 0 to t = 1. The result is a function of network and
+        noise alone.
 
         Args:
-            network: v(x_t, t), with t a float in [0, 1].
-            noise: x_0, (B, 3, H, W), standard normal.
-            num_steps: of the solver; each as many network evaluations as the solver's order.
-            solver: one of `solvers`.
+            network: g(x_t, t), predicts the velocity at times t, floats in [0, 1].
+            noise: x_0, standard normal, shape (B, 3, H, W).
+            num_steps: number of equal steps, each with as many network evaluations as the
+                solver's order.
+            solver: one of `solvers`; None for the first.
             progress: show a progress bar.
 
         Returns:
-            x_1, (B, 3, H, W), clipped to [-1, 1]; a function of network and noise.
+            Images x_1, clipped to [-1, 1], shape (B, 3, H, W).
 
         Raises:
-            UserError: no such solver.
+            UserError: an unknown solver, one that is not installed, or num_steps below 1.
         """
-        if solver not in self.solvers:
-            raise UserError(f"solver={solver}: the flow has {', '.join(self.solvers)}")
-        # The times stay on the CPU, where reading them costs no synchronisation.
-        ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
-        times = torch.linspace(0, 1, num_steps + 1, dtype=torch.float64)
-        with tqdm(desc=solver, disable=not progress, leave=False) as bar:
-
-            def velocity(t: Tensor, x: Tensor) -> Tensor:
-                bar.update()
-                return network(x, t.float())
-
-            path = odeint(
-                velocity,
-                noise,
-                ends,
-                method=solver,
-                options={"grid_constructor": lambda func, x, t: times},
+        solver = solver or self.solvers[0]
+        if num_steps < 1:
+            raise UserError(f"steps={num_steps}: too few; give at least 1")
+        if solver == "euler":
+            x = euler(network, noise, num_steps, progress)
+        elif solver in METHODS:
+            x = run_odeint(network, noise, solver, num_steps, progress)
+        else:
+            raise UserError(
+                f"solver={solver}: unknown for flow matching; give one of {', '.join(self.solvers)}"
             )
-        return path[-1].clamp(-1, 1)
+        return x.clamp(-1, 1)

@@ -1,10 +1,10 @@
-"""Deep parameter interpolation for any network. Imports PyTorch alone; usable on its own."""
+"""Deep parameter interpolation for any network. Requires PyTorch and nothing else."""
 
 from dpi.interpolation.baked import Baked
-from dpi.interpolation.doubling import interpolate, parameter_groups
-from dpi.interpolation.function import InterpolationFunction
+from dpi.interpolation.interpolate import interpolate, parameter_groups
 from dpi.interpolation.network import Interpolated, Mode
 from dpi.interpolation.scalar import at, position
+from dpi.interpolation.schedule import InterpolationFunction
 
 __all__ = [
     "Baked",

@@ -1,4 +1,4 @@
-"""theta(s), piecewise linear between the parameter sets, for several scalars at once."""
+"""theta(s): piecewise linear interpolation between parameter sets, for several scalars at once."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -9,8 +9,8 @@ from torch import Tensor
 
 
 class _Lerp(torch.autograd.Function):
-    # Autograd's own way would write and add up a gradient of every set for every scalar. Each is
-    # a sum over scalars, so one small matrix product gives them all.
+    # Autograd would materialize a gradient of every parameter set for every scalar and add them
+    # up. Each sum over scalars is a matrix product, so one small product computes them all.
 
     @staticmethod
     def forward(ctx: Any, weights: Tensor, *sets: Tensor) -> Tensor:
@@ -27,7 +27,7 @@ class _Lerp(torch.autograd.Function):
         weights, *sets = ctx.saved_tensors
         segments, fractions = _segments(weights, len(sets))
         grad = grad.reshape(len(weights), -1)
-        # d theta / d theta_k = 1 - f and d theta / d theta_{k+1} = f, in segment k
+        # In segment k, d theta / d theta_k = 1 - f and d theta / d theta_{k+1} = f.
         shares = grad.new_zeros(len(sets), len(weights))
         shares.scatter_(0, segments[None], (1 - fractions).to(grad.dtype)[None])
         shares.scatter_(0, segments[None] + 1, fractions.to(grad.dtype)[None])
@@ -43,9 +43,9 @@ class _Lerp(torch.autograd.Function):
 
 
 def _segments(weights: Tensor, num_sets: int) -> tuple[Tensor, Tensor]:
-    """Between which sets each lambda lies, and how far: segments k, (G,), and fractions, (G,)."""
+    """The segment k that contains each lambda, (G,), and the fraction f within it, (G,)."""
     if num_sets == 2:
-        # The paper's case, for every parameter in every pass: there is nothing to find.
+        # The paper's case, computed for every parameter in every pass, has a single segment.
         return torch.zeros_like(weights, dtype=torch.long), weights
     position = weights * (num_sets - 1)
     segments = position.floor().clamp(max=num_sets - 2)
@@ -53,16 +53,16 @@ def _segments(weights: Tensor, num_sets: int) -> tuple[Tensor, Tensor]:
 
 
 def lerp(weights: Tensor, *sets: Tensor) -> Sequence[Tensor]:
-    """Equation (2)'s parameters, theta0 + lambda (theta1 - theta0), for each lambda.
+    """Interpolate one parameter, theta0 + lambda (theta1 - theta0), for several lambda (Eq. 2).
 
-    With K sets lambda runs over K - 1 segments of equal length, linearly in each.
+    With K sets, lambda runs over K - 1 segments of equal length and is linear within each.
 
     Args:
-        weights: (G,), lambda at G scalars, in [0, 1].
-        sets: one parameter's K values, of the same shape.
+        weights: lambda at G scalars, shape (G,), in [0, 1].
+        sets: the K values of the parameter, all of the same shape.
 
     Returns:
-        G tensors of the parameter's shape: a set exactly where lambda reaches it, and the common
-        value where they are equal; differentiable with respect to all arguments.
+        G tensors of the parameter's shape, differentiable with respect to all arguments. The
+        result is exact at the ends of a segment and where the two sets are equal.
     """
     return _Lerp.apply(weights, *sets).unbind()

@@ -1,4 +1,4 @@
-"""The scalar s: an integer step 0 ... S-1, or a float in [0, 1] that runs over the same steps."""
+"""The scalar s: an integer step in 0 ... S-1, or a float in [0, 1] over the same range."""
 
 from typing import Literal
 
@@ -7,18 +7,21 @@ from torch import Tensor
 
 
 def position(s: Tensor, num_scalars: int) -> Tensor:
-    """Place s among the S steps.
+    """Convert scalars to positions among the S steps.
+
+    The dtype decides how a scalar is read: the integer 1 is the second step, the float 1.0 the
+    last.
 
     Args:
-        s: any shape; integers are steps in [0, S-1], floats lie in [0, 1]. The type decides, so
-            that 1 is the second step and 1.0 the last.
+        s: scalars of any shape, integer steps in [0, S-1] or floats in [0, 1].
         num_scalars: S.
 
     Returns:
-        Positions in [0, S-1], shaped as s; integers stay integers, a float s becomes s * (S-1).
+        Positions in [0, S-1], shaped as s. Integers are returned unchanged, a float s becomes
+        s * (S-1).
 
     Raises:
-        ValueError: a scalar is out of its range or NaN.
+        ValueError: a scalar is out of range or NaN, or of another type.
     """
     last = num_scalars - 1
     if s.dtype == torch.bool or s.is_complex():
@@ -26,21 +29,21 @@ def position(s: Tensor, num_scalars: int) -> Tensor:
     top = 1 if s.is_floating_point() else last
     if not bool(((s >= 0) & (s <= top)).all()):
         kind = "a float s" if s.is_floating_point() else "an integer step"
-        raise ValueError(f"{kind} must lie in [0, {top}], got {s.min().item()} to {s.max().item()}")
+        raise ValueError(f"{kind} must be in [0, {top}], got {s.min().item()} to {s.max().item()}")
     return s * last if s.is_floating_point() else s
 
 
 def at(table: Tensor, s: Tensor, between: Literal["linear", "nearest"] = "linear") -> Tensor:
-    """Read a function of the scalar, given by its values at the S steps, at s.
+    """Evaluate a function of the scalar that is tabulated at the S steps.
 
     Args:
-        table: (S,) values at steps 0 ... S-1.
-        s: any shape and device, see `position`.
-        between: what it is between two steps: on the line between them, or the nearest's (of two
-            as near the even one's).
+        table: values at steps 0 ... S-1, shape (S,).
+        s: scalars of any shape, on any device; see `position`.
+        between: how to evaluate between two steps, by "linear" interpolation or by the "nearest"
+            step (ties go to the even one).
 
     Returns:
-        Values shaped as s, on the table's device.
+        Values shaped as s, on the device of the table.
     """
     where = position(s, len(table)).to(table.device).reshape(-1)
     if between == "nearest" and where.is_floating_point():

@@ -1,18 +1,33 @@
-"""Figures 2 to 5, from the runs that have what they show."""
+"""Figures 2 to 5, as SVG that takes the colour of the text around it."""
 
-from statistics import fmean
+import io
+import re
+from collections.abc import Callable, Iterator
+from importlib.resources import as_file, files
+from itertools import cycle
+from typing import Any
 
-import matplotlib
-import numpy as np
+import pandas as pd
+from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.image import imread
 from matplotlib.lines import Line2D
 
-from dpi.errors import UserError
-from dpi.reporting.collect import Run
-from dpi.reporting.statistics import standard_error
-from dpi.reporting.words import CONDITIONINGS, FRAMEWORKS, NETWORKS, conditioning, in_order, network
+from dpi.reporting.explorer import data_uri, thin
+from dpi.reporting.labels import order
+from dpi.reporting.page import render
+
+CAPTIONS = {
+    "figure2": ("samples of DPI", "From the same noise for every network and framework."),
+    "figure3": ("learned λ", "A line for each seed; dotted: λ(s) = s."),
+    "figure4": (
+        "error over the schedule",
+        "The noise-scaled error of the predicted noise on held-out images, mean and standard error "
+        "over seeds.",
+    ),
+    "figure5": ("samples of each conditioning", "From the same noise."),
+}
+"""Heading and caption of each figure."""
 
 COLOURS = {
     "ncsnv2": "#009E73",
@@ -21,151 +36,119 @@ COLOURS = {
     "mlp": "#E69F00",
     "dpi": "#D55E00",
 }
-"""One a conditioning, everywhere; told apart by colour-blind people (Okabe and Ito)."""
+"""Of conditionings, to be distinguished by colour-blind people (Okabe and Ito)."""
 
-STYLE = {
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.6,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "legend.frameon": False,
-}
+FURTHER = ("#56B4E9", "#999933", "#AA4499", "#44AA99", "#888888")
+"""Of conditionings of one's own (Okabe and Ito, Tol)."""
 
-WIDTH = 5.0
-"""Inches of every figure: narrow, so that its words can be read on a phone."""
+DASHES = ("-", "--", "-.", (0, (1, 1)))
+"""Of models with the same conditioning and other settings."""
 
-PANELS = [(arch, framework) for arch in NETWORKS for framework in FRAMEWORKS]
+INK = "#010203"
+"""In figures.mplstyle, of what takes the colour of the text around."""
+
+Style = dict[str, Any]
 
 
-def figures(runs: list[Run]) -> dict[str, Figure]:
-    """The figures, "figure2" ... "figure5", of which there is something to show.
+def figures(runs: pd.DataFrame, results: pd.DataFrame) -> dict[str, str]:
+    """The figures of which there is something to show, as SVG by name.
 
     Args:
-        runs: of one data set at one scale; variants are not shown.
+        runs, results: as from `frame`.
     """
-    plain = [run for run in runs if not run.variant]
-    with matplotlib.rc_context(STYLE):
-        made = {
-            "figure2": samples_of_dpi(plain),
-            "figure3": interpolation_functions(plain),
-            "figure4": errors_over_noise(plain),
-            "figure5": samples_by_conditioning(plain),
-        }
-    return {name: figure for name, figure in made.items() if figure is not None}
+    samples = runs.folder.map(lambda folder: folder / "evaluation" / "samples.png")
+    drawn = runs.assign(image=samples)[samples.map(lambda path: path.exists())]
+    first = drawn.sort_values("seed", kind="stable").drop_duplicates(["block", "model"]).index
+    drawn = drawn[drawn.index.isin(first)]
+    fid = results[results.metric == "fid"].set_index("run").value
+    of_dpi = {
+        run.block + (f" (FID {fid[run.Index]:.2f})" if run.Index in fid else ""): data_uri(
+            run.image
+        )
+        for run in drawn[drawn.model == "DPI"].itertuples()
+    }
+    by_block = {
+        block: {run.model: data_uri(run.image) for run in own.itertuples()}
+        for block, own in drawn.groupby("block", sort=False)
+    }
+    styles = dict(_styles(runs))
+    curves = results[results.scalar.notna()].astype({"scalar": int})
+    lambdas, errors = (curves[curves.metric == of] for of in ("lambda", "noise_scaled_mse"))
+    made = {
+        "figure2": of_dpi and render("grid.svg.j2", groups={"": of_dpi}, columns=4),
+        "figure3": _panels(lambdas, _lambda, styles, "scalar s", "λ(s)", "linear"),
+        "figure4": _panels(errors, _error, styles, "step t", "noise-scaled error", "log"),
+        "figure5": by_block and render("grid.svg.j2", groups=by_block, columns=5),
+    }
+    return {name: figure for name, figure in made.items() if figure}
 
 
-def samples_of_dpi(runs: list[Run]) -> Figure | None:
-    """Figure 2: what DPI draws, for each network and framework."""
-    shown = {}
-    for arch, framework in PANELS:
-        run = _first_with_samples(runs, (framework, arch, "dpi"))
-        if run:
-            fid = run.rows.get(("fid", None))
-            score = f" (FID {fid['value']:.2f})" if fid else ""
-            shown[f"{network(arch)}, {framework}{score}"] = run
-    return _grids(shown)
+def _styles(runs: pd.DataFrame) -> Iterator[tuple[str, Style]]:
+    further = cycle(FURTHER)
+    for cond, own in runs.groupby("cond"):
+        colour = COLOURS.get(cond) or next(further)
+        for model, dash in zip(own.model.sort_values(key=order).unique(), cycle(DASHES)):  # noqa: B905
+            yield model, {"color": colour, "linestyle": dash}
 
 
-def samples_by_conditioning(runs: list[Run]) -> Figure | None:
-    """Figure 5: what ADM draws from the same noise, told in each way; else DRUNet."""
-    shown = {}
-    for cond in in_order({run.kind[2] for run in runs}, CONDITIONINGS):
-        found = [_first_with_samples(runs, ("diffusion", arch, cond)) for arch in ("adm", "drunet")]
-        run = next(filter(None, found), None)
-        if run:
-            shown[f"{network(run.kind[1])}, {conditioning(cond)}"] = run
-    return _grids(shown)
+def _panels(
+    curves: pd.DataFrame,
+    draw: Callable[[Axes, pd.DataFrame, Style], None],
+    styles: dict[str, Style],
+    xlabel: str,
+    ylabel: str,
+    yscale: str,
+) -> str:
+    """A panel for each block, in it what `draw` makes of each model's curves."""
+    blocks = list(curves.groupby("block", sort=False))
+    if not blocks:
+        return ""
+    columns = min(2, len(blocks))
+    rows = -(-len(blocks) // columns)
+    with as_file(files(__package__) / "figures.mplstyle") as path, style.context(path):
+        figure = Figure(figsize=(3.6 * columns, 0.7 + 2.3 * rows), layout="constrained")
+        grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat
+        for i, (axes, (block, own)) in enumerate(zip(grid, blocks, strict=False)):
+            for model, of in own.groupby("model", sort=False):
+                draw(axes, of, styles[model])
+            lowest = i + columns >= len(blocks)
+            axes.set(title=_literal(block), xlabel=xlabel if lowest else "", yscale=yscale)
+            axes.tick_params(labelbottom=lowest)
+        for axes in grid[len(blocks) :]:
+            axes.remove()
+        figure.supylabel(ylabel, fontsize=9)
+        models = curves.model.drop_duplicates().sort_values(key=order)
+        if len(models) > 1:
+            lines = [Line2D([], [], **styles[model]) for model in models]
+            figure.legend(lines, map(_literal, models), loc="outside lower center", ncols=5)
+        return _svg(figure)
 
 
-def interpolation_functions(runs: list[Run]) -> Figure | None:
-    """Figure 3: lambda as it was learned, a line a seed, and lambda(s) = s dashed."""
-
-    def draw(axes: Axes, arch: str, framework: str) -> bool:
-        curves = [run.curve("lambda") for run in runs if run.kind == (framework, arch, "dpi")]
-        curves = [curve for curve in curves if curve]
-        for curve in curves:
-            last = max(curve)
-            axes.plot([0, last], [0, 1], color="0.6", linewidth=0.8, linestyle="--")
-            axes.plot(*zip(*curve.items(), strict=True), color=COLOURS["dpi"], linewidth=0.9)
-            axes.set(xlim=(0, last), ylim=(0, 1))
-        axes.set_title(f"{network(arch)}, {framework}")
-        return bool(curves)
-
-    figure = Figure(figsize=(WIDTH, 4.4), layout="constrained")
-    grid = figure.subplots(2, 2, sharex=True, sharey=True)
-    drawn = [draw(axes, *panel) for axes, panel in zip(grid.flat, PANELS, strict=True)]
-    for axes, there in zip(grid.flat, drawn, strict=True):
-        _say_if_empty(axes, there)
-    figure.supxlabel("scalar $s$", fontsize=9)
-    figure.supylabel(r"$\lambda(s)$", fontsize=9)
-    return figure if any(drawn) else None
+def _lambda(axes: Axes, own: pd.DataFrame, style: Style) -> None:
+    for _, run in own.groupby("run", sort=False):
+        curve = thin(run.set_index("scalar").value.sort_index())
+        axes.plot(curve.index, curve, linewidth=0.9, **style)
+    axes.plot([0, own.scalar.max()], [0, 1], color=INK, linewidth=0.6, linestyle=":")
 
 
-def errors_over_noise(runs: list[Run]) -> Figure | None:
-    """Figure 4: the noise-scaled error over the step, mean and standard error over seeds."""
-    figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
-    panels = figure.subplots(1, 2, sharex=True, sharey=True)
-    legend: dict[str, Line2D] = {}
-    for axes, arch in zip(panels, NETWORKS, strict=True):
-        drawn = {}
-        for cond in in_order({run.kind[2] for run in runs}, CONDITIONINGS):
-            own = [run for run in runs if run.kind == ("diffusion", arch, cond)]
-            curves = {run.seed: c for run in own if (c := run.curve("noise_scaled_mse"))}
-            if curves:
-                drawn[conditioning(cond)] = _band(axes, curves, COLOURS.get(cond, "0.4"))
-        _say_if_empty(axes, bool(drawn))
-        axes.set(title=network(arch), xlabel="step $t$", yscale="log")
-        legend |= drawn
-    panels[0].set_ylabel("noise-scaled error")
-    names = in_order(legend, CONDITIONINGS.values())
-    lines = [legend[name] for name in names]
-    figure.legend(lines, names, loc="outside lower center", ncols=len(names), columnspacing=1.2)
-    return figure if legend else None
+def _error(axes: Axes, own: pd.DataFrame, style: Style) -> None:
+    """Of the steps that all seeds have."""
+    curve = own.groupby("scalar").value.agg(["mean", "sem", "count"])
+    curve = thin(curve[curve["count"] == own.run.nunique()])
+    axes.plot(curve.index, curve["mean"], linewidth=1.1, **style)
+    low, high = curve["mean"] - curve["sem"], curve["mean"] + curve["sem"]
+    axes.fill_between(curve.index, low, high, color=style["color"], alpha=0.2, linewidth=0)
 
 
-def _band(axes: Axes, curves: dict[int, dict[int, float]], colour: str) -> Line2D:
-    """The mean over seeds of the steps that all have; around it one standard error."""
-    steps = sorted(set.intersection(*(set(curve) for curve in curves.values())))
-    at = [{seed: curve[t] for seed, curve in curves.items()} for t in steps]
-    means = [fmean(values.values()) for values in at]
-    (line,) = axes.plot(steps, means, color=colour, linewidth=1.1)
-    if len(curves) > 1:
-        errors = [standard_error(values) for values in at]
-        low = [mean - error for mean, error in zip(means, errors, strict=True)]
-        high = [mean + error for mean, error in zip(means, errors, strict=True)]
-        axes.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0)
-    return line
+def _literal(text: str) -> str:
+    return text.replace("$", r"\$")  # not the start of a formula
 
 
-def _first_with_samples(runs: list[Run], kind: tuple[str, str, str]) -> Run | None:
-    own = [run for run in runs if run.kind == kind and run.samples.exists()]
-    return min(own, key=lambda run: run.seed, default=None)
-
-
-def _grids(shown: dict[str, Run]) -> Figure | None:
-    if not shown:
-        return None
-    rows = -(-len(shown) // 2)
-    figure = Figure(figsize=(WIDTH, rows * (WIDTH / 2 + 0.2)), layout="constrained")
-    panels = list(figure.subplots(rows, 2, squeeze=False).flat)
-    for axes in panels:
-        axes.set_axis_off()
-    for axes, (title, run) in zip(panels, shown.items(), strict=False):
-        axes.imshow(_picture(run))
-        axes.set_title(title)
-    return figure
-
-
-def _picture(run: Run) -> np.ndarray:
-    try:
-        return imread(run.samples)
-    except (OSError, SyntaxError):
-        raise UserError(f"{run.samples} cannot be read: delete it and draw it again") from None
-
-
-def _say_if_empty(axes: Axes, there: bool) -> None:
-    if not there:
-        axes.text(0.5, 0.5, "no run yet", color="0.6", ha="center", transform=axes.transAxes)
+def _svg(figure: Figure) -> str:
+    file = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    figure.savefig(file, format="svg", transparent=True, metadata=nothing)
+    text = file.getvalue()
+    # Names of groups would be those of other figures, too; nothing refers to them.
+    text = re.sub(r' id="[a-zA-Z0-9]+_\d+"', "", text[text.index("<svg") :])
+    return text.replace(INK, "currentColor")

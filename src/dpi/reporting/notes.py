@@ -1,37 +1,66 @@
-"""What is to be said under a table."""
+"""What is to be said under a table, mostly: with what its numbers were measured."""
 
-from dataclasses import replace
+from collections.abc import Iterator
+from typing import Any
 
-from dpi.reporting.likeness import Note, likeness
+import pandas as pd
+
+from dpi.reporting.labels import some
 from dpi.reporting.table import Table
 
+TRAINED = ("denoising", "objective", "fidelity")
+"""Evaluations whose numbers depend on the training."""
 
-def noted(table: Table) -> Table:
-    """The table with its notes, warnings first."""
-    numbers = [m for line in table.lines for cell in line.cells.values() for m in cell.measured]
-    notes = [*_elsewhere(table), *_few_seeds(table), *likeness(numbers)]
-    return replace(table, notes=tuple(sorted(notes, key=lambda note: not note.warning)))
-
-
-def _elsewhere(table: Table) -> list[Note]:
-    run = next(run for line in table.lines for run in line.runs)
-    data, scale, shared = run.names["data"], run.names["scale"], sorted(run.shared)
-    if (data, scale, shared) == ("ffhq64", "paper", []):
-        return []
-    if not any(table.in_paper(column) for column in table.columns):
-        return []
-    here = f"ours are of {data} at scale {scale}" + (f" with {', '.join(shared)}" if shared else "")
-    return [Note(f"The paper's numbers are of FFHQ at 64x64 and 500,000 steps; {here}.")]
+LONG = ("reference_content", "extractor_weights")
+"""Settings that are compared but not printed."""
 
 
-def _few_seeds(table: Table) -> list[Note]:
+def warnings(table: Table) -> Iterator[str]:
+    """What restricts the comparison: settings that differ, seeds that are missing."""
+    settings = _settings(table.numbers)
+    groups = settings.groupby(["block", "column", "setting"]).value
+    differing = settings[groups.transform("nunique") > 1]
+    for (block, setting), own in differing.groupby(["block", "setting"], sort=False):
+        usual = own.value.mode()[0]
+        others = own[own.value != usual].groupby("value").run.unique()
+        said = "; ".join(f"{value} for {some(runs)}" for value, runs in others.items())
+        yield f"{block}: rows differ in {setting}: {usual} for most, {said}."
+    cells = table.cells[table.cells.column != "change"]
+    most = cells.groupby(["block", "row"]).seeds.transform("max")
     few = [
-        f"{column.title} of {block.title} {line.title} has {len(ours)} of {len(line.seeds)}"
-        for block in table.blocks
-        for line in block.lines.values()
-        for column in table.columns
-        if column.key != "change"
-        and (ours := line.cells[column.key].ours)
-        and len(ours) < len(line.seeds)
+        f"{table.spec.columns[c.column].title} of {c.block}, {c.row} has {c.seeds:.0f} of {all_:.0f}"
+        for c, all_ in zip(cells.itertuples(), most, strict=True)
+        if c.seeds < all_
     ]
-    return [Note(f"Seeds are missing: {'; '.join(few)}.", warning=True)] if few else []
+    if few:
+        yield f"Seeds are missing: {some(few, '; ')}."
+
+
+def remarks(table: Table) -> Iterator[str]:
+    """What ours and the paper's numbers are of."""
+    data, scale = table.numbers[["data", "scale"]].iloc[0]
+    if any(table.paired.values()):
+        ours = (
+            "" if (data, scale) == ("ffhq64", "paper") else f"; ours are of {data} at scale {scale}"
+        )
+        yield f"The paper's numbers are of FFHQ 64x64 and 500,000 steps{ours}."
+    settings = _settings(table.numbers)
+    values = settings[~settings.setting.isin(LONG)].groupby("setting", sort=False).value.unique()
+    if len(values):
+        said = ", ".join(f"{setting} {' / '.join(of)}" for setting, of in values.items())
+        yield f"Ours were measured with: {said}."
+
+
+def _settings(numbers: pd.DataFrame) -> pd.DataFrame:
+    """A row for each number and setting: block, column, run, setting, value; both as text."""
+    where = ["eval", "block", "column", "run"]
+    settings = [key for key in numbers if key.startswith(("settings.", "training."))]
+    long = numbers[[*where, *settings]].melt(where, var_name="setting").dropna(subset="value")
+    long = long[long["eval"].isin(TRAINED) | ~long.setting.str.startswith("training.")]
+    names = long.setting.str.replace("settings.", "").str.replace("[._]", " ", regex=True)
+    return long.assign(setting=names, value=long.value.map(_text))
+
+
+def _text(value: Any) -> str:
+    is_whole = isinstance(value, int | float) and float(value).is_integer()
+    return f"{int(value):,}" if is_whole and not isinstance(value, bool) else str(value)

@@ -1,35 +1,113 @@
-"""What the paper prints, to stand beside what is measured here."""
+"""The tables of paper.yaml: what each shows, and the numbers that the paper prints."""
 
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from math import floor, isfinite, isnan, log10, nan
 from typing import Any
 
+import pandas as pd
 import yaml
+
+from dpi.reporting.labels import label
+
+MISSING = "–"  # noqa: RUF001 - a dash, as in printed tables
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: which results it shows, and how."""
+
+    title: str
+    metric: str = ""
+    scalar: int | None = None
+    framework: str | None = None
+    unit: float = 1.0
+    better: str = ""
+    decimals: int | None = None
+    significant: int = 0
+    sign: str = ""
+
+    @property
+    def direction(self) -> float:
+        """The best of some values is the smallest times this; nan if none is better."""
+        return {"lower": 1.0, "higher": -1.0, "": nan}[self.better]
+
+    def show(self, value: float, error: float = nan) -> tuple[str, str]:
+        """A number and its error as text: 5.282e-1 and 0.012e-1; an error that is 0 or nan as ""."""
+        if not isfinite(value):
+            return MISSING if isnan(value) else str(value), ""
+        scale, suffix, places = 1.0, "", self.decimals
+        if places is None:
+            power = int(f"{value:.3e}".partition("e")[2])
+            scale, suffix, places = 10.0**power, f"e{power}", 3
+        elif self.significant and value:
+            places = max(places, self.significant - 1 - floor(log10(abs(value))))
+        rounded = f"{error / scale:.{places}f}"
+        small = f"{error:.1g}" if error > 0 else ""
+        return (
+            f"{value / scale:{self.sign},.{places}f}{suffix}",
+            rounded + suffix if float(rounded) > 0 else small,
+        )
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A table: its name (also of its files and its make target), and what it shows."""
+
+    name: str
+    heading: str
+    caption: str
+    stub: str
+    keys: list[str]
+    columns: dict[str, Column]
+    paper: dict[str, Any]
+
+    @property
+    def title(self) -> str:
+        """Table 2, Ablations."""
+        return self.name.capitalize().replace("Table", "Table ")
+
+    @property
+    def ranked(self) -> bool:
+        """Whether best and second best are marked."""
+        return any(column.better for column in self.columns.values())
 
 
 @cache
+def specs() -> dict[str, Spec]:
+    """All tables by name, in their order."""
+    text = files(__package__).joinpath("paper.yaml").read_text("utf-8")
+    return {
+        name: Spec(name, columns={k: Column(**c) for k, c in spec.pop("columns").items()}, **spec)
+        for name, spec in yaml.load(text, yaml.CSafeLoader).items()
+    }
+
+
 def printed(table: str) -> dict[tuple[str, ...], dict[str, float]]:
-    """The numbers of "table1" ... "table5".
+    """The paper's numbers in one table, {column: number} of each row.
 
-    Returns:
-        For each row, named by framework, network and conditioning as far as they tell it from
-        others, {column: number}.
+    A row is named by framework, network and conditioning; Table 5's by network and lambda, Table
+    1's by the network.
     """
-    tables = yaml.load(files(__package__).joinpath("paper.yaml").read_text(), yaml.CSafeLoader)
-    rows = dict(tables[table])
-    columns = rows.pop("columns", None)
-    return {key: _named(columns, row) for key, row in _flat(rows).items()}
+    spec = specs()[table]
+    rows = _flat(spec.paper).items()
+    return {key: dict(zip(spec.columns, numbers, strict=False)) for key, numbers in rows}
 
 
-def _flat(node: dict[str, Any]) -> dict[tuple[str, ...], Any]:
-    found = {}
-    for key, child in node.items():
-        if isinstance(child, dict) and any(isinstance(v, dict | list) for v in child.values()):
-            found |= {(key, *below): row for below, row in _flat(child).items()}
-        else:
-            found[(key,)] = child
-    return found
+def printed_frame(table: str) -> pd.DataFrame:
+    """The same with a row a number: framework and arch (of rows that have them), row, column, paper."""
+    return pd.DataFrame(
+        [
+            [*((None, None, *place)[-2:]), label(row), column, number]
+            for (*place, row), numbers in printed(table).items()
+            for column, number in numbers.items()
+        ],
+        columns=["framework", "arch", "row", "column", "paper"],
+    )
 
 
-def _named(columns: list[str] | None, row: Any) -> dict[str, float]:
-    return row if columns is None else dict(zip(columns, row, strict=True))
+def _flat(node: Any) -> dict[tuple[str, ...], list[float]]:
+    if isinstance(node, list):
+        return {(): node}
+    return {(key, *rest): row for key, below in node.items() for rest, row in _flat(below).items()}

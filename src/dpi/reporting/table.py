@@ -1,123 +1,91 @@
-"""What a table is: blocks of rows that are compared, ours beside the paper's."""
+"""Results in the blocks, rows and columns of a table, beside the paper's numbers."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from statistics import fmean
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import NamedTuple
 
-from dpi.reporting.collect import Row, Run
-from dpi.reporting.digits import Digits
-from dpi.reporting.likeness import Measured, Note
-from dpi.reporting.statistics import BySeed, Ordering, ordering, ranks
+import pandas as pd
 
+from dpi.reporting.labels import order
+from dpi.reporting.paper import Spec, printed_frame
 
-@dataclass(frozen=True)
-class Column:
-    """One metric."""
-
-    key: str
-    title: str
-    digits: Digits
-    read: Callable[[Run], Row | None]
-    """Its row of a run, None where there is none."""
-    higher_is_better: bool | None = None
-    """None where neither is better, and nothing is marked."""
-    unit: float = 1.0
-    """What a row's value is multiplied with."""
+CELL = ["block", "row", "column"]
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One metric of one row."""
+class Cell(NamedTuple):
+    """A cell in print; rank 1 is the best of its block, 2 the second best, others are nan."""
 
-    ours: BySeed = field(default_factory=dict)
-    paper: float | None = None
-    measured: tuple[Measured, ...] = ()
-
-
-@dataclass(frozen=True)
-class Line:
-    """A row: runs that differ in their seed alone."""
-
-    title: str
-    runs: tuple[Run, ...]
-    cells: Mapping[str, Cell]
-    """By column."""
-
-    @property
-    def seeds(self) -> list[int]:
-        return sorted({seed for cell in self.cells.values() for seed in cell.ours})
-
-
-@dataclass(frozen=True)
-class Block:
-    """Rows that are compared with each other."""
-
-    title: str
-    lines: Mapping[str, Line]
-
-    def ours(self, column: Column) -> dict[str, BySeed]:
-        """What was measured, as far as it was."""
-        return {k: ours for k, line in self.lines.items() if (ours := line.cells[column.key].ours)}
-
-    def paper(self, column: Column) -> dict[str, float]:
-        """What is printed, as far as it is."""
-        cells = {key: line.cells[column.key] for key, line in self.lines.items()}
-        return {key: cell.paper for key, cell in cells.items() if cell.paper is not None}
-
-    def ordering(self, column: Column) -> Ordering:
-        """Whether the rows stand as in the paper."""
-        return ordering(self.ours(column), self.paper(column))
-
-    def marks(self, column: Column) -> tuple[dict[str, int], dict[str, int]]:
-        """1 for the best and 2 for the second best of ours, and of the paper's.
-
-        Of two rows only the best is marked, as in the paper; where there is one, none.
-        """
-        if column.higher_is_better is None:
-            return {}, {}
-        means = {row: fmean(values.values()) for row, values in self.ours(column).items()}
-        return tuple(
-            {
-                row: rank
-                for row, rank in ranks(values, column.higher_is_better).items()
-                if rank <= min(2, len(values) - 1)
-            }
-            for values in (means, self.paper(column))
-        )
+    text: str
+    error: str
+    rank: float
+    paper: str | None
+    """None in a column in which the paper prints nothing."""
+    paper_rank: float
 
 
 @dataclass(frozen=True)
 class Table:
-    """One table of the report."""
+    """A table with its numbers."""
 
-    name: str
-    """Also of its files: table2."""
-    title: str
-    caption: str
-    stub: str
-    """What tells the rows of a block apart."""
-    columns: tuple[Column, ...]
-    blocks: tuple[Block, ...]
-    command: str
-    """What makes its runs."""
-    ordered: bool = True
-    """Whether the orderings within its blocks mean something."""
-    notes: tuple[Note, ...] = ()
+    spec: Spec
+    numbers: pd.DataFrame
+    """Results, a row a number, with block, row and column."""
+    cells: pd.DataFrame
+    """A row a cell: value and error (mean and standard error over seeds), seeds, rank, paper,
+    paper_rank."""
 
     @property
-    def lines(self) -> list[Line]:
-        return [line for block in self.blocks for line in block.lines.values()]
+    def paired(self) -> dict[str, bool]:
+        """Whether each column has numbers of the paper."""
+        in_paper = set(self.cells.column[self.cells.paper.notna()])
+        return {column: column in in_paper for column in self.spec.columns}
 
     @property
-    def measured(self) -> bool:
-        """Whether there is any number of ours."""
-        return any(line.seeds for line in self.lines)
+    def runs(self) -> dict[tuple[str, str], dict[str, int]]:
+        """The seeds of each block's and row's runs, by their names."""
+        rows = self.numbers.groupby(["block", "row"])
+        return {row: dict(zip(own.run, own.seed, strict=True)) for row, own in rows}
 
-    @property
-    def marked(self) -> bool:
-        """Whether best and second best are marked."""
-        return any(column.higher_is_better is not None for column in self.columns)
+    def layout(self) -> dict[str, dict[str, list[Cell]]]:
+        """The cells of each block and row in print, a cell for each column."""
+        blocks: dict[str, dict[str, list[Cell]]] = defaultdict(lambda: defaultdict(list))
+        paired = self.paired
+        for cell in self.cells.itertuples():
+            show = self.spec.columns[cell.column].show
+            paper = show(cell.paper)[0] if paired[cell.column] else None
+            shown = Cell(*show(cell.value, cell.error), cell.rank, paper, cell.paper_rank)
+            blocks[cell.block][cell.row].append(shown)
+        return blocks
 
-    def in_paper(self, column: Column) -> bool:
-        """Whether the paper prints anything of a column."""
-        return any(line.cells[column.key].paper is not None for line in self.lines)
+
+def select(results: pd.DataFrame, spec: Spec) -> pd.DataFrame:
+    """The results that belong in the table's columns, with the `column` and in its unit."""
+    parts = [results[:0].assign(column="")]
+    for key, column in spec.columns.items():
+        scalar = results.scalar.fillna(-1) == (-1 if column.scalar is None else column.scalar)
+        framework = results.framework == (column.framework or results.framework)
+        own = results[scalar & framework & (results.metric == column.metric)]
+        parts.append(own.assign(column=key, value=own.value * column.unit))
+    return pd.concat(parts).sort_index(kind="stable")
+
+
+def fill(spec: Spec, numbers: pd.DataFrame) -> Table:
+    """The table of results that have a block, row and column; the blocks in their order."""
+    blocks = numbers[["block", *spec.keys]].drop_duplicates()
+    on = {"on": spec.keys} if spec.keys else {"how": "cross"}
+    paper = blocks.merge(printed_frame(spec.name), **on)[[*CELL, "paper"]]
+    means = {"value": ("value", "mean"), "error": ("value", "sem"), "seeds": ("seed", "count")}
+    cells = numbers.groupby(CELL).agg(**means).reset_index().merge(paper, "outer", CELL)
+    # Each row has a cell for each column, in their order.
+    columns = pd.DataFrame({"column": list(spec.columns)})
+    cells = cells[["block", "row"]].drop_duplicates().merge(columns, "cross").merge(cells, "left")
+    place = {block: f"{i:04}" for i, block in enumerate(blocks.block)}
+    key = lambda of: of.map(place) if of.name == "block" else order(of)  # noqa: E731
+    cells = cells.sort_values(["block", "row"], key=key, kind="stable")
+    direction = cells.column.map({key: column.direction for key, column in spec.columns.items()})
+    for value, rank in (("value", "rank"), ("paper", "paper_rank")):
+        groups = (cells[value] * direction).groupby([cells.block, cells.column])
+        ranks = groups.rank("dense")
+        # As in the paper: of two rows only the best is marked, of one none.
+        cells[rank] = ranks.where(ranks < groups.transform("count").clip(upper=3))
+    return Table(spec, numbers, cells)

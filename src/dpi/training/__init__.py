@@ -1,4 +1,4 @@
-"""The LightningModule, what it is fed, and what happens beside the optimizer steps."""
+"""The LightningModule, its data, and what happens beside the optimizer steps."""
 
 from dpi.training.fit import fit
 

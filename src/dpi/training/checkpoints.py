@@ -1,4 +1,4 @@
-"""Checkpoints that are whole at any moment."""
+"""Checkpoints, written atomically."""
 
 import math
 import os
@@ -14,10 +14,10 @@ from dpi.errors import UserError
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes beside the old checkpoint and then takes its place: it is whole at any moment.
+    """Writes a temporary file beside the checkpoint and renames it.
 
     Lightning's own goes through the system's temporary folder, and moving a file between file
-    systems is a copy, which can be cut short.
+    systems is a copy, which can be interrupted.
     """
 
     def save_checkpoint(
@@ -35,12 +35,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             partial.unlink(missing_ok=True)
             raise UserError(
                 f"the checkpoint {path} could not be written, is the disk full? "
-                f"({str(error).splitlines()[0]}); the one before it is whole"
+                f"({str(error).splitlines()[0]}); the previous one is intact"
             ) from error
 
 
 class SaveLast(Checkpoint):
-    """Keeps one checkpoint, the last: every `every` optimizer steps and after the final one."""
+    """Saves one checkpoint, the last: every `every` optimizer steps and after the final one."""
 
     def __init__(self, path: Path, every: int) -> None:
         self.path, self.every = path, every
@@ -59,7 +59,7 @@ class SaveLast(Checkpoint):
         if not math.isfinite(loss):
             raise UserError(
                 f"the loss is {loss} at step {step}: lower training.lr, or try "
-                f"trainer.precision=32-true; {self.path} holds what came before"
+                f"trainer.precision=32-true; {self.path} is the last one with a finite loss"
             )
         trainer.save_checkpoint(self.path)
         self._saved = step
@@ -70,5 +70,5 @@ class SaveLast(Checkpoint):
         if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
             print(
                 f"\ninterrupted at step {trainer.global_step}: "
-                f"the same command goes on from step {self._saved}"
+                f"the same command resumes from step {self._saved}"
             )

@@ -1,6 +1,6 @@
 """Everything random in optimizer step n is a function of the seed and n, and of nothing else.
 
-So a run that was interrupted goes on exactly as if it had not been, without any generator's state
+So a resumed run continues exactly as if it had never been interrupted, without any generator state
 in its checkpoint, and neither the number of processes nor gradient accumulation changes what is
 learned: each of them takes its slice of the same batch.
 """
@@ -14,42 +14,42 @@ from torch import Tensor
 
 
 def generator(*key: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """A generator of its own for every key, e.g. (seed, stream, step)."""
+    """An independent generator for every key, e.g. (seed, stream, step)."""
     state = np.random.SeedSequence(key).generate_state(1, np.uint64)
     return torch.Generator(device).manual_seed(int(state[0]))
 
 
-# The streams, kept apart by the second part of the key.
-PICTURES, FLIPS, SCALARS, NOISE, DROPOUT = range(5)
+# Independent streams: the second part of the key.
+IMAGES, FLIPS, SCALARS, NOISE, DROPOUT = range(5)
 
 
 @dataclass(frozen=True)
 class Draws:
-    """What is drawn for one optimizer step of `batch_size` pictures.
+    """What is drawn for one optimizer step of `batch_size` images.
 
     Args:
         seed: of the run.
-        num_pictures: training pictures.
-        batch_size: B, pictures an optimizer step, over all processes and micro-batches.
+        num_images: training images.
+        batch_size: B, images an optimizer step, over all processes and micro-batches.
         num_scalars: S.
         distinct_scalars: how many scalars a step draws, each shared by B / distinct_scalars
-            pictures; None for one a picture.
+            images; None for one an image.
         stratified: draw one scalar from each of as many equal parts of the schedule, rather
             than all of them from the whole.
     """
 
     seed: int
-    num_pictures: int
+    num_images: int
     batch_size: int
     num_scalars: int
     distinct_scalars: int | None
     stratified: bool
 
-    def pictures(self, step: int) -> Tensor:
-        """Which pictures: (B,) indices; every picture once before any comes again."""
+    def images(self, step: int) -> Tensor:
+        """Which images: (B,) indices; every image once before any is repeated."""
         positions = range(step * self.batch_size, (step + 1) * self.batch_size)
-        epochs, places = np.divmod(positions, self.num_pictures)
-        order = {epoch: _shuffled(self.seed, epoch, self.num_pictures) for epoch in set(epochs)}
+        epochs, places = np.divmod(positions, self.num_images)
+        order = {epoch: _shuffled(self.seed, epoch, self.num_images) for epoch in set(epochs)}
         return torch.tensor([order[e][p] for e, p in zip(epochs, places, strict=True)])
 
     def flips(self, step: int) -> Tensor:
@@ -72,6 +72,6 @@ class Draws:
 
 
 @lru_cache(maxsize=2)
-def _shuffled(seed: int, epoch: int, num_pictures: int) -> np.ndarray:
-    key = generator(seed, PICTURES, epoch)
-    return torch.randperm(num_pictures, generator=key).numpy()
+def _shuffled(seed: int, epoch: int, num_images: int) -> np.ndarray:
+    key = generator(seed, IMAGES, epoch)
+    return torch.randperm(num_images, generator=key).numpy()

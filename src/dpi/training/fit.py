@@ -1,7 +1,6 @@
-"""Train the model that a configuration describes, in a folder of its own, or go on with it."""
+"""Train the model that a configuration describes, in a folder of its own, or resume it."""
 
 import logging
-import math
 import warnings
 from pathlib import Path
 
@@ -16,107 +15,106 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 from torch import nn
 
-from dpi.conditioning.bare import bare
-from dpi.configuration import check
-from dpi.data import memory_map, split
+from dpi.conditioning import unwrap
+from dpi.data import Source, memory_map, split
 from dpi.errors import UserError
-from dpi.runs import CHECKPOINT, build, load_checkpoint, load_weights
-from dpi.sampling import network_evaluations
+from dpi.frameworks.draw import network_evaluations
+from dpi.runs.build import build
+from dpi.runs.checkpoint import load_checkpoint, load_weights
+from dpi.runs.files import CHECKPOINT
+from dpi.runs.record import check_identity, record, record_session
 from dpi.training.checkpoints import AtomicCheckpointIO, SaveLast
+from dpi.training.datamodule import DataModule
 from dpi.training.draws import Draws
-from dpi.training.feed import Feed
-from dpi.training.module import Training
-from dpi.training.progress import Progress, Speed, Tell
-from dpi.training.record import check_settings, record
-from dpi.training.show import Show
-
-RANGES = {
-    "seed": (int, 0, 2**31),
-    "image_size": (int, 1, 2**16),
-    "training.steps": (int, 1, 2**31),
-    "training.batch_size": (int, 1, 2**31),
-    "training.lr": (float, 0, math.inf),
-    "training.lr_lambda": (float, 0, math.inf),
-    "training.weight_decay": (float, 0, math.inf),
-    "training.weight_decay_lambda": (float, 0, math.inf),
-    "training.ema_decay": (float, 0, 1),
-    "training.show.every": (int, 1, 2**31),
-    "training.show.save_every": (int, 1, 2**31),
-    "training.show.log_every": (int, 1, 2**31),
-    "training.show.num_pictures": (int, 1, 1024),
-    "training.show.num_steps": (int, 1, 1000),
-    "trainer.accumulate_grad_batches": (int, 1, 2**31),
-    "data.held_out": (int, 1, 2**31),
-    "data.split_seed": (int, 0, 2**31),
-}
+from dpi.training.module import TrainingModule
+from dpi.training.progress import ProgressBar, StatusWriter, ThroughputLogger
+from dpi.training.sample_logger import SampleLogger, samples_path
 
 
-def fit(cfg: DictConfig) -> Path:
-    """Train, or go on from the last checkpoint, or say that there is nothing left to do.
+def fit(cfg: DictConfig, source: Source) -> None:
+    """Train, or resume from the last checkpoint, or say that the run is finished.
 
     Args:
         cfg: the composed configuration, see configs/train.yaml.
-
-    Returns:
-        The run's folder.
+        source: the images that it names.
 
     Raises:
-        UserError: whatever the user can put right, before anything is written.
+        UserError: whatever the user can fix, before anything is written.
     """
-    check(cfg, RANGES)
-    _check_batch(cfg)
-    run = Path(cfg.run)
+    run, steps, show = Path(cfg.run), cfg.training.steps, cfg.training.show
+    check_identity(cfg, run, source.fingerprint)
     torch.manual_seed(cfg.seed)
     framework, network = build(cfg)
-    network_evaluations(framework, cfg.training.show.num_steps, framework.solvers[0])
-    check_settings(cfg, run)
+    network_evaluations(framework, show.num_steps)
     first_step = _resume(network, run)
-    if first_step >= cfg.training.steps:
-        print(f"{run} is finished: {first_step} steps (training.steps= goes on)")
-        return run
+    if first_step >= steps and samples_path(run, first_step).exists():
+        print(f"{run} is finished: {first_step} steps (give more training.steps to extend it)")
+        return
 
-    trainer = _trainer(cfg, run)
+    trainer = _trainer(cfg, run, max(steps, first_step))
     _check_processes(trainer)
-    source = instantiate(cfg.data.source, _partial_=True)()
-    pictures = memory_map(source, Path(cfg.data.cache_dir), cfg.data.name)
-    train, held_out = split(len(pictures), cfg.data.held_out, cfg.data.split_seed)
-    record(cfg, run, source.fingerprint, len(pictures), held_out)
-    draws = Draws(
-        seed=cfg.seed,
-        num_pictures=len(train),
-        batch_size=cfg.training.batch_size,
-        num_scalars=framework.num_scalars,
-        distinct_scalars=cfg.training.distinct_scalars,
-        stratified=cfg.training.stratified,
-    )
+    images = memory_map(source, Path(cfg.data.cache_dir), cfg.data.name)
+    train, held_out = split(len(images), cfg.data.held_out, cfg.data.split_seed)
+    draws = make_draws(cfg, len(train), framework.num_scalars)
+    module = make_module(cfg, framework, network, draws)
+    accumulate = cfg.trainer.accumulate_grad_batches
+    data = DataModule(images, train, held_out, draws, first_step, accumulate)
+    if trainer.is_global_zero:
+        record(cfg, run, source.fingerprint, len(images), held_out)
+        record_session(run, first_step, device_name(trainer.strategy.root_device))
+        doing = f"resuming from step {first_step}" if first_step else "training"
+        print(f"{run}: {doing}, {_count(network):,} parameters, {len(train):,} images")
+    try:
+        checkpoint = run / CHECKPOINT if first_step else None
+        trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+        if not samples_path(run, trainer.global_step).exists():
+            trainer.validate(module, data, verbose=False)  # a run ends with its samples and losses
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"out of memory: double trainer.accumulate_grad_batches={accumulate}, for the same "
+            "gradients from smaller micro-batches"
+        ) from error
+
+
+def make_draws(cfg: DictConfig, num_images: int, num_scalars: int) -> Draws:
+    """The randomness of each step, as the configuration has it.
+
+    Args:
+        cfg: with seed and training.
+        num_images: training images.
+        num_scalars: S.
+    """
+    t = cfg.training
+    return Draws(cfg.seed, num_images, t.batch_size, num_scalars, t.distinct_scalars, t.stratified)
+
+
+def make_module(
+    cfg: DictConfig, framework: nn.Module, network: nn.Module, draws: Draws
+) -> TrainingModule:
+    """The LightningModule, with the network in its memory format and compiled if it is to be."""
     if cfg.trainer.channels_last:
         network.to(memory_format=torch.channels_last)
     if cfg.trainer.compile:
-        bare(network).compile()
-    module = Training(
+        unwrap(network).compile()
+    t = cfg.training
+    return TrainingModule(
         network,
         framework,
         draws,
-        cfg.training.lr,
-        cfg.training.lr_lambda,
-        cfg.training.weight_decay,
-        cfg.training.weight_decay_lambda,
+        t.lr,
+        t.lr_lambda,
+        t.weight_decay,
+        t.weight_decay_lambda,
         cfg.data.random_flip,
+        t.show.log_every,
     )
-    accumulate = cfg.trainer.accumulate_grad_batches
-    feed = Feed(pictures, train, held_out, draws, first_step, accumulate)
-    if trainer.is_global_zero:
-        doing = f"going on from step {first_step}" if first_step else "training"
-        print(f"{run}: {doing}, {_count(network):,} parameters, {len(train):,} pictures")
-    ckpt_path = run / CHECKPOINT if first_step else None
-    try:
-        trainer.fit(module, feed, ckpt_path=ckpt_path, weights_only=True)
-    except torch.OutOfMemoryError as error:
-        raise UserError(
-            f"out of memory: double trainer.accumulate_grad_batches={accumulate}, which learns "
-            "the same in smaller parts"
-        ) from error
-    return run
+
+
+def device_name(device: torch.device) -> str:
+    """The GPU's model, or the CPU's number of threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU, {torch.get_num_threads()} threads"
 
 
 def _resume(network: nn.Module, run: Path) -> int:
@@ -128,37 +126,21 @@ def _resume(network: nn.Module, run: Path) -> int:
     return checkpoint["global_step"]
 
 
-def _check_batch(cfg: DictConfig) -> None:
-    size, distinct = cfg.training.batch_size, cfg.training.distinct_scalars
-    if distinct is not None and not 1 <= distinct <= size:
-        raise UserError(
-            f"training.distinct_scalars={distinct}: a step of training.batch_size={size} pictures "
-            f"draws 1 to {size}, or null for one a picture"
-        )
-    micro_batches = cfg.trainer.accumulate_grad_batches
-    if size % micro_batches:
-        raise UserError(
-            f"training.batch_size={size} does not divide into "
-            f"trainer.accumulate_grad_batches={micro_batches} micro-batches"
-        )
-
-
-def _trainer(cfg: DictConfig, run: Path) -> L.Trainer:
+def _trainer(cfg: DictConfig, run: Path, steps: int) -> L.Trainer:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    # The pictures are in memory already; worker processes would only copy them.
+    # The images are in memory already; worker processes would only copy them.
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
-    warnings.filterwarnings("ignore", ".*LeafSpec.*")  # of Lightning's, about PyTorch's insides
+    warnings.filterwarnings("ignore", ".*LeafSpec.*")  # Lightning's use of PyTorch
     torch.set_float32_matmul_precision("high")
     options = {k: v for k, v in cfg.trainer.items() if k not in ("compile", "channels_last")}
-    steps, accumulate = cfg.training.steps, cfg.trainer.accumulate_grad_batches
     show = cfg.training.show
     callbacks = [
-        Show(run, show.num_pictures, show.num_steps),
+        SampleLogger(run, show.num_images, show.num_steps),
         EMAWeightAveraging(decay=cfg.training.ema_decay),
-        Progress(),
-        Speed(cfg.training.batch_size, show.log_every),
+        ProgressBar(),
+        ThroughputLogger(cfg.training.batch_size, show.log_every),
         SaveLast(run / CHECKPOINT, show.save_every),
-        Tell(run, show.log_every),
+        StatusWriter(run, show.log_every),
     ]
     try:
         return L.Trainer(
@@ -169,7 +151,7 @@ def _trainer(cfg: DictConfig, run: Path) -> L.Trainer:
             default_root_dir=run,
             max_steps=steps,
             max_epochs=-1,
-            val_check_interval=min(show.every, steps) * accumulate,
+            val_check_interval=min(show.every, steps) * cfg.trainer.accumulate_grad_batches,
             check_val_every_n_epoch=None,
             num_sanity_val_steps=0,
             log_every_n_steps=show.log_every,
@@ -188,7 +170,7 @@ def _check_processes(trainer: L.Trainer) -> None:
     starts = isinstance(strategy.launcher, _SubprocessScriptLauncher)
     if sweeping and starts and not strategy.cluster_environment.creates_processes_externally:
         raise UserError(
-            "in a sweep each run has one device: say trainer=auto, or have SLURM start the others "
+            "in a sweep each run has one device: use trainer=auto, or have SLURM start the others "
             "(hydra/launcher=submitit_slurm hydra.launcher.tasks_per_node=...)"
         )
 

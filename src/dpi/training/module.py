@@ -1,48 +1,49 @@
-"""One optimizer step: corrupt pictures, predict, square the error."""
+"""One optimizer step: corrupt images, predict, square the error."""
 
 from typing import NamedTuple
 
 import lightning as L
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torchmetrics import MeanMetric
 
 from dpi.data import to_unit
-from dpi.frameworks import Framework
+from dpi.frameworks import Framework, loss
 from dpi.interpolation import parameter_groups
 from dpi.training.draws import DROPOUT, Draws, generator
 
 
-class Part(NamedTuple):
-    """One process's micro-batch of an optimizer step."""
+class MicroBatch(NamedTuple):
+    """One process's share of an optimizer step, or a part of it under gradient accumulation."""
 
-    pictures: Tensor
+    images: Tensor
     """(b, 3, H, W) uint8."""
     step: int
     """The optimizer step, from 0."""
-    part: int
-    """Which slice of the step's batch this is: pictures part * b ... (part + 1) * b - 1."""
+    index: int
+    """Which slice of the step's batch this is: images index * b ... (index + 1) * b - 1."""
 
 
-class HeldOut(NamedTuple):
-    """Held-out pictures to be corrupted by one scalar."""
+class ValidationBatch(NamedTuple):
+    """Held-out images to be corrupted at one scalar."""
 
-    pictures: Tensor
+    images: Tensor
     """(b, 3, H, W) uint8."""
     scalar: int
     """The step, 0 ... S-1."""
 
 
-class Training(L.LightningModule):
+class TrainingModule(L.LightningModule):
     """Trains g(x, s) on the framework's objective, E || g(x_s, s) - target ||^2.
 
     Args:
-        network: g, told its scalar.
-        framework: says what is corrupted and what is predicted.
+        network: g, conditioned on the scalar.
+        framework: says how images are corrupted and what is predicted.
         draws: the randomness of each step.
-        lr, weight_decay: AdamW's.
+        lr, weight_decay: of AdamW.
         lr_lambda, weight_decay_lambda: those of DPI's coefficients phi.
-        random_flip: mirror half of the pictures.
+        random_flip: mirror half of the images.
+        log_every: optimizer steps between two entries of the log.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Training(L.LightningModule):
         weight_decay: float,
         weight_decay_lambda: float,
         random_flip: bool = False,
+        log_every: int = 1,
     ) -> None:
         super().__init__()
         self.network = network
@@ -63,33 +65,42 @@ class Training(L.LightningModule):
         self.lr, self.lr_lambda = lr, lr_lambda
         self.weight_decay, self.weight_decay_lambda = weight_decay, weight_decay_lambda
         self.random_flip = random_flip
+        self.log_every = log_every
+        self.mean_loss = MeanMetric(nan_strategy="disable")  # a NaN is to be seen
 
-    def training_step(self, batch: Part, batch_idx: int) -> Tensor:
-        x = to_unit(batch.pictures)
+    def loss(self, batch: MicroBatch) -> Tensor:
+        """The mean squared error over a micro-batch, a function of the seed and the step alone."""
+        x = to_unit(batch.images)
         size = len(x)
-        mine = slice(batch.part * size, (batch.part + 1) * size)
+        mine = slice(batch.index * size, (batch.index + 1) * size)
         if self.random_flip:
             flips = self.draws.flips(batch.step)[mine].to(x.device)
             x = torch.where(flips.reshape(-1, 1, 1, 1), x.flip(-1), x)
         s = self.draws.scalars(batch.step)[mine]
         noise = self.draws.noise(batch.step, x.shape[1:], x.device)[mine]
         # Dropout draws from the global generator.
-        key = generator(self.draws.seed, DROPOUT, batch.step, batch.part)
+        key = generator(self.draws.seed, DROPOUT, batch.step, batch.index)
         torch.manual_seed(key.initial_seed())
-        loss = self._error(x, noise, s)
-        self.log("loss", loss, prog_bar=True)
-        return loss
+        return loss(self.network, self.framework, x, noise, s).mean()
 
-    def validation_step(self, batch: HeldOut, batch_idx: int) -> None:
+    def training_step(self, batch: MicroBatch, batch_idx: int) -> Tensor:
+        value = self.loss(batch)
+        # With stratified scalars one micro-batch sees one part of the schedule: the loss that is
+        # logged is the mean over all of them, in all processes, since the last entry.
+        self.mean_loss.update(value.detach())
+        micro_batch = batch.index // self.trainer.world_size
+        last = micro_batch == self.trainer.accumulate_grad_batches - 1
+        if last and (batch.step + 1) % self.log_every == 0:
+            self.log("loss", self.mean_loss.compute(), prog_bar=True)
+            self.mean_loss.reset()
+        return value
+
+    def validation_step(self, batch: ValidationBatch, batch_idx: int) -> None:
         # The same noise whatever the run, so that runs can be compared.
-        x = to_unit(batch.pictures)
+        x = to_unit(batch.images)
         noise = torch.randn(x.shape, generator=generator(batch.scalar)).to(x)
-        loss = self._error(x, noise, torch.tensor(batch.scalar))
-        self.log("held-out", loss, prog_bar=True, batch_size=len(x), sync_dist=True)
-
-    def _error(self, x: Tensor, noise: Tensor, s: Tensor) -> Tensor:
-        corrupted, target = self.framework.corrupt(x, noise, s)
-        return F.mse_loss(self.network(corrupted, s), target)
+        value = loss(self.network, self.framework, x, noise, torch.tensor(batch.scalar)).mean()
+        self.log("val_loss", value, prog_bar=True, batch_size=len(x), sync_dist=True)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         groups = parameter_groups(self.network, self.lr, self.lr_lambda, self.weight_decay_lambda)

@@ -1,4 +1,4 @@
-"""How far, how well and how fast: the progress bar, and the run's state for others to read."""
+"""Progress: for the person who watches, and for `python status.py`."""
 
 import time
 from pathlib import Path
@@ -7,11 +7,11 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 
-from dpi.state import State
+from dpi.runs.status import read_status
 
 
-class Progress(TQDMProgressBar):
-    """One bar over all optimizer steps, with the loss and the pictures trained on a second."""
+class ProgressBar(TQDMProgressBar):
+    """One bar over all optimizer steps, with the losses and the images a second."""
 
     @property
     def total_train_batches(self) -> int:
@@ -25,7 +25,7 @@ class Progress(TQDMProgressBar):
         return bar
 
     def on_train_epoch_start(self, *_: Any) -> None:
-        """The stream of pictures has one epoch; its bar is there already."""
+        """The stream of images has one epoch, and its bar exists already."""
 
     def init_validation_tqdm(self) -> Any:
         bar = super().init_validation_tqdm()
@@ -38,8 +38,13 @@ class Progress(TQDMProgressBar):
         return metrics
 
 
-class Speed(Callback):
-    """Logs the pictures trained on a second, between one line of the log and the next."""
+class ThroughputLogger(Callback):
+    """Logs the images trained on a second, validation not counted.
+
+    Args:
+        batch_size: images an optimizer step.
+        every: optimizer steps between two entries of the log.
+    """
 
     def __init__(self, batch_size: int, every: int) -> None:
         self.batch_size, self.every = batch_size, every
@@ -55,18 +60,24 @@ class Speed(Callback):
         if trainer.global_step - step >= self.every:
             now = time.monotonic()
             speed = (trainer.global_step - step) * self.batch_size / (now - then)
-            pl_module.log("pictures/s", speed, prog_bar=True)
+            pl_module.log("images/s", speed, prog_bar=True)
             self._since = (now, trainer.global_step)
 
 
-class Tell(Callback):
-    """Writes the step, and the time that is left, into the run's state."""
+class StatusWriter(Callback):
+    """Writes the step, the time taken and the time left into the run's status.
+
+    Args:
+        run: the run's folder.
+        every: optimizer steps between two writes.
+    """
 
     def __init__(self, run: Path, every: int) -> None:
         self.run, self.every = run, every
 
     def on_train_start(self, trainer: L.Trainer, *_: Any) -> None:
         self._since = (time.monotonic(), trainer.global_step)
+        self._seconds = read_status(self.run).seconds
         self._write(trainer, None)
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
@@ -78,5 +89,14 @@ class Tell(Callback):
         self._write(trainer, (trainer.max_steps - step) * seconds_a_step)
 
     def _write(self, trainer: L.Trainer, seconds_left: float | None) -> None:
-        if trainer.is_global_zero:
-            State(trainer.global_step, seconds_left, "training").write(self.run)
+        if not trainer.is_global_zero:
+            return
+        status = read_status(self.run)
+        status.step, status.seconds_left, status.stage = (
+            trainer.global_step,
+            seconds_left,
+            "training",
+        )
+        status.seconds = self._seconds + time.monotonic() - self._since[0]
+        status.failed, status.evaluated = None, {}
+        status.write(self.run)

@@ -1,0 +1,160 @@
+"""What the entry points share: resolvers, --help, and mistakes reported in one line."""
+
+import difflib
+import errno
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from dpi.errors import UserError
+from dpi.runs.identity import flatten, settings, suffix
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def register_resolvers() -> None:
+    """Make the resolvers that the files in configs/ use known to OmegaConf.
+
+    ${stem:path}            the last part of a path, without its suffix
+    ${choice:group}         the option chosen for a config group, e.g. `drunet` for arch
+    ${settings:}            what distinguishes this run from the default of its kind
+    ${suffix:}              the same as the end of the run's name
+    ${cuda:a,b}             a if there is a CUDA device, else b
+    ${wandb_offline:}       whether Weights & Biases would have to ask for a key
+    ${help:name}            the text of --help
+    """
+    resolvers = {
+        "stem": lambda path: Path(path).stem,
+        "choice": lambda group: HydraConfig.get().runtime.choices[group],
+        "settings": settings,
+        "suffix": suffix,
+        "cuda": _cuda,
+        "wandb_offline": _wandb_offline,
+        "help": help_text,
+    }
+    for name, resolver in resolvers.items():
+        OmegaConf.register_new_resolver(name, resolver, replace=True)
+
+
+def run(main: Callable[[], None], name: str) -> None:
+    """Run a Hydra entry point; a mistake on the command line is one line and exit status 1.
+
+    Args:
+        main: decorated by hydra.main.
+        name: of its configuration, such as "train".
+    """
+    register_resolvers()
+    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+        main()
+        return
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises; else it prints and exits by itself
+    try:
+        with one_line():
+            main()
+    except (HydraException, OmegaConfBaseException) as error:
+        sys.exit(f"error: {_explain(error, name)}")
+    except Exception as error:
+        # The jobs of a sweep catch their own; this is a launcher, or a process that died.
+        if not any(word in ("-m", "--multirun") or word.startswith("sweep=") for word in sys.argv):
+            raise
+        line = " ".join(str(error).split())[:200] or type(error).__name__
+        sys.exit(f"error: the launcher stopped: {line}; the same command resumes the sweep")
+    finally:
+        del os.environ["HYDRA_FULL_ERROR"]
+
+
+@contextmanager
+def one_line() -> Iterator[None]:
+    """Turn what the user can fix into one line on stderr and exit status 1."""
+    try:
+        yield
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        sys.exit(f"error: {error.filename or 'a file'}: {error.strerror}")
+
+
+def help_text(name: str) -> str:
+    """The text of --help: the comments of configs/NAME.yaml and of the files of its groups."""
+    text = (CONFIGS / f"{name}.yaml").read_text()
+    head, _, body = text.partition("defaults:\n")
+    groups = re.findall(r"^ +- (?:optional )?([a-z]+)(?:@\w+)?:", body, re.MULTILINE)
+    body = re.sub(r"^( +-.*\n)*", "", body)
+    own = re.split(r"^# .*\nhydra:|^hydra:", body, flags=re.MULTILINE)[0].strip()
+    parts = [re.sub("^# ?", "", head, flags=re.MULTILINE).strip(), "Keys\n", own]
+    for group in groups:
+        for path in sorted((CONFIGS / group).glob("*.yaml")):
+            parts.append(f"# {group}={path.stem}\n{path.read_text().strip()}")
+    return "\n\n".join(parts).replace("$", "$$")  # Hydra substitutes $NAMES
+
+
+def _explain(error: Exception, name: str) -> str:
+    """One line on an error of Hydra or OmegaConf that says what to do."""
+    text = str(error)
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: this cannot be parsed; see python {name}.py --help"
+    if ambiguous := re.search(r"Ambiguous value for argument '([^']+)'", text):
+        return f"{ambiguous[1]}: for a sweep over these values add -m"
+    if option := re.search(r"Could not (?:find|load) '(\w+)/([^']*)'", text):
+        options = sorted(path.stem for path in (CONFIGS / option[1]).glob("*.yaml"))
+        return f"{option[1]}={option[2]}: choose from {', '.join(options)}"
+    if unknown := re.search(r"Could not (?:override|find) '([^']+)'", text):
+        return _suggest(unknown[1], name)
+    lines = text.splitlines() + str(error.__cause__ or "").splitlines()
+    return "; ".join(line.strip() for line in lines[:2] if line.strip())
+
+
+def _suggest(key: str, name: str) -> str:
+    """What to write in place of a key that does not exist."""
+    keys = _keys(name)
+    last = key.rpartition(".")[2]
+    near = difflib.get_close_matches(key, keys, 1, 0.75)
+    near = near or [other for other in keys if other.rpartition(".")[2] == last]
+    near = near or difflib.get_close_matches(key, keys, 1, 0.5)
+    hint = f"did you mean {near[0]}?" if near else f"see python {name}.py --help"
+    if key.startswith("trainer."):
+        hint += f" An option of Lightning's Trainer that is not listed is set with +{key}="
+    return f"there is no key {key}: {hint}"
+
+
+def _keys(name: str) -> list[str]:
+    """All keys and groups that a command takes, as the files in configs/ have them."""
+    body = (CONFIGS / f"{name}.yaml").read_text()
+    groups = set(re.findall(r"^ +- (?:optional )?([a-z]+)(?:@\w+)?:", body, re.MULTILINE))
+    keys = [*groups, *_leaves(body)]
+    for group in sorted(groups):
+        for path in (CONFIGS / group).glob("*.yaml"):
+            text = path.read_text()
+            prefix = "" if "@package _global_" in text else f"{group}."
+            keys += [f"{prefix}{key}" for key in _leaves(text)]
+    return sorted(set(keys))
+
+
+def _leaves(text: str) -> list[str]:
+    node = yaml.safe_load(text) or {}
+    skipped = ("defaults", "hydra")
+    return [key for key in flatten(node) if key and key.split(".")[0] not in skipped]
+
+
+def _cuda(yes: str, no: str) -> str:
+    import torch  # takes seconds, and many commands need none of it
+
+    return yes if torch.cuda.is_available() else no
+
+
+def _wandb_offline() -> bool:
+    netrc = Path.home() / ".netrc"
+    return not (
+        os.environ.get("WANDB_API_KEY") or (netrc.exists() and "wandb" in netrc.read_text())
+    )

@@ -1,0 +1,31 @@
+"""The training loss of both frameworks."""
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from dpi.frameworks.samplers import Network
+
+if TYPE_CHECKING:
+    from dpi.frameworks import Framework
+
+
+def loss(network: Network, framework: "Framework", x: Tensor, noise: Tensor, s: Tensor) -> Tensor:
+    """The squared error of the prediction, averaged over the elements of each sample,
+
+        || g(x_s, s) - target ||^2 / (3 H W),   (x_s, target) = corrupt(x, noise, s).
+
+    Args:
+        network: g, conditioned on the scalar.
+        framework: defines the corrupted images x_s and the target.
+        x: images in [-1, 1], shape (B, 3, H, W).
+        noise: standard normal, shape (B, 3, H, W).
+        s: one scalar for the batch, shape (), or one per sample, (B,): integer steps in [0, S-1]
+            or floats in [0, 1].
+
+    Returns:
+        The loss of each sample, shape (B,), float32 also under autocast.
+    """
+    corrupted, target = framework.corrupt(x, noise, s)
+    prediction = network(corrupted, s).float()
+    return (prediction - target).square().flatten(1).mean(dim=1)

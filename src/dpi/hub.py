@@ -1,0 +1,154 @@
+"""Models on the Hugging Face Hub: safetensors and a JSON configuration, through huggingface_hub.
+
+Loading opens no pickle and instantiates nothing that is not dpi's own.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Any, Literal, NoReturn
+
+from huggingface_hub import ModelCard, ModelCardData, PyTorchModelHubMixin
+from omegaconf import OmegaConf
+from torch import Tensor, nn
+
+from dpi.errors import UserError
+from dpi.interpolation import Interpolated, Mode, interpolate
+from dpi.runs.build import MODEL, build, refuse_foreign_code
+from dpi.runs.run import Run
+
+TAGS = ["deep-parameter-interpolation"]
+PAPER = "Park et al., Deep Parameter Interpolation for Scalar Conditioning"
+
+
+class _Safe(PyTorchModelHubMixin):
+    # The mixin would open a pickle where a repository has no safetensors, and would silently
+    # ignore weights that do not fit.
+
+    @classmethod
+    def _load_as_safetensor(
+        cls, model: Any, model_file: str, map_location: str, strict: bool
+    ) -> Any:
+        try:
+            return super()._load_as_safetensor(model, model_file, map_location, strict=True)
+        except RuntimeError as error:
+            line = " ".join(str(error).split())
+            raise UserError(f"{model_file} belongs to another network: {line}") from None
+
+    @classmethod
+    def _load_as_pickle(cls, *args: Any, **kwargs: Any) -> NoReturn:
+        raise UserError("this repository holds no model.safetensors, and pickles are not opened")
+
+
+class SharedInterpolated(Interpolated, _Safe, library_name="dpi", tags=TAGS):
+    """`interpolate(net, ...)` with save_pretrained, from_pretrained and push_to_hub.
+
+        shared = SharedInterpolated(MyNetwork(), num_scalars=100)
+        shared.save_pretrained("folder")             # or push_to_hub("me/mine")
+        again = SharedInterpolated.from_pretrained("folder", net=MyNetwork())
+
+    The network's own class is not part of what is saved: give it to from_pretrained.
+
+    Args:
+        net, and all else: as of `dpi.interpolation.interpolate`.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        num_scalars: int = 1000,
+        schedule: Literal["learnable", "linear"] = "learnable",
+        endpoints: Literal["paper", "exact"] = "paper",
+        between: Literal["linear", "nearest"] = "linear",
+        num_sets: int = 2,
+        include: Iterable[str] = ("*",),
+        exclude: Iterable[str] = (),
+        mode: Mode = "auto",
+    ) -> None:
+        made = interpolate(
+            net,
+            num_scalars,
+            schedule,
+            endpoints,
+            between,
+            num_sets=num_sets,
+            include=include,
+            exclude=exclude,
+            mode=mode,
+        )
+        super().__init__(made.sets(), made.interpolation, mode)
+
+
+class SharedModel(
+    nn.Module, _Safe, library_name="dpi", tags=[*TAGS, "unconditional-image-generation"]
+):
+    """A conditioned model g(x, s) of this repository, with its framework.
+
+        SharedModel.from_run(open_run("outputs/...")).save_pretrained("folder")
+        model = SharedModel.from_pretrained("folder")
+        images = model.sample(torch.randn(16, 3, 64, 64))
+
+    Args:
+        model: the configuration of the network: framework, arch, cond, image_size.
+
+    Raises:
+        UserError: it names code from outside dpi.
+    """
+
+    def __init__(self, model: dict[str, Any]) -> None:
+        super().__init__()
+        cfg = OmegaConf.create(model)
+        refuse_foreign_code(cfg, "this model's configuration")
+        self.framework, self.network = build(cfg)
+        self.results: dict[str, Any] = {}
+
+    @classmethod
+    def from_run(cls, run: Run) -> "SharedModel":
+        """The averaged weights of a trained model, and the rows of its evaluations."""
+        model = {key: OmegaConf.to_container(run.cfg)[key] for key in MODEL}
+        shared = cls(model=model)
+        shared.network.load_state_dict(run.network.state_dict())
+        shared.results = {"run": run.folder.name, "steps": run.step, "rows": _rows(run)}
+        return shared.eval()
+
+    def forward(self, x: Tensor, s: Tensor | float) -> Tensor:
+        """The predicted noise or velocity, (B, 3, H, W); see the framework's `corrupt`."""
+        return self.network(x, s)
+
+    def sample(self, noise: Tensor, num_steps: int = 200) -> Tensor:
+        """Noise, (B, 3, H, W), standard normal, to images in [-1, 1]."""
+        return self.framework.sample(self.network, noise, num_steps)
+
+    def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
+        """The run's configuration and evaluation."""
+        data = ModelCardData(library_name="dpi", tags=[*TAGS, "unconditional-image-generation"])
+        configuration = json.dumps(self._hub_mixin_config, indent=2)
+        rows = "\n".join(
+            f"| {row['eval']} | {row['metric']} | {row['value']:.6g} "
+            f"| {json.dumps(row['settings'])} |"
+            for row in self.results.get("rows", [])
+        )
+        run = self.results.get("run", "unknown")
+        steps = self.results.get("steps", "unknown")
+        table = f"| evaluation | metric | value | settings |\n|---|---|--:|---|\n{rows}\n"
+        return ModelCard(
+            f"---\n{data.to_yaml()}\n---\n\n# {run}\n\n"
+            f"A generative model of images after {PAPER}, trained for {steps} steps.\n\n"
+            "```python\nimport torch\nfrom dpi.hub import SharedModel\n\n"
+            'model = SharedModel.from_pretrained("FOLDER_OR_REPOSITORY")\n'
+            f"images = model.sample(torch.randn(16, 3, {self.size}, {self.size}))\n```\n\n"
+            f"## Evaluation\n\n{table if rows else 'None yet.'}\n\n"
+            f"## Configuration\n\n```json\n{configuration}\n```\n"
+        )
+
+    @property
+    def size(self) -> int:
+        """The side of its images, in pixels."""
+        return self._hub_mixin_config["model"]["image_size"]
+
+
+def _rows(run: Run) -> list[dict[str, Any]]:
+    """The rows of evaluate.py for these weights, over all scalars."""
+    rows = []
+    for path in sorted((run.folder / "evaluation").glob("*.json")):
+        rows += json.loads(path.read_text())
+    return [row for row in rows if row["scalar"] is None and row["weights"] == run.weights]

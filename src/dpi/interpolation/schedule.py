@@ -1,0 +1,84 @@
+"""The interpolation function lambda(s), learnable or linear (Section 3.2 of the paper)."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from dpi.interpolation.scalar import at
+
+
+class InterpolationFunction(nn.Module):
+    """A monotone function lambda: s -> [0, 1], learnable (lambda_phi) or fixed (lambda(s) = s).
+
+    The learnable function is a normalized cumulative sum over S steps,
+
+        p = softmax(phi),   lambda_phi(s_i) = p_1 + ... + p_i,
+
+    with coefficients phi in R^S. They are initialized to zero, which makes lambda linear.
+
+    Args:
+        num_scalars: S, the number of steps, at least 2.
+        schedule: "learnable", or "linear" for lambda(s) = s, which has no parameters.
+        endpoints: with "paper", the formula above, lambda equals p_1 at the first step. With
+            "exact", p_1 is subtracted and the rest rescaled, so that lambda runs from 0 to 1 as
+            the paper's text says.
+        between: how lambda is evaluated at a float s between two steps, "linear" or "nearest";
+            see `dpi.interpolation.at`.
+
+    Raises:
+        ValueError: fewer than two steps, or an unknown option.
+    """
+
+    def __init__(
+        self,
+        num_scalars: int = 1000,
+        schedule: Literal["learnable", "linear"] = "learnable",
+        endpoints: Literal["paper", "exact"] = "paper",
+        between: Literal["linear", "nearest"] = "linear",
+    ) -> None:
+        super().__init__()
+        if num_scalars < 2:
+            raise ValueError(f"num_scalars must be at least 2, got {num_scalars}")
+        if schedule not in ("learnable", "linear"):
+            raise ValueError(f"schedule must be 'learnable' or 'linear', got {schedule!r}")
+        if endpoints not in ("paper", "exact"):
+            raise ValueError(f"endpoints must be 'paper' or 'exact', got {endpoints!r}")
+        if between not in ("linear", "nearest"):
+            raise ValueError(f"between must be 'linear' or 'nearest', got {between!r}")
+        self.num_scalars = num_scalars
+        self.endpoints = endpoints
+        self.between = between
+        if schedule == "learnable":
+            self.phi = nn.Parameter(torch.zeros(num_scalars))
+        else:
+            self.register_parameter("phi", None)
+            line = torch.linspace(0, 1, num_scalars)
+            self.register_buffer("line", line, persistent=False)
+
+    def table(self) -> Tensor:
+        """lambda at the S steps: shape (S,), non-decreasing, in [0, 1], the last exactly 1."""
+        if self.phi is None:
+            return self.line
+        # In float32 or higher: this sums a thousand terms of about 1e-3.
+        precise = torch.promote_types(self.phi.dtype, torch.float32)
+        if self.endpoints == "paper":
+            p = torch.softmax(self.phi, dim=0, dtype=precise)
+        else:
+            # (lambda - p_1) / (1 - p_1) without the division, which is unstable for p_1 near 1.
+            p = torch.softmax(self.phi[1:], dim=0, dtype=precise)
+            p = torch.cat([p.new_zeros(1), p])
+        cumulative = p.cumsum(dim=0)
+        return cumulative / cumulative[-1]
+
+    def forward(self, s: Tensor) -> Tensor:
+        """lambda(s), shaped as s.
+
+        Args:
+            s: integer steps in [0, S-1] or floats in [0, 1], of any shape.
+        """
+        return at(self.table(), s, self.between)
+
+    def extra_repr(self) -> str:
+        schedule = "linear" if self.phi is None else f"learnable, endpoints={self.endpoints}"
+        return f"{self.num_scalars} scalars, {schedule}"

@@ -1,0 +1,79 @@
+"""Plots as PNG files: sample grids, the learned lambda, loss curves."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+from einops import rearrange
+from matplotlib.figure import Figure
+from PIL import Image
+
+from dpi.interpolation import InterpolationFunction
+
+SHOWN = 64
+"""Smaller images are enlarged to about this many pixels."""
+
+
+def save_grid(images: np.ndarray, path: Path) -> None:
+    """Write (B, H, W, 3) uint8 images as a grid, as square as possible."""
+    columns = int(np.ceil(np.sqrt(len(images))))
+    empty = np.full((-len(images) % columns, *images.shape[1:]), 255, np.uint8)
+    zoom = max(1, SHOWN // images.shape[1])
+    cells = np.concatenate([images, empty]).repeat(zoom, axis=1).repeat(zoom, axis=2)
+    cells = np.pad(cells, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=255)
+    grid = rearrange(cells, "(r c) h w rgb -> (r h) (c w) rgb", c=columns)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(grid).save(path)
+
+
+def plot_lambda(interpolation: InterpolationFunction, path: Path) -> None:
+    """Draw lambda over the steps (Figure 3), and the straight line that it started from."""
+    table = interpolation.table().detach().cpu().numpy()
+    figure = Figure(figsize=(4, 3.2), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, len(table) - 1], [0, 1], color="0.75", linestyle="--", label="linear")
+    axes.plot(table, color="C3", label=r"$\lambda_\phi(s)$")
+    axes.set(xlabel="step", ylabel=r"$\lambda$", xlim=(0, len(table) - 1), ylim=(0, 1))
+    axes.legend(frameon=False, loc="upper left")
+    figure.savefig(path, dpi=150)
+
+
+def plot_losses(logs: list[Path], path: Path) -> None:
+    """Draw the training and the validation loss from a run's metrics.csv files."""
+    figure = Figure(figsize=(5, 3.2), layout="constrained")
+    axes = figure.subplots()
+    for column, style in (("loss", {"color": "0.7"}), ("val_loss", {"color": "C3", "marker": "."})):
+        points = _column(logs, column)
+        if points:
+            axes.plot(*zip(*sorted(points.items()), strict=True), label=column, **style)
+    axes.set(xlabel="optimizer step", ylabel="mean squared error", yscale="log")
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=150)
+
+
+def plot_over_scalars(panels: dict[str, dict[int, float]], path: Path) -> None:
+    """Draw errors over the scalar, one panel for each metric (Figure 4 for one run).
+
+    Args:
+        panels: metric -> {step: value}.
+        path: of the PNG.
+    """
+    figure = Figure(figsize=(4 * len(panels), 3.2), layout="constrained")
+    for axes, (metric, points) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
+    ):
+        axes.plot(*zip(*sorted(points.items()), strict=True), color="C3")
+        axes.set(xlabel="step", title=metric, yscale="log")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+
+
+def _column(logs: list[Path], column: str) -> dict[int, float]:
+    # A resumed session overwrites the steps that it repeated.
+    points = {}
+    for log in logs:
+        with log.open(newline="") as file:
+            for row in csv.DictReader(file):
+                if row.get(column):
+                    points[int(row["step"])] = float(row[column])
+    return points

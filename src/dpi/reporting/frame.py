@@ -1,0 +1,143 @@
+"""A folder of runs as two DataFrames: a row a run, and a row a number."""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from dpi.errors import UserError
+from dpi.reporting.labels import label, natural, order, setting, short_names, title
+
+NAMES = ["data", "scale", "framework", "arch", "cond"]
+"""What a configuration's `names` says."""
+
+MODEL = ("arch.", "cond.")
+"""Settings of the model. All others are the protocol: how it was trained, and on what."""
+
+ROW = {
+    "eval": str,
+    "metric": str,
+    "scalar": lambda scalar: None if scalar is None else int(scalar),
+    "value": float,
+    "standard_error": lambda error: None if error is None else float(error),
+    "step": int,
+    "finished": bool,
+    "weights": str,
+}
+"""What a row of evaluation/*.json says, beside its settings; what is not so raises."""
+
+THOROUGH = [f"settings.{key}" for key in ("scalars", "noise_seeds", "pictures", "n")]
+"""Settings of an evaluation of which more is better, the most important one first."""
+
+
+def read_runs(folder: Path) -> tuple[pd.DataFrame, list[str]]:
+    """All runs directly in a folder.
+
+    Returns:
+        The runs by name, in the order of the tables, and the names of folders whose configuration
+        has no `names` or no `settings`. Of a run: its `folder`, `config` and its `text`, `settings`
+        (what distinguishes it from the default run, by dotted key), names, seed, steps and batch
+        size; and labels: `network`, `model` and `protocol`, each with the settings that belong to
+        it, `variant`, all settings, and `block`, network, framework and protocol.
+
+    Raises:
+        UserError: a configuration that cannot be read, or a name that cannot be a file's.
+    """
+    paths = sorted(folder.glob("*/config.yaml"), key=lambda path: natural(path.parent.name))
+    found = {path.parent: parse(path, _run, "repair it, or move its folder away") for path in paths}
+    runs = {path: run for path, run in found.items() if run}
+    short = short_names({key for run in runs.values() for key in run["settings"]})
+    frame = pd.DataFrame(
+        {"run": path.name, "folder": path} | run | _labels(run, short) for path, run in runs.items()
+    )
+    if runs:
+        places = ["protocol", "arch", "framework", "model", "variant"]
+        frame = frame.sort_values(places, key=order, kind="stable").set_index("run")
+    return frame, [path.name for path, run in found.items() if not run]
+
+
+def read_rows(runs: pd.DataFrame) -> pd.DataFrame:
+    """All rows of the runs' evaluations, with the runs' names and labels.
+
+    Raises:
+        UserError: a file that cannot be read.
+    """
+    rows = pd.DataFrame(
+        {"run": run, **row}
+        for run, folder in runs.folder.items()
+        for path in sorted(folder.glob("evaluation/*.json"))
+        for row in parse(path, _rows, "delete it and evaluate the run again")
+    )
+    rows = rows.reindex(columns=rows.columns.union(["run", *ROW, *THOROUGH], sort=False))
+    rows = rows.astype({"scalar": "Int64", "standard_error": float, "finished": bool})
+    labels = runs.drop(columns=["folder", "config", "text", "settings"])
+    return labels.merge(rows, on="run")
+
+
+def results(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of each run, metric and scalar one row: the most thorough one of the last weights."""
+    rows = rows[is_final(rows)]
+    rows = rows[rows.step == rows.groupby(["run", "eval"]).step.transform("max")]
+    rows = rows[rows.weights == rows.groupby(["run", "eval"]).weights.transform("last")]
+    numbers = partial(pd.to_numeric, errors="coerce")
+    by_effort = rows.sort_values(THOROUGH, key=numbers, na_position="first")
+    return by_effort.drop_duplicates(["run", "metric", "scalar"], keep="last").sort_index()
+
+
+def is_final(rows: pd.DataFrame) -> pd.Series:
+    """Whether each row was measured at the end of the training."""
+    return rows.finished & (rows.step >= rows["training.steps"])
+
+
+def parse(path: Path, reader: Callable[[str], Any], remedy: str) -> Any:
+    """What `reader` makes of a file's text.
+
+    Raises:
+        UserError: it cannot be read; the message ends with the remedy.
+    """
+    try:
+        return reader(path.read_text("utf-8"))
+    except (ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} cannot be read ({reason}): {remedy}") from None
+
+
+def _run(text: str) -> dict[str, Any] | None:
+    config = yaml.load(text, yaml.CSafeLoader)
+    if not isinstance(config, dict) or not {"names", "settings"} <= config.keys():
+        return None
+    names = {name: config["names"][name] for name in NAMES}
+    for name, value in names.items():
+        # A folder of the report is named after them.
+        if not value.isprintable() or ".." in value or set(value) & set("/\\"):
+            raise ValueError(f"names.{name}={value!r} is not a plain name")
+    training = {f"training.{key}": int(config["training"][key]) for key in ("steps", "batch_size")}
+    settings = {str(key): value for key, value in sorted(config["settings"].items())}
+    own = {"config": config, "text": text, "settings": settings, "seed": int(config["seed"])}
+    return own | names | training
+
+
+def _labels(run: dict[str, Any], short: dict[str, str]) -> dict[str, str]:
+    parts = {key: setting(short[key], value) for key, value in run["settings"].items()}
+    protocol = ", ".join(part for key, part in parts.items() if not key.startswith(MODEL))
+    arch = [part for key, part in parts.items() if key.startswith("arch.")]
+    model = [part for key, part in parts.items() if key.startswith(MODEL)]
+    return {
+        "network": label(run["arch"], *arch),
+        "model": label(run["cond"], *model),
+        "protocol": protocol,
+        "variant": "; ".join(parts.values()),
+        "block": title([run["arch"], run["framework"]], protocol),
+    }
+
+
+def _rows(text: str) -> list[dict[str, Any]]:
+    return [
+        {key: convert(row[key]) for key, convert in ROW.items()}
+        | {f"settings.{key}": value for key, value in row["settings"].items()}
+        for row in json.loads(text)
+    ]

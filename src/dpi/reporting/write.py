@@ -1,0 +1,109 @@
+"""From a folder of runs to a folder of tables, figures and a page."""
+
+from pathlib import Path
+
+import pandas as pd
+from markupsafe import Markup
+
+from dpi.errors import UserError
+from dpi.reporting.explorer import explore
+from dpi.reporting.figures import CAPTIONS, figures
+from dpi.reporting.formats import markdown, markdown_pairs
+from dpi.reporting.frame import NAMES, is_final, read_rows, read_runs, results
+from dpi.reporting.labels import some
+from dpi.reporting.page import render
+from dpi.reporting.pairs import conclusion, differences
+from dpi.reporting.paper import specs
+from dpi.reporting.tables import tables
+from dpi.runs.files import atomic_write
+
+INTERNAL = ["network", "variant", "block", "finished", "weights"]
+"""Columns that results.csv does not have."""
+
+
+def report(runs: Path, out: Path, data: str | None = None, scale: str | None = None) -> None:
+    """Print the tables of all runs; write them, figures and a page.
+
+    Each data set and scale has a report of its own in the folder `out`/DATA-SCALE: index.html,
+    results.csv with all numbers, tables as .md, .tex and .csv, pairs.md and pairs.csv, figures as
+    .svg.
+
+    Args:
+        runs: a folder of runs.
+        out: a folder, created if need be.
+        data, scale: report on these alone.
+
+    Raises:
+        UserError: no runs, or none of these; a damaged file; a name that cannot be a file's.
+    """
+    found, unnamed = read_runs(Path(runs))
+    if found.empty:
+        others = f" but {len(unnamed)} whose configuration has no `names`" if unnamed else ""
+        hint = "make some, such as with `make table2 SCALE=mini`"
+        raise UserError(f"{runs} holds no runs to report{others}: {hint}")
+    chosen = found[found.data.eq(data or found.data) & found.scale.eq(scale or found.scale)]
+    if chosen.empty:
+        choices = found.groupby(["data", "scale"]).groups
+        choices = " or ".join(f"data={of} scale={at}" for of, at in choices)
+        asked = " ".join(f"{k}={v}" for k, v in (("data", data), ("scale", scale)) if v)
+        raise UserError(f"there are no runs of {asked}: choose {choices}")
+    for (of, at), own in chosen.groupby(["data", "scale"]):
+        print(f"# {of}, {at}\n")
+        folder = Path(out) / f"{of}-{at}"
+        _write(folder, _files(own, unnamed))
+        print(f"\npage    {folder / 'index.html'}\n")
+
+
+def _files(runs: pd.DataFrame, unnamed: list[str]) -> dict[str, str]:
+    """The content of each file; prints the tables."""
+    twice = runs.duplicated([*NAMES, "variant", "seed"])
+    runs, doubles = runs[~twice], runs.index[twice]
+    rows = read_rows(runs)
+    final = results(rows)
+    made = tables(runs, final)
+    compared = differences(made)
+    sentence = conclusion(compared)
+    drawn = figures(runs, final)
+    left_out = _left_out(unnamed, doubles, rows[~is_final(rows)])
+
+    files = {f"{table.spec.name}.md": markdown(table) for table in made}
+    print("\n".join([*files.values(), sentence, *left_out]))
+    files |= {f"{table.spec.name}.tex": render("table.tex.j2", table=table) for table in made}
+    files |= {f"{table.spec.name}.csv": table.cells.to_csv(index=False) for table in made}
+    files |= {f"{name}.svg": figure for name, figure in drawn.items()}
+    files["pairs.md"] = markdown_pairs(compared, sentence)
+    files["pairs.csv"] = compared.to_csv(index=False)
+    files["results.csv"] = final.drop(columns=INTERNAL).to_csv(index=False)
+    files["index.html"] = render(
+        "page.html.j2",
+        names=runs.iloc[0][NAMES],
+        seeds=sorted(runs.seed.unique()),
+        sentence=sentence,
+        left_out=left_out,
+        tables=made,
+        pairs=compared.to_dict("records"),
+        figures={name: (*CAPTIONS[name], Markup(figure)) for name, figure in drawn.items()},
+        runs=list(explore(runs, final)),
+    )
+    return files
+
+
+def _left_out(unnamed: list[str], doubles: pd.Index, early: pd.DataFrame) -> list[str]:
+    """A line for each reason why something that was found is not in the report."""
+    count = f"{len(early):,} row{'s' * (len(early) > 1)}"
+    reasons = {
+        "folders whose configuration has no `names` or `settings`": unnamed,
+        "runs with the settings and the seed of another": doubles,
+        f"{count} measured before the end of the training": early.run.unique(),
+    }
+    return [f"Left out: {why}: {some(of, most=5)}." for why, of in reasons.items() if len(of)]
+
+
+def _write(folder: Path, files: dict[str, str]) -> None:
+    """Write the files; those of an earlier report that this one does not have are removed."""
+    tables = {f"{name}.{end}" for name in (*specs(), "pairs") for end in ("md", "tex", "csv")}
+    figures = {f"{name}.{end}" for name in CAPTIONS for end in ("svg", "png")}
+    for name, content in files.items():
+        atomic_write(folder / name, content)
+    for name in (tables | figures) - files.keys():
+        (folder / name).unlink(missing_ok=True)

@@ -1,0 +1,92 @@
+"""From a configuration to the framework and the conditioned network g(x, s)."""
+
+from typing import Any
+
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+import dpi.architectures
+import dpi.conditioning
+import dpi.data
+import dpi.frameworks
+from dpi.errors import UserError
+from dpi.frameworks import Framework
+
+MODEL = ("framework", "arch", "cond", "image_size")
+"""What describes a model."""
+
+OWN = {
+    "framework": dpi.frameworks,
+    "arch": dpi.architectures,
+    "cond": dpi.conditioning,
+    "data.source": dpi.data,
+}
+"""Where the objects of a section come from, unless they are the user's own."""
+
+
+def build(cfg: DictConfig) -> tuple[Framework, nn.Module]:
+    """Build the framework and the conditioned network that a configuration names.
+
+    Args:
+        cfg: with the keys of MODEL.
+
+    Raises:
+        Excluded: a combination that the method excludes.
+        UserError: settings that the network refuses, or an image size that it cannot work on;
+            tried on the meta device first, where it costs nothing.
+    """
+    try:
+        network = build_meta(cfg)
+        image = torch.empty(1, 3, cfg.image_size, cfg.image_size, device="meta")
+        network(image, torch.tensor(0))
+        return _instantiate(cfg)
+    except UserError:
+        raise
+    except (ValueError, TypeError, RuntimeError, InstantiationException) as error:
+        line = " ".join(str(error).split())
+        raise UserError(
+            f"this network cannot be built for image_size={cfg.image_size}: {line}"
+        ) from error
+
+
+def build_meta(cfg: DictConfig) -> nn.Module:
+    """The network that `build` gives on the meta device: shapes without numbers."""
+    with torch.device("meta"):
+        return _instantiate(cfg)[1]
+
+
+def _instantiate(cfg: DictConfig) -> tuple[Framework, nn.Module]:
+    with torch.device("cpu"):
+        framework = instantiate(cfg.framework)
+    arch = instantiate(cfg.arch, _partial_=True)
+    return framework, instantiate(cfg.cond, _partial_=True)(network=arch, framework=framework)
+
+
+def refuse_foreign_code(cfg: DictConfig, where: str, hint: str = "") -> None:
+    """Raise UserError if a configuration would instantiate anything that is not dpi's own.
+
+    Args:
+        cfg: with some of the sections of OWN.
+        where, hint: what the message calls it, and what to do.
+    """
+    for section, package in OWN.items():
+        # What is part of a model is named like a class; functions may write files.
+        allowed = {f"{package.__name__}.{name}" for name in package.__all__ if name[0].isupper()}
+        node = OmegaConf.select(cfg, section)
+        if node is None:
+            continue
+        for target in _targets(OmegaConf.to_container(node, resolve=True)):
+            if target not in allowed:
+                raise UserError(f"{where} names code from outside, {section}: {target}{hint}")
+
+
+def _targets(node: Any) -> list[str]:
+    if isinstance(node, list):
+        return [target for item in node for target in _targets(item)]
+    if isinstance(node, dict):
+        own = [str(node["_target_"])] if "_target_" in node else []
+        return own + _targets(list(node.values()))
+    return []

@@ -1,0 +1,59 @@
+"""Checkpoints, read without running code that they may hold."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from dpi.errors import UserError
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint of train.py; never runs code that it may hold.
+
+    Returns:
+        `state_dict` (the averaged weights), `current_model_state`, `global_step`, and what
+        Lightning keeps beside them.
+
+    Raises:
+        UserError: there is none, or it is truncated, holds code, or is not one of train.py.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(
+            f"there is no checkpoint {path}: train first, or name another run"
+        ) from None
+    except pickle.UnpicklingError:
+        raise UserError(
+            f"{path} is not a checkpoint of train.py: it is no checkpoint at all, or holds code, "
+            "which is not run"
+        ) from None
+    except (RuntimeError, EOFError, OSError) as error:
+        line = str(error).splitlines()[0] if str(error) else "it is empty"
+        raise UserError(f"{path} cannot be read, it may be truncated: {line}") from None
+    expected = {"state_dict", "current_model_state", "global_step"}
+    if not isinstance(checkpoint, dict) or not expected <= checkpoint.keys():
+        raise UserError(f"{path} was not written by train.py: it lacks {sorted(expected)}")
+    return checkpoint
+
+
+def load_weights(network: nn.Module, state: dict[str, Any], path: Path) -> None:
+    """Load a checkpoint's `state_dict` or `current_model_state` into the conditioned network.
+
+    Raises:
+        UserError: the weights belong to another configuration; names the first that does not fit.
+    """
+    prefix = "network."
+    weights = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    own = network.state_dict()
+    for name in sorted(own.keys() | weights.keys()):
+        theirs = tuple(weights[name].shape) if name in weights else "absent"
+        ours = tuple(own[name].shape) if name in own else "absent"
+        if theirs != ours:
+            raise UserError(
+                f"{path} belongs to another configuration: {name} is {theirs} there, {ours} here"
+            )
+    network.load_state_dict(weights)

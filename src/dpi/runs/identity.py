@@ -1,0 +1,96 @@
+"""What distinguishes runs: all of their configuration that is not known to be harmless."""
+
+import hashlib
+import re
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+HARMLESS = (
+    # what it is called and where it is written
+    *("run", "tag", "names", "settings"),
+    # what is logged and shown, and how often
+    *("logger", "training.show"),
+    # what is measured after the training
+    *("eval", "effort"),
+    # a longer run extends a shorter one
+    "training.steps",
+    # devices and execution: the same numbers but for rounding (and for which units drop out)
+    *("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy"),
+    *("trainer.compile", "trainer.channels_last", "cond.mode"),
+    # where the images are; their fingerprint is compared instead
+    *("data.name", "data.path", "data.cache_dir", "data.source.path", "data.source.missing"),
+)
+"""Keys and sections that cannot change what is learned. Any other key distinguishes runs."""
+
+GROUPS = (
+    "data",
+    "framework",
+    "arch",
+    "cond",
+    "scale",
+    "trainer",
+    "logger",
+    "eval",
+    "effort",
+    "sweep",
+)
+"""Config groups that are part of a run's name already, or whose choice is harmless."""
+
+LONGEST = 120
+"""Characters of a run's name that its settings may take; longer ones end in a hash."""
+
+
+def identity(cfg: DictConfig) -> dict[str, Any]:
+    """The values that two configurations of one run share, under dotted keys."""
+    values = flatten(OmegaConf.to_container(cfg, resolve=True))
+    return {key: value for key, value in values.items() if not _within(key, HARMLESS)}
+
+
+def settings(*, _root_: DictConfig) -> DictConfig:
+    """The resolver ${settings:}: what the command line sets beyond the groups of a run's name.
+
+    Returns:
+        Dotted keys and their values, harmless ones left out, e.g. {"cond.schedule": "linear"};
+        the tag comes last.
+    """
+    overrides = (word.lstrip("+~").partition("=") for word in HydraConfig.get().overrides.task)
+    choices = HydraConfig.get().runtime.choices
+    found = {}
+    for key, _, text in sorted(overrides):
+        if key in choices:
+            if key not in GROUPS:
+                found[key] = text
+        elif key != "seed" and not _within(key, HARMLESS):
+            value = OmegaConf.select(_root_, key)
+            found[key] = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+    return OmegaConf.create(found | ({"tag": _root_.tag} if _root_.tag else {}))
+
+
+def suffix(*, _root_: DictConfig) -> str:
+    """The resolver ${suffix:}: the settings as the end of a run's name, e.g. -schedule_linear."""
+    parts = [
+        _plain(str(value) if key == "tag" else f"{key.rpartition('.')[2]}_{value}")
+        for key, value in settings(_root_=_root_).items()
+    ]
+    text = "".join(f"-{part}" for part in parts)
+    if len(text) <= LONGEST:
+        return text
+    return f"{text[:LONGEST]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def flatten(node: Any, prefix: str = "") -> dict[str, Any]:
+    """The leaves of nested dictionaries under their dotted keys."""
+    if not isinstance(node, dict):
+        return {prefix: node}
+    dot = "." if prefix else ""
+    return {k: v for name, n in node.items() for k, v in flatten(n, f"{prefix}{dot}{name}").items()}
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.]+", "_", text).strip("_")
+
+
+def _within(key: str, sections: tuple[str, ...]) -> bool:
+    return any(key == section or key.startswith(f"{section}.") for section in sections)

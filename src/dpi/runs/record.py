@@ -1,0 +1,117 @@
+"""What a run is, written into its folder, so that no other run is taken for it."""
+
+import json
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+
+from dpi.errors import UserError
+from dpi.runs.files import CHECKPOINT, CONFIG, SESSIONS, SPLIT, atomic_write
+from dpi.runs.identity import identity
+from dpi.runs.run import read_config
+
+PACKAGES = ("dpi", "torch", "lightning", "hydra-core", "numpy", "torchmetrics", "torch-fidelity")
+"""Whose versions are recorded."""
+
+
+def check_identity(cfg: DictConfig, run: Path, fingerprint: str) -> None:
+    """Raise UserError if the folder holds a checkpoint of a run with other settings or images.
+
+    Args:
+        cfg: the composed configuration.
+        run: the folder.
+        fingerprint: of the data set that `cfg` names.
+    """
+    if not (run / CHECKPOINT).exists():
+        return
+    then, now = identity(read_config(run)), identity(cfg)
+    for key in sorted(then.keys() | now.keys()):
+        if then.get(key) != now.get(key):
+            raise UserError(
+                f"{run} holds a run with other settings ({key} was {then.get(key)}, now "
+                f"{now.get(key)}): name the new one with tag=NAME, or delete that folder"
+            )
+    before = read_split(run)["fingerprint"]
+    if before != fingerprint:
+        raise UserError(
+            f"{run} was trained on other images: point data.path at the same ones, or name the "
+            "new run with tag=NAME"
+        )
+
+
+def read_split(run: Path) -> dict:
+    """The data set of a run: its `fingerprint`, the number of `images`, the indices `held_out`.
+
+    Raises:
+        UserError: there is no such file, or it is damaged.
+    """
+    path = run / SPLIT
+    try:
+        split = json.loads(path.read_text())
+        return {key: split[key] for key in ("fingerprint", "images", "held_out")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} cannot be read ({error}): it says which images were held out"
+        ) from None
+
+
+def record(
+    cfg: DictConfig, run: Path, fingerprint: str, num_images: int, held_out: np.ndarray
+) -> None:
+    """Write the configuration, every interpolation resolved, and how the data set was split.
+
+    Args:
+        cfg: the composed configuration.
+        run: the folder, created if need be.
+        fingerprint, num_images: of the data set.
+        held_out: indices of the held-out images.
+    """
+    split = {"fingerprint": fingerprint, "images": num_images, "held_out": held_out.tolist()}
+    atomic_write(run / SPLIT, json.dumps(split))
+    # A run with half a configuration could not be resumed.
+    atomic_write(run / CONFIG, OmegaConf.to_yaml(cfg, resolve=True))
+
+
+def record_session(run: Path, first_step: int, device: str) -> None:
+    """Append a line on this session: command, time, device, package versions and commit."""
+    session = {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "first_step": first_step,
+        "device": device,
+        "host": platform.node(),
+        "python": platform.python_version(),
+        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "git": _git(),
+    }
+    with (run / SESSIONS).open("a") as file:
+        file.write(json.dumps(session) + "\n")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git() -> dict[str, str | bool] | None:
+    """The commit of this code and whether files were changed since; None outside a checkout."""
+
+    def ask(*arguments: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return {
+            "commit": ask("rev-parse", "HEAD"),
+            "modified": bool(ask("status", "--porcelain", "--untracked-files=no")),
+        }
+    except (OSError, subprocess.CalledProcessError):
+        return None

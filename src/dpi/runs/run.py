@@ -1,0 +1,86 @@
+"""A run, opened: its configuration, its framework, its network with the averaged weights."""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from dpi.errors import UserError
+from dpi.frameworks import Framework
+from dpi.runs.build import MODEL, build, refuse_foreign_code
+from dpi.runs.checkpoint import load_checkpoint, load_weights
+from dpi.runs.files import CHECKPOINT, CONFIG
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained, or partly trained, model."""
+
+    folder: Path
+    cfg: DictConfig
+    framework: Framework
+    network: nn.Module
+    """g(x, s) with the averaged (EMA) weights, in evaluation mode, on the CPU."""
+    step: int
+    """Optimizer steps taken."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether all optimizer steps were taken."""
+        return self.step >= self.cfg.training.steps
+
+    @cached_property
+    def weights(self) -> str:
+        """Eight hexadecimal digits that identify these weights."""
+        return hash_weights(self.network)
+
+
+def hash_weights(network: nn.Module) -> str:
+    """Eight hexadecimal digits of the hash of a network's parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:8]
+
+
+def open_run(folder: str | os.PathLike[str], trust: bool = False) -> Run:
+    """Open a run's folder.
+
+    Args:
+        folder: as printed by train.py.
+        trust: also instantiate objects from outside `dpi` that the configuration names (a network
+            of your own). A downloaded configuration could name anything.
+
+    Raises:
+        UserError: no such run, a damaged one, or one that names code from outside without trust.
+    """
+    folder = Path(folder)
+    cfg = read_config(folder)
+    if not trust:
+        hint = "; if you know where this run comes from, use trust=true"
+        refuse_foreign_code(cfg, str(folder / CONFIG), hint)
+    framework, network = build(cfg)
+    checkpoint = load_checkpoint(folder / CHECKPOINT)
+    load_weights(network, checkpoint["state_dict"], folder / CHECKPOINT)
+    return Run(folder, cfg, framework, network.eval(), checkpoint["global_step"])
+
+
+def read_config(folder: Path) -> DictConfig:
+    """The configuration that a run was started with; UserError if there is none."""
+    path = folder / CONFIG
+    if not path.is_file():
+        raise UserError(f"{folder} is not a run: it holds no {CONFIG}")
+    try:
+        cfg = OmegaConf.load(path)
+    except Exception as error:
+        raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+    keys = (*MODEL, "data.source", "training.steps")
+    missing = [key for key in keys if OmegaConf.select(cfg, key) is None]
+    if missing:
+        raise UserError(f"{path} is not the configuration of a run: it lacks {', '.join(missing)}")
+    return cfg

@@ -1,0 +1,66 @@
+"""What there is to look at while a model trains, and once it has."""
+
+from pathlib import Path
+
+import lightning as L
+import numpy as np
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
+from PIL import Image
+
+from dpi import plots
+from dpi.data import to_uint8
+from dpi.frameworks.draw import start_noise
+from dpi.interpolation import InterpolationFunction
+
+
+class SampleLogger(Callback):
+    """After each validation draws samples, the learned lambda and the loss curves.
+
+    Must precede the weight averaging in the list of callbacks: at the end of a validation it runs
+    before the averaged weights are swapped out of the network again.
+
+    Args:
+        run: the run's folder; samples go to run/samples, curves beside it.
+        num_images: samples in the grid, from the same noise each time.
+        num_steps: network evaluations a sample.
+    """
+
+    def __init__(self, run: Path, num_images: int, num_steps: int) -> None:
+        self.run, self.num_images, self.num_steps = run, num_images, num_steps
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        size = trainer.datamodule.images.shape[-1]
+        noise = start_noise(0, range(self.num_images), size).to(pl_module.device)
+        samples = pl_module.framework.sample(pl_module.network, noise, self.num_steps)
+        made = {"samples": samples_path(self.run, trainer.global_step)}
+        plots.save_grid(to_uint8(samples), made["samples"])
+        for module in pl_module.network.modules():
+            if isinstance(module, InterpolationFunction) and module.phi is not None:
+                made["lambda"] = self.run / "lambda.png"
+                plots.plot_lambda(module, made["lambda"])
+        _log_images(trainer, made)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        for logger in trainer.loggers:
+            logger.save()  # the validation loss has only just been logged
+        plots.plot_losses(sorted(self.run.glob("log/*/metrics.csv")), self.run / "losses.png")
+
+
+def samples_path(run: Path, step: int) -> Path:
+    """Where the samples of a step are."""
+    return run / "samples" / f"step_{step:07d}.png"
+
+
+def _log_images(trainer: L.Trainer, images: dict[str, Path]) -> None:
+    for logger in trainer.loggers:
+        for name, path in images.items():
+            if isinstance(logger, WandbLogger):
+                logger.log_image(name, [str(path)], step=trainer.global_step)
+            elif isinstance(logger, TensorBoardLogger):
+                image = np.asarray(Image.open(path).convert("RGB"))
+                logger.experiment.add_image(name, image, trainer.global_step, dataformats="HWC")

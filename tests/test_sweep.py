@@ -1,0 +1,204 @@
+"""python train.py -m: Hydra's sweeps; what is done is skipped, one failure stops no other."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from itertools import product
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf, open_dict
+
+from dpi.cli import register_resolvers
+from dpi.errors import Excluded
+from dpi.runs.check import check_training
+from dpi.runs.lock import lock
+from dpi.runs.status import read_status
+
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
+OBJECTIVE = ["eval=[objective]", "eval.objective.pictures=4"]
+
+DRUNET = {("diffusion", "drunet", cond) for cond in ("ncsnv2", "sigmamap", "tmap", "dpi")}
+ADM = {("diffusion", "adm", cond) for cond in ("ncsnv2", "sigmamap", "tmap", "mlp", "dpi")}
+FLOW = {("flow", "drunet", "tmap"), ("flow", "drunet", "dpi")} | {
+    ("flow", "adm", cond) for cond in ("tmap", "mlp", "dpi")
+}
+
+
+@pytest.mark.parametrize(
+    ("sweep", "expected"),
+    [
+        ("table2", DRUNET | ADM),
+        ("table3", DRUNET | ADM | FLOW),
+        ("table4", {row for row in DRUNET | ADM if row[2] != "sigmamap"}),
+        ("table5", {row for row in DRUNET | ADM | FLOW if row[2] == "dpi"}),
+        ("figures", DRUNET | ADM | FLOW),
+        ("tables", DRUNET | ADM | FLOW),
+    ],
+)
+def test_a_sweep_is_the_papers_rows(sweep, expected):
+    """The Cartesian product, less what is excluded before anything is loaded."""
+    register_resolvers()
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        cfg = compose("train", [f"sweep={sweep}", "run=it", "eval=[]"], return_hydra_config=True)
+    params = {group: choices.split(",") for group, choices in cfg.hydra.sweeper.params.items()}
+    with open_dict(cfg):
+        del cfg["hydra"]
+    cfg.names, cfg.settings = {"data": "a"}, {}
+    rows = []
+    for row in product(*params.values()):
+        for group, option in zip(params, row, strict=True):
+            cfg[group] = OmegaConf.load(ROOT / "configs" / group / f"{option}.yaml")
+        try:
+            check_training(cfg)
+            rows.append(row)
+        except Excluded:
+            pass
+    assert set(rows) == expected and len(rows) == len(expected)
+
+
+def test_what_the_method_excludes_is_skipped(command, tiny):
+    done = command("train.py", "-m", *tiny, "cond=mlp,tmap", "framework=diffusion,flow")
+    assert done.status == 0, done.err
+    lines = [line for line in done.out.splitlines() if line.startswith("skipped: ")]
+    assert len(lines) == 2 and "cond=mlp modulates normalization" in lines[0]
+    assert "4 runs: 2 done, 2 skipped" in done.out
+    assert len(list(Path("outputs").glob("avatars-*"))) == 2
+
+
+def test_the_command_again_does_what_is_left(command, tiny):
+    overrides = ["-m", *tiny, *OBJECTIVE, "cond=dpi,tmap,sigmamap"]
+    assert command("train.py", *overrides).status == 0
+    (dpi,) = Path("outputs").glob("*-dpi-*")
+    (tmap,) = Path("outputs").glob("*-tmap-*")
+    (sigmamap,) = Path("outputs").glob("*-sigmamap-*")
+    stamps = {path: path.stat().st_mtime_ns for path in dpi.rglob("*.ckpt")}
+
+    # A lost evaluation is computed again; what failed is tried again; the rest is not touched.
+    status = read_status(tmap)
+    status.evaluated = {}
+    status.write(tmap)
+    (sigmamap / "last.ckpt").write_bytes(b"damaged")
+    again = command("train.py", *overrides)
+    assert again.status == 1 and "3 runs: 2 done, 1 failed" in again.out
+    assert f"failed: {sigmamap.name}: {sigmamap}/last.ckpt" in again.err
+    assert again.err.splitlines()[-1].startswith("error: not all runs are done")
+    assert f"{dpi} is finished: 3 steps" in again.out and f"objective of {tmap}" in again.out
+    assert {path: path.stat().st_mtime_ns for path in dpi.rglob("*.ckpt")} == stamps
+    assert "last.ckpt" in read_status(sigmamap).failed
+
+    (sigmamap / "last.ckpt").unlink()
+    third = command("train.py", *overrides)
+    assert third.status == 0 and "3 runs: 3 done" in third.out
+    assert read_status(sigmamap).failed is None
+    longer = command("train.py", *overrides, "training.steps=5", "cond=dpi")
+    assert longer.status == 0 and "resuming from step 3" in longer.out
+    rows = json.loads((dpi / "evaluation/objective.json").read_text())
+    assert {row["step"] for row in rows} == {3, 5}
+
+
+def test_settings_are_in_the_runs_name(command, tiny):
+    done = command("train.py", "-m", *tiny, "cond.schedule=linear", "arch.channels=[4,8],[4,16]")
+    assert done.status == 0, done.err
+    names = sorted(path.name for path in Path("outputs").glob("avatars-*"))
+    assert len(names) == 2
+    for name, channels in zip(names, ("4_16", "4_8"), strict=True):
+        assert f"-channels_{channels}-schedule_linear-count_40-" in name
+    config = OmegaConf.load(Path("outputs", names[0], "config.yaml"))
+    assert config.settings["arch.channels"] == [4, 16]
+    assert config.settings["cond.schedule"] == "linear"
+
+
+def test_two_runs_in_one_folder_are_refused(command, tiny):
+    done = command("train.py", "-m", *tiny, "run=it", "seed=0,1")
+    assert done.status == 1 and "it holds a run with other settings (seed was 0, now 1)" in done.err
+    assert OmegaConf.load("it/config.yaml").seed == 0
+
+
+def test_a_run_of_another_process_is_left_to_it(command, tiny):
+    done = command("train.py", *tiny, "training.steps=1")
+    (run,) = Path("outputs").glob("avatars-*")
+    with lock(run):
+        done = command("train.py", "-m", *tiny, "cond=dpi,tmap")
+    assert done.status == 1 and f"failed: {run.name}: {run} is locked by process" in done.err
+    assert "2 runs: 1 done, 1 failed" in done.out
+
+
+def test_a_sweep_that_does_not_exist_is_named(command, tiny):
+    done = command("train.py", *tiny, "sweep=table9")
+    assert done.status == 1 and "sweep=table9: choose from" in done.err and "table5" in done.err
+
+
+def test_a_sweep_does_not_start_once_more_for_every_device(command, tiny):
+    overrides = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "cond=dpi,tmap"]
+    done = command("train.py", "-m", *tiny, *overrides)
+    assert done.status == 1 and done.err.count("failed: ") == 2
+    assert "each run has one device" in done.err
+
+
+def test_a_launcher_that_cannot_start_is_one_line(command, tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))  # where there is no srun
+    done = command("train.py", "-m", *tiny, "cond=dpi,tmap", "hydra/launcher=submitit_slurm")
+    assert done.status == 1 and "the launcher stopped" in done.err and "srun" in done.err
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_launchers_give_the_rows_of_runs_in_turn(command, tiny, tmp_path, launcher):
+    overrides = ["-m", *tiny, *OBJECTIVE, "cond=dpi,tmap,mlp"]
+    assert command("train.py", *overrides).status == 0
+    others = tmp_path / "others"
+    others.mkdir()
+    done = subprocess.run(
+        [sys.executable, ROOT / "train.py", *overrides, f"hydra/launcher={launcher}"],
+        cwd=others,
+        env=ONE_THREAD,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "3 runs: 2 done, 1 skipped" in done.stdout
+    assert evaluated(others) == evaluated(tmp_path)
+    if launcher == "joblib":
+        assert done.stdout.count(": started, output in outputs/") == 3
+        assert done.stdout.count(": done") == 2
+        (dpi,) = others.glob("outputs/*-dpi-*")
+        assert "objective of" in (dpi / "output.txt").read_text()
+
+
+@pytest.mark.slow
+def test_a_killed_sweep_ends_in_the_rows_of_one_never_killed(command, tiny, tmp_path):
+    overrides = ["-m", *tiny, *OBJECTIVE, "cond=dpi,tmap"]
+    overrides += ["training.steps=40", "training.show.save_every=2", "effort.noise_seeds=8"]
+    start = time.monotonic()
+    assert command("train.py", *overrides).status == 0
+    whole = time.monotonic() - start
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    chance = random.Random(0)
+    launch = [sys.executable, ROOT / "train.py", *overrides]
+    for _ in range(3):
+        process = subprocess.Popen(
+            launch, cwd=killed, env=ONE_THREAD, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        while process.poll() is None and not list(killed.glob("outputs/avatars*/status.json")):
+            time.sleep(0.05)
+        time.sleep(chance.uniform(0, whole))
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    done = subprocess.run(launch, cwd=killed, env=ONE_THREAD, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert evaluated(killed) == evaluated(tmp_path)
+
+
+def evaluated(folder: Path) -> dict[str, list]:
+    paths = sorted(folder.glob("outputs/*/evaluation/*.json"))
+    assert len(paths) == 2
+    return {path.parts[-3]: json.loads(path.read_text()) for path in paths}
