@@ -3,18 +3,22 @@
 from pathlib import Path
 
 import hydra
-from omegaconf import DictConfig
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
 
-from dpi.cli import one_line
+from dpi.cli import CONFIGS, one_line, run
+
+# Not by config_path: scale=mini would choose a group from configs/scale, and so would data=.
+ConfigStore.instance().store("report", OmegaConf.load(CONFIGS / "report.yaml"))
 
 
-@hydra.main(config_path="configs", config_name="report", version_base="1.3")
+@hydra.main(config_path=None, config_name="report", version_base="1.3")
 def main(cfg: DictConfig) -> None:
-    from dpi.reporting import report
-
     with one_line():
+        from dpi.reporting import report  # imports matplotlib, which takes a second
+
         report(Path(cfg.runs), Path(cfg.out), cfg.data, cfg.scale)
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "report")

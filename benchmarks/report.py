@@ -69,7 +69,7 @@ def plain_rows(kind: Kind, rng: np.random.Generator) -> Rows:
             0.6 if framework == "diffusion" else 1.7, 0.05
         )
         rows["interpolation"] = [row("lambda", value, s) for s, value in enumerate(curve)]
-        rows["objective"] = objective(printed("table5")[arch, "λ learned"][framework] * times)
+        rows["objective"] = objective(printed("table5")[None, arch, "λ learned"][framework] * times)
     return rows
 
 
@@ -95,8 +95,8 @@ def write_run(
         "arch": ARCHS[kind[1]],
         "training": {"steps": STEPS, "batch_size": 32, "lr": 1e-3, "distinct_scalars": 8},
     }
-    words = ["avatars", *kind, "mini", f"seed{seed}", *(f"{k}_{v}" for k, v in settings.items())]
-    folder = runs / "-".join(words)
+    parts = ["avatars", *kind, "mini", f"seed{seed}", *(f"{k}_{v}" for k, v in settings.items())]
+    folder = runs / "-".join(parts)
     (folder / "evaluation").mkdir(parents=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     status = {"step": STEPS, "seconds": rng.uniform(200, 900), "stage": None, "failed": None}
@@ -128,7 +128,7 @@ def write_runs(runs: Path) -> int:
         for seed in range(SEEDS)
     ]
     for framework, arch, seed in product(("diffusion", "flow"), ("drunet", "adm"), range(SEEDS)):
-        value = printed("table5")[arch, "λ(s) = s"][framework] * rng.normal(1, 0.003)
+        value = printed("table5")[None, arch, "λ(s) = s"][framework] * rng.normal(1, 0.003)
         linear = {"cond.schedule": "linear"}
         made.append(((framework, arch, "dpi"), seed, linear, {"objective": objective(value)}))
     for scalars, cond, seed in product(range(1, RUNS), ("tmap", "dpi"), range(SEEDS)):

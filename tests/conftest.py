@@ -16,13 +16,14 @@ from hydra.utils import instantiate
 from omegaconf import open_dict
 
 from dpi.cli import register_resolvers
-from dpi.training import fit
+from dpi.training import datamodule, fit
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = Path(__file__).parent / "configs"
 
-# Small networks: threads cost more than they bring.
+# Small networks: threads cost more than they bring, and a hundred validation batches take a second.
 torch.set_num_threads(1)
+datamodule.VAL_SCALARS = 10
 
 
 class Done(NamedTuple):

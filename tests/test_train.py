@@ -388,8 +388,8 @@ def test_mistakes_are_one_line_and_leave_nothing(command, tiny, mistake):
     overrides, said = MISTAKES[mistake]
     Path("empty").mkdir()
     image_folder(Path("few"))
-    image_folder(Path("grey"), g=Image.new("L", (8, 8)))
-    corrupt = image_folder(Path("corrupt"), c=Image.new("RGB", (64, 64), "red"))
+    image_folder(Path("grey"), 20, g=Image.new("L", (8, 8)))
+    corrupt = image_folder(Path("corrupt"), 20, c=Image.new("RGB", (64, 64), "red"))
     (corrupt / "c.png").write_bytes((corrupt / "c.png").read_bytes()[:60])
     kept = [w for w in tiny if not w.startswith("data.count")] if "data=" in overrides[0] else tiny
     done = command("train.py", *kept, *overrides, "run=it")

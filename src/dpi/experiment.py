@@ -14,10 +14,12 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from dpi.data import split
 from dpi.errors import Excluded, UserError
 from dpi.runs.check import check_training
-from dpi.runs.files import CONFIG, OUTPUT, atomic_write
+from dpi.runs.files import CHECKPOINT, CONFIG, OUTPUT, atomic_write, samples_path
 from dpi.runs.lock import lock
+from dpi.runs.record import check_identity
 from dpi.runs.status import Status, read_status
 
 
@@ -33,10 +35,14 @@ def train(cfg: DictConfig) -> None:
         UserError: whatever the user can fix, as early as it is known.
     """
     if HydraConfig.get().mode != RunMode.MULTIRUN:
+        check_training(cfg)
         _train(cfg)
+        _print_next(Path(cfg.run))
         return
-    name = Path(str(cfg.run)).name
+    name = f"job {HydraConfig.get().job.num}"
     try:
+        check_training(cfg)
+        name = Path(cfg.run).name
         with _output(cfg, name):
             _train(cfg)
         _record_outcome(name, "done")
@@ -51,8 +57,14 @@ def train(cfg: DictConfig) -> None:
 
 
 def _train(cfg: DictConfig) -> None:
-    check_training(cfg)
+    run = Path(cfg.run)
     source = instantiate(cfg.data.source, _partial_=True)()
+    split(len(source), cfg.data.held_out, cfg.data.split_seed)  # refuses too few images
+    check_identity(cfg, run, source.fingerprint)
+    missing = _missing(cfg, read_status(run))
+    if _is_trained(cfg, run) and not missing:
+        print(f"{run} is finished: {read_status(run).step} steps (more training.steps= extend it)")
+        return
     # PyTorch and Lightning take seconds: only now that the configuration is known to be good.
     from lightning.fabric.utilities.rank_zero import rank_zero_only
 
@@ -63,15 +75,14 @@ def _train(cfg: DictConfig) -> None:
     if rank_zero_only.rank:  # the other processes of a distributed training
         fit(cfg, source)
         return
-    run = Path(cfg.run)
     with lock(run):
-        missing = _missing(cfg, read_status(run))
         try:
             if "fidelity" in missing:
                 from dpi.evaluation.fidelity import check_fidelity
 
                 check_fidelity(cfg.eval.fidelity)
-            fit(cfg, source)
+            if not _is_trained(cfg, run):
+                fit(cfg, source)
             _evaluate(cfg, run, missing)
         except Exception as error:
             if HydraConfig.get().mode == RunMode.MULTIRUN or (run / CONFIG).exists():
@@ -79,7 +90,13 @@ def _train(cfg: DictConfig) -> None:
                 status.failed = _one_line(error)
                 status.write(run)
             raise
-    _print_next(run)
+
+
+def _is_trained(cfg: DictConfig, run: Path) -> bool:
+    """Whether the run has taken its steps and ended with its samples."""
+    step = read_status(run).step
+    made = (run / CHECKPOINT).exists() and samples_path(run, step).exists()
+    return made and step >= cfg.training.steps
 
 
 def _missing(cfg: DictConfig, status: Status) -> dict[str, dict[str, Any]]:
@@ -115,8 +132,9 @@ def _print_next(run: Path) -> None:
         "losses": run / "losses.png",
     }
     lines = [f"{name:9}{path}" for name, path in shown.items() if path and path.exists()]
+    effort = HydraConfig.get().runtime.choices["effort"]
     print("\n".join(["", *lines, "", f"next     python sample.py run={run} n=64"]))
-    print(f"         python evaluate.py run={run} eval=[objective] effort=mini")
+    print(f"         python evaluate.py run={run} eval=[objective] effort={effort}")
 
 
 def _one_line(error: Exception) -> str:
@@ -124,10 +142,14 @@ def _one_line(error: Exception) -> str:
     return kind + " ".join(str(error).split())
 
 
+def _is_parallel() -> bool:
+    return "joblib" in HydraConfig.get().launcher._target_
+
+
 @contextmanager
 def _output(cfg: DictConfig, name: str) -> Iterator[None]:
     # The progress bars of runs that share a terminal would overwrite each other.
-    if "joblib" not in HydraConfig.get().launcher._target_:
+    if not _is_parallel():
         yield
         return
     path = Path(cfg.run) / OUTPUT
@@ -141,7 +163,7 @@ def _record_outcome(name: str, outcome: str, reason: str = "") -> None:
     hydra = HydraConfig.get()
     record = {"name": name, "outcome": outcome, "reason": reason}
     atomic_write(Path(hydra.sweep.dir) / "jobs" / f"{hydra.job.num}.json", json.dumps(record))
-    if "joblib" in hydra.launcher._target_:
+    if _is_parallel():
         print(f"{name}: {outcome}{reason and f', {reason}'}", flush=True)
 
 

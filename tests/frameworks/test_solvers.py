@@ -75,7 +75,7 @@ def test_an_unsupported_number_of_steps_raises(num_steps, message):
 def test_a_missing_package_raises(monkeypatch, name, solver, package):
     monkeypatch.setitem(sys.modules, package, None)
     noise = torch.zeros(1, 3, 1, 1)
-    with pytest.raises(UserError, match=rf"solver={solver}: .* pip install {package}"):
+    with pytest.raises(UserError, match=rf"solver={solver}: .* pip install 'dpi\[solvers\]'"):
         FRAMEWORKS[name].sample(optimal(name), noise, 10, solver)
     FRAMEWORKS[name].sample(optimal(name), noise, 10)  # the paper's sampler needs no package
 

@@ -18,7 +18,8 @@ from dpi.errors import UserError
 from dpi.evaluation.rows import SHOWN, Row, table, write_rows
 from dpi.runs.files import CONFIG
 from dpi.runs.lock import lock
-from dpi.runs.run import Run, open_run, read_config
+from dpi.runs.record import read_config
+from dpi.runs.run import Run, open_run
 
 
 def evaluate(

@@ -60,7 +60,7 @@ def run_scheduler(
         scheduler.set_timesteps(num_steps)
     except ImportError:  # LMSDiscrete also needs scipy
         raise UserError(
-            f"solver={solver}: diffusers or scipy is not installed; pip install diffusers scipy"
+            f"solver={solver}: diffusers or scipy is not installed; pip install 'dpi[solvers]'"
         ) from None
     except (ValueError, IndexError) as error:
         line = " ".join(str(error).split())
@@ -97,7 +97,7 @@ def run_odeint(
         from torchdiffeq import odeint
     except ImportError:
         raise UserError(
-            f"solver={solver}: torchdiffeq is not installed; pip install torchdiffeq"
+            f"solver={solver}: torchdiffeq is not installed; pip install 'dpi[solvers]'"
         ) from None
     # The times stay on the CPU, where reading them needs no GPU synchronization.
     ends = torch.tensor([0.0, 1.0], dtype=torch.float64)

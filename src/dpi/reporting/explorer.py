@@ -2,6 +2,7 @@
 
 import base64
 import io
+import math
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -30,25 +31,24 @@ def explore(runs: pd.DataFrame, results: pd.DataFrame) -> Iterator[dict[str, Any
         UserError: a file that cannot be read.
     """
     numbers = results[["run", "metric", "scalar", "value"]]
-    overall = numbers[numbers.scalar.isna()].set_index("metric").groupby("run").value
-    lambdas = numbers[numbers.metric == "lambda"].set_index("scalar").groupby("run").value
-    metrics = {run: own.to_dict() for run, own in overall}
-    learned = {run: {"lambda": own.sort_index()} for run, own in lambdas}
+    by_run = dict(list(numbers.groupby("run")))
     for name, run in runs.sort_index(key=lambda names: names.map(natural)).iterrows():
+        own = by_run.get(name, numbers[:0]).sort_values("scalar")
         status, log = read_status(run.folder), losses(run.folder)
-        shown = run.folder.glob("samples/step_*.png")
-        shown = [*sorted(shown), *run.folder.glob("evaluation/samples.png")]
-        done = "done" if status.step >= run["training.steps"] else ""
+        drawn = sorted(run.folder.glob("samples/step_*.png"))
+        drawn += run.folder.glob("evaluation/samples.png")
+        done = "done" if status.step >= run.training_steps else ""
         yield {
             **run,
             "name": name,
             "status": status,
             "state": "failed" if status.failed else status.stage or done,
             "time": duration(status.seconds) if status.seconds else "",
+            "metrics": own[own.scalar.isna()].set_index("metric").value.to_dict(),
+            "samples": data_uri(drawn[-1]) if drawn else None,
             "val_loss": log["val_loss"].iloc[-1] if "val_loss" in log else None,
-            "metrics": metrics.get(name, {}),
-            "samples": data_uri(shown[-1]) if shown else None,
-            "curves": [curve(log, log=True), curve(learned.get(name, {}))],
+            "losses": curve(log, log=True),
+            "learned": curve({"lambda": own[own.metric == "lambda"].set_index("scalar").value}),
         }
 
 
@@ -56,34 +56,32 @@ def losses(run: Path) -> dict[str, pd.Series]:
     """What a run logged of `loss` and `val_loss`, by step."""
     paths = sorted(run.glob("log/version_*/metrics.csv"), key=lambda path: natural(str(path)))
     logs = [parse(path, _log, "delete it") for path in paths if path.stat().st_size]
-    log = pd.concat(logs) if logs else pd.DataFrame()
-    series = {name: log[name].dropna() for name in log}
-    # Later sessions overwrite the steps that they did again.
-    return {
-        k: s[~s.index.duplicated(keep="last")].sort_index() for k, s in series.items() if len(s)
-    }
+    if not logs:
+        return {}
+    # Later sessions overwrite the steps that they did again: the last number of a step counts.
+    log = pd.concat(logs).groupby(level="step").last()
+    return {name: log[name].dropna() for name in log if log[name].notna().any()}
 
 
 def curve(lines: dict[str, pd.Series], log: bool = False) -> dict[str, Any] | None:
-    """Lines as points of an SVG polyline in 240 x 100, and the ends of the axes.
+    """Lines as points of SVG polylines, with the ends of the axes; None if there are no points.
 
     Args:
         lines: by name, numbers by step.
-        log: a logarithmic vertical axis, of positive numbers.
+        log: the logarithm of positive numbers.
     """
-    lines = {name: thin(line[(line > 0) | (not log)].astype(float)) for name, line in lines.items()}
-    numbers = pd.concat(lines) if lines else pd.Series()
+    lines = {name: thin(line[line > 0] if log else line) for name, line in lines.items()}
+    numbers = pd.concat(lines.values()) if lines else pd.Series()
     if numbers.empty:
         return None
-    low, high, last = numbers.min(), numbers.max(), numbers.index.get_level_values(-1).max()
-    scale = np.log if log else np.asarray
-    height = scale(high) - scale(low) or 1
-    paths = {}
-    for name, line in lines.items():
-        y = 100 - 90 * (scale(line) - scale(low)) / height
-        points = zip(240 * line.index.to_numpy(float) / max(last, 1), y, strict=True)
-        paths[name] = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    return {"paths": paths, "low": low, "high": high, "last": last}
+    low, high = numbers.min(), numbers.max()
+    height = math.log if log else float
+    points = {
+        name: " ".join(f"{step},{height(number):.5g}" for step, number in line.items())
+        for name, line in lines.items()
+    }
+    ends = {"low": low, "high": high, "last": numbers.index.max()}
+    return {"points": points, "bottom": height(low), "top": height(high), **ends}
 
 
 def thin(points: Any) -> Any:

@@ -3,8 +3,7 @@
 import io
 import re
 from collections.abc import Callable, Iterator
-from importlib.resources import as_file, files
-from itertools import cycle
+from itertools import count, cycle
 from typing import Any
 
 import pandas as pd
@@ -17,29 +16,8 @@ from dpi.reporting.explorer import data_uri, thin
 from dpi.reporting.labels import order
 from dpi.reporting.page import render
 
-CAPTIONS = {
-    "figure2": ("samples of DPI", "From the same noise for every network and framework."),
-    "figure3": ("learned λ", "A line for each seed; dotted: λ(s) = s."),
-    "figure4": (
-        "error over the schedule",
-        "The noise-scaled error of the predicted noise on held-out images, mean and standard error "
-        "over seeds.",
-    ),
-    "figure5": ("samples of each conditioning", "From the same noise."),
-}
-"""Heading and caption of each figure."""
-
-COLOURS = {
-    "ncsnv2": "#009E73",
-    "sigmamap": "#CC79A7",
-    "tmap": "#0072B2",
-    "mlp": "#E69F00",
-    "dpi": "#D55E00",
-}
-"""Of conditionings, to be distinguished by colour-blind people (Okabe and Ito)."""
-
-FURTHER = ("#56B4E9", "#999933", "#AA4499", "#44AA99", "#888888")
-"""Of conditionings of one's own (Okabe and Ito, Tol)."""
+CONDITIONINGS = ("ncsnv2", "sigmamap", "tmap", "mlp", "dpi")
+"""In the order of the colours in figures.mplstyle; the further ones are of others."""
 
 DASHES = ("-", "--", "-.", (0, (1, 1)))
 """Of models with the same conditioning and other settings."""
@@ -48,6 +26,8 @@ INK = "#010203"
 """In figures.mplstyle, of what takes the colour of the text around."""
 
 Style = dict[str, Any]
+Styles = dict[str, Style]
+Draw = Callable[[Axes, pd.DataFrame, Style], None]
 
 
 def figures(runs: pd.DataFrame, results: pd.DataFrame) -> dict[str, str]:
@@ -56,67 +36,59 @@ def figures(runs: pd.DataFrame, results: pd.DataFrame) -> dict[str, str]:
     Args:
         runs, results: as from `frame`.
     """
-    samples = runs.folder.map(lambda folder: folder / "evaluation" / "samples.png")
-    drawn = runs.assign(image=samples)[samples.map(lambda path: path.exists())]
-    first = drawn.sort_values("seed", kind="stable").drop_duplicates(["block", "model"]).index
-    drawn = drawn[drawn.index.isin(first)]
-    fid = results[results.metric == "fid"].set_index("run").value
-    of_dpi = {
-        run.block + (f" (FID {fid[run.Index]:.2f})" if run.Index in fid else ""): data_uri(
-            run.image
-        )
-        for run in drawn[drawn.model == "DPI"].itertuples()
-    }
-    by_block = {
-        block: {run.model: data_uri(run.image) for run in own.itertuples()}
-        for block, own in drawn.groupby("block", sort=False)
-    }
-    styles = dict(_styles(runs))
     curves = results[results.scalar.notna()].astype({"scalar": int})
     lambdas, errors = (curves[curves.metric == of] for of in ("lambda", "noise_scaled_mse"))
+    styles = dict(_styles(runs))
+    fid = results[results.metric == "fid"].set_index("run").value
+    scores = [f" (FID {fid[run]:.2f})" if run in fid else "" for run in runs.index]
+    of_dpi = runs.assign(heading="", title=runs.block + scores)
     made = {
-        "figure2": of_dpi and render("grid.svg.j2", groups={"": of_dpi}, columns=4),
+        "figure2": _samples(of_dpi[runs.model == "DPI"]),
         "figure3": _panels(lambdas, _lambda, styles, "scalar s", "λ(s)", "linear"),
         "figure4": _panels(errors, _error, styles, "step t", "noise-scaled error", "log"),
-        "figure5": by_block and render("grid.svg.j2", groups=by_block, columns=5),
+        "figure5": _samples(runs.assign(heading=runs.block, title=runs.model)),
     }
     return {name: figure for name, figure in made.items() if figure}
 
 
+def _samples(runs: pd.DataFrame) -> str:
+    """For each heading a row of samples: for each block and model those of the lowest seed."""
+    paths = runs.folder.map(lambda folder: folder / "evaluation" / "samples.png")
+    runs = runs.assign(path=paths).loc[[path.exists() for path in paths]]
+    first = runs.sort_values("seed").drop_duplicates(["block", "model"]).index
+    headings = runs[runs.index.isin(first)].groupby("heading", sort=False)
+    groups = {name: own.set_index("title").path.map(data_uri).to_dict() for name, own in headings}
+    return render("grid.svg.j2", groups=groups) if groups else ""
+
+
 def _styles(runs: pd.DataFrame) -> Iterator[tuple[str, Style]]:
-    further = cycle(FURTHER)
+    others = count(len(CONDITIONINGS))
     for cond, own in runs.groupby("cond"):
-        colour = COLOURS.get(cond) or next(further)
-        for model, dash in zip(own.model.sort_values(key=order).unique(), cycle(DASHES)):  # noqa: B905
-            yield model, {"color": colour, "linestyle": dash}
+        colour = CONDITIONINGS.index(cond) if cond in CONDITIONINGS else next(others)
+        models = own.model.sort_values(key=order).unique()
+        for model, dash in zip(models, cycle(DASHES), strict=False):
+            yield model, {"color": f"C{colour}", "linestyle": dash}
 
 
-def _panels(
-    curves: pd.DataFrame,
-    draw: Callable[[Axes, pd.DataFrame, Style], None],
-    styles: dict[str, Style],
-    xlabel: str,
-    ylabel: str,
-    yscale: str,
-) -> str:
+def _panels(curves: pd.DataFrame, draw: Draw, styles: Styles, x: str, y: str, scale: str) -> str:
     """A panel for each block, in it what `draw` makes of each model's curves."""
     blocks = list(curves.groupby("block", sort=False))
     if not blocks:
         return ""
     columns = min(2, len(blocks))
     rows = -(-len(blocks) // columns)
-    with as_file(files(__package__) / "figures.mplstyle") as path, style.context(path):
+    with style.context("dpi.reporting.figures"):
         figure = Figure(figsize=(3.6 * columns, 0.7 + 2.3 * rows), layout="constrained")
         grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat
         for i, (axes, (block, own)) in enumerate(zip(grid, blocks, strict=False)):
             for model, of in own.groupby("model", sort=False):
                 draw(axes, of, styles[model])
             lowest = i + columns >= len(blocks)
-            axes.set(title=_literal(block), xlabel=xlabel if lowest else "", yscale=yscale)
+            axes.set(title=_literal(block), xlabel=x if lowest else "", yscale=scale)
             axes.tick_params(labelbottom=lowest)
         for axes in grid[len(blocks) :]:
             axes.remove()
-        figure.supylabel(ylabel, fontsize=9)
+        figure.supylabel(y, fontsize=9)
         models = curves.model.drop_duplicates().sort_values(key=order)
         if len(models) > 1:
             lines = [Line2D([], [], **styles[model]) for model in models]

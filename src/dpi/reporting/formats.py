@@ -1,6 +1,7 @@
 """A table and the paired differences as Markdown, aligned to be read as it is."""
 
 from collections.abc import Iterable
+from itertools import chain
 
 import pandas as pd
 
@@ -13,22 +14,20 @@ LEGEND = "Best **bold**, second best *italic* in each block; ± standard error o
 
 def markdown(table: Table) -> str:
     """A heading, the table and its notes."""
-    spec, runs = table.spec, table.runs
-    head = ["", spec.stub, "seeds"]
-    for key, paired in table.paired.items():
-        head += [spec.columns[key].title] + ["paper"] * paired
-    grid = [head]
-    for block, rows in table.layout().items():
-        for i, (row, cells) in enumerate(rows.items()):
-            seeds = len(set(runs.get((block, row), {}).values()))
-            grid.append([block if not i else "", row, str(seeds or MISSING)])
+    spec, paired, runs = table.spec, table.paired, table.runs
+    titles = [[spec.columns[key].title] + ["paper"] * paired[key] for key in paired]
+    grid = [["", spec.stub, "seeds", *chain(*titles)]]
+    for block, rows in table.layout.items():
+        for row, cells in rows.items():
+            seeds = set(runs.get((block, row), {}).values())
+            first = block if row == next(iter(rows)) else ""
+            grid.append([first, row, str(len(seeds) or MISSING)])
             for cell in cells:
-                error = f" ± {cell.error}" if cell.error else ""
-                grid[-1].append(_marked(cell.text, cell.rank) + error)
-                if cell.paper is not None:
-                    grid[-1].append(_marked(cell.paper, cell.paper_rank))
-    parts = [f"## {spec.title}: {spec.heading}", spec.caption, _aligned(grid, words=2)]
+                grid[-1].append(_marked(cell.ours, cell.rank))
+                if paired[cell.column]:
+                    grid[-1].append(_marked(cell.papers, cell.paper_rank))
     notes = [f"**Note:** {line}" for line in warnings(table)] + list(remarks(table))
+    parts = [f"## {spec.title}: {spec.heading}", spec.caption, _aligned(grid, left=2)]
     parts += [LEGEND] * spec.ranked + ["\n".join(f"- {line}" for line in notes)]
     return "\n\n".join(parts) + "\n"
 
@@ -38,28 +37,27 @@ def markdown_pairs(differences: pd.DataFrame, sentence: str) -> str:
     head = "table,block,metric,comparison,seeds,difference %,95 % interval,p (Holm),outcome"
     grid = [head.split(",")]
     for pair in differences.itertuples():
-        low, high = pair.percent - pair.half, pair.percent + pair.half
-        tested = (
-            [f"{low:+.2f} to {high:+.2f}", f"{pair.p:.2g}"] if pair.seeds > 1 else [MISSING] * 2
-        )
         where = [pair.table, pair.block, pair.metric, f"{pair.row} against {pair.against}"]
+        interval = f"{pair.percent - pair.half:+.2f} to {pair.percent + pair.half:+.2f}"
+        tested = [interval, f"{pair.p:.2g}"] if pair.seeds > 1 else [MISSING, MISSING]
         grid.append([*where, str(pair.seeds), f"{pair.percent:+.2f}", *tested, pair.outcome])
-    return f"## Paired differences\n\n{sentence}\n\n{_aligned(grid, words=4)}\n"
+    return f"## Paired differences\n\n{sentence}\n\n{_aligned(grid, left=4)}\n"
 
 
-def _marked(text: str, rank: float) -> str:
+def _marked(number: tuple[str, str], rank: float) -> str:
+    text, error = number
     mark = {1: "**", 2: "*"}.get(rank, "")
-    return f"{mark}{text}{mark}"
+    return f"{mark}{text}{mark} ± {error}" if error else f"{mark}{text}{mark}"
 
 
-def _aligned(grid: Iterable[list[str]], words: int) -> str:
-    """The first columns, of words, to the left, numbers to the right; empty columns left out."""
+def _aligned(grid: Iterable[list[str]], left: int) -> str:
+    """The first columns aligned to the left, the others to the right; empty ones left out."""
     escaped = [[" ".join(cell.replace("|", r"\|").split()) for cell in row] for row in grid]
     padded = []
     for i, column in enumerate(zip(*escaped, strict=True)):
         width = max(3, *map(len, column))
-        rule = "-" * width if i < words else "-" * (width - 1) + ":"
+        rule = "-" * width if i < left else "-" * (width - 1) + ":"
         cells = [column[0], rule, *column[1:]]
         if any(column):
-            padded.append([c.ljust(width) if i < words else c.rjust(width) for c in cells])
+            padded.append([c.ljust(width) if i < left else c.rjust(width) for c in cells])
     return "\n".join(f"| {' | '.join(row)} |" for row in zip(*padded, strict=True))

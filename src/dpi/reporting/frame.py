@@ -90,7 +90,7 @@ def results(rows: pd.DataFrame) -> pd.DataFrame:
 
 def is_final(rows: pd.DataFrame) -> pd.Series:
     """Whether each row was measured at the end of the training."""
-    return rows.finished & (rows.step >= rows["training.steps"])
+    return rows.finished & (rows.step >= rows.training_steps)
 
 
 def parse(path: Path, reader: Callable[[str], Any], remedy: str) -> Any:
@@ -115,10 +115,14 @@ def _run(text: str) -> dict[str, Any] | None:
         # A folder of the report is named after them.
         if not value.isprintable() or ".." in value or set(value) & set("/\\"):
             raise ValueError(f"names.{name}={value!r} is not a plain name")
-    training = {f"training.{key}": int(config["training"][key]) for key in ("steps", "batch_size")}
-    settings = {str(key): value for key, value in sorted(config["settings"].items())}
-    own = {"config": config, "text": text, "settings": settings, "seed": int(config["seed"])}
-    return own | names | training
+    return names | {
+        "config": config,
+        "text": text,
+        "seed": int(config["seed"]),
+        "settings": {str(key): value for key, value in sorted(config["settings"].items())},
+        "training_steps": int(config["training"]["steps"]),
+        "batch_size": int(config["training"]["batch_size"]),
+    }
 
 
 def _labels(run: dict[str, Any], short: dict[str, str]) -> dict[str, str]:

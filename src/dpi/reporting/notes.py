@@ -8,11 +8,14 @@ import pandas as pd
 from dpi.reporting.labels import some
 from dpi.reporting.table import Table
 
-TRAINED = ("denoising", "objective", "fidelity")
-"""Evaluations whose numbers depend on the training."""
+TRAINING = ["training_steps", "batch_size"]
+"""Settings of the training that are compared, of the evaluations that depend on it."""
 
-LONG = ("reference_content", "extractor_weights")
-"""Settings that are compared but not printed."""
+TRAINED = ("denoising", "objective", "fidelity")
+"""Those evaluations."""
+
+UNPRINTED = ("reference content", "extractor weights")
+"""Settings that are compared but, where all agree, not printed."""
 
 
 def warnings(table: Table) -> Iterator[str]:
@@ -28,24 +31,23 @@ def warnings(table: Table) -> Iterator[str]:
     cells = table.cells[table.cells.column != "change"]
     most = cells.groupby(["block", "row"]).seeds.transform("max")
     few = [
-        f"{table.spec.columns[c.column].title} of {c.block}, {c.row} has {c.seeds:.0f} of {all_:.0f}"
-        for c, all_ in zip(cells.itertuples(), most, strict=True)
-        if c.seeds < all_
+        f"{table.spec.columns[cell.column].title} of {cell.block}, {cell.row} has {cell.seeds:.0f}"
+        for cell in cells[cells.seeds < most].itertuples()
     ]
     if few:
-        yield f"Seeds are missing: {some(few, '; ')}."
+        yield f"Seeds are missing in some columns: {some(few, '; ')}."
 
 
 def remarks(table: Table) -> Iterator[str]:
     """What ours and the paper's numbers are of."""
     data, scale = table.numbers[["data", "scale"]].iloc[0]
     if any(table.paired.values()):
-        ours = (
-            "" if (data, scale) == ("ffhq64", "paper") else f"; ours are of {data} at scale {scale}"
-        )
-        yield f"The paper's numbers are of FFHQ 64x64 and 500,000 steps{ours}."
+        ours = f"ours are of {data} at scale {scale}"
+        yield f"The paper's numbers are of FFHQ 64x64 and 500,000 steps, {ours}."
     settings = _settings(table.numbers)
-    values = settings[~settings.setting.isin(LONG)].groupby("setting", sort=False).value.unique()
+    values = (
+        settings[~settings.setting.isin(UNPRINTED)].groupby("setting", sort=False).value.unique()
+    )
     if len(values):
         said = ", ".join(f"{setting} {' / '.join(of)}" for setting, of in values.items())
         yield f"Ours were measured with: {said}."
@@ -54,10 +56,11 @@ def remarks(table: Table) -> Iterator[str]:
 def _settings(numbers: pd.DataFrame) -> pd.DataFrame:
     """A row for each number and setting: block, column, run, setting, value; both as text."""
     where = ["eval", "block", "column", "run"]
-    settings = [key for key in numbers if key.startswith(("settings.", "training."))]
-    long = numbers[[*where, *settings]].melt(where, var_name="setting").dropna(subset="value")
-    long = long[long["eval"].isin(TRAINED) | ~long.setting.str.startswith("training.")]
-    names = long.setting.str.replace("settings.", "").str.replace("[._]", " ", regex=True)
+    settings = [key for key in numbers if key.startswith("settings.")]
+    long = numbers[[*where, *TRAINING, *settings]].melt(where, var_name="setting")
+    relevant = long["eval"].isin(TRAINED) | ~long.setting.isin(TRAINING)
+    long = long[long.value.notna() & relevant]
+    names = long.setting.str.removeprefix("settings.").str.replace("_", " ")
     return long.assign(setting=names, value=long.value.map(_text))
 
 

@@ -32,10 +32,10 @@ function sort(header) {
 }
 
 function narrow() {
-  const words = filter.value.toLowerCase().split(/\s+/);
+  const parts = filter.value.toLowerCase().split(/\s+/);
   for (const run of runs) {
     const text = run.rows[0].textContent.toLowerCase();
-    run.hidden = !words.every((word) => text.includes(word));
+    run.hidden = !parts.every((part) => text.includes(part));
   }
   const shown = runs.filter((run) => !run.hidden).length;
   document.querySelector("#count").textContent = `${shown} of ${runs.length}`;

@@ -89,22 +89,21 @@ def conclusion(found: pd.DataFrame) -> str:
         return "There are no runs yet to compare DPI with."
     parts = []
     overall = found[(found.table == "Table 2") & (found.column == "mean")]
-    if len(overall):
-        lower = overall.groupby("block").difference.max() < 0
+    lower = overall.groupby("block").difference.max() < 0
+    if len(lower):
         parts.append(
             "over the schedule DPI's error is lower than that of every other model in "
             f"{lower.sum()} of {len(lower)} block{'s' * (len(lower) > 1)}"
         )
-    tested = found[found.outcome != "one seed"]
-    worse = tested[tested.outcome == "worse"]
-    where = some([f"{w.block}: {w.metric} against {w.against}" for w in worse.itertuples()], "; ")
-    if len(tested):
+    better, worse = (found[found.outcome == outcome] for outcome in ("better", "worse"))
+    tested = (found.outcome != "one seed").sum()
+    if tested:
+        where = worse.block + ": " + worse.metric + " against " + worse.against
         parts.append(
-            f"of {len(tested)} comparisons it is significantly better in "
-            f"{sum(tested.outcome == 'better')} and significantly worse in {len(worse)}"
-            + (f" ({where})" if where else "")
+            f"of {tested} comparisons it is significantly better in {len(better)} and "
+            f"significantly worse in {len(worse)}" + f" ({some(where, '; ')})" * bool(len(worse))
         )
     else:
-        parts.append("no difference can be called significant: that needs at least two seeds")
+        parts.append("no difference can be called significant, which needs at least two seeds")
     sentence = "; ".join(parts)
     return f"{sentence[0].upper()}{sentence[1:]}."

@@ -34,7 +34,7 @@ class Column:
         return {"lower": 1.0, "higher": -1.0, "": nan}[self.better]
 
     def show(self, value: float, error: float = nan) -> tuple[str, str]:
-        """A number and its error as text: 5.282e-1 and 0.012e-1; an error that is 0 or nan as ""."""
+        """A number and its error as text, 5.282e-1 and 0.012e-1; no text if it is 0 or nan."""
         if not isfinite(value):
             return MISSING if isnan(value) else str(value), ""
         scale, suffix, places = 1.0, "", self.decimals
@@ -53,7 +53,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Spec:
-    """A table: its name (also of its files and its make target), and what it shows."""
+    """A table: its name, also of its files and its make target, and what paper.yaml says."""
 
     name: str
     heading: str
@@ -61,7 +61,7 @@ class Spec:
     stub: str
     keys: list[str]
     columns: dict[str, Column]
-    paper: dict[str, Any]
+    paper: list[list[Any]]
 
     @property
     def title(self) -> str:
@@ -84,30 +84,17 @@ def specs() -> dict[str, Spec]:
     }
 
 
-def printed(table: str) -> dict[tuple[str, ...], dict[str, float]]:
-    """The paper's numbers in one table, {column: number} of each row.
-
-    A row is named by framework, network and conditioning; Table 5's by network and lambda, Table
-    1's by the network.
-    """
+def printed(table: str) -> dict[tuple[str | None, ...], dict[str, float]]:
+    """The paper's numbers in one table: {(framework, network, row): {column: number}}."""
     spec = specs()[table]
-    rows = _flat(spec.paper).items()
-    return {key: dict(zip(spec.columns, numbers, strict=False)) for key, numbers in rows}
+    return {tuple(row[:3]): dict(zip(spec.columns, row[3:], strict=False)) for row in spec.paper}
 
 
 def printed_frame(table: str) -> pd.DataFrame:
-    """The same with a row a number: framework and arch (of rows that have them), row, column, paper."""
-    return pd.DataFrame(
-        [
-            [*((None, None, *place)[-2:]), label(row), column, number]
-            for (*place, row), numbers in printed(table).items()
-            for column, number in numbers.items()
-        ],
-        columns=["framework", "arch", "row", "column", "paper"],
-    )
-
-
-def _flat(node: Any) -> dict[tuple[str, ...], list[float]]:
-    if isinstance(node, list):
-        return {(): node}
-    return {(key, *rest): row for key, below in node.items() for rest, row in _flat(below).items()}
+    """The same with a row a number: framework, arch, row, column, paper."""
+    records = [
+        (framework, arch, label(row), column, number)
+        for (framework, arch, row), numbers in printed(table).items()
+        for column, number in numbers.items()
+    ]
+    return pd.DataFrame(records, columns=["framework", "arch", "row", "column", "paper"])

@@ -1,26 +1,14 @@
 """Results in the blocks, rows and columns of a table, beside the paper's numbers."""
 
-from collections import defaultdict
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any
 
 import pandas as pd
 
 from dpi.reporting.labels import order
-from dpi.reporting.paper import Spec, printed_frame
+from dpi.reporting.paper import Column, Spec, printed_frame
 
 CELL = ["block", "row", "column"]
-
-
-class Cell(NamedTuple):
-    """A cell in print; rank 1 is the best of its block, 2 the second best, others are nan."""
-
-    text: str
-    error: str
-    rank: float
-    paper: str | None
-    """None in a column in which the paper prints nothing."""
-    paper_rank: float
 
 
 @dataclass(frozen=True)
@@ -31,8 +19,8 @@ class Table:
     numbers: pd.DataFrame
     """Results, a row a number, with block, row and column."""
     cells: pd.DataFrame
-    """A row a cell: value and error (mean and standard error over seeds), seeds, rank, paper,
-    paper_rank."""
+    """A row a cell: value and error (mean and standard error over seeds), seeds, paper; rank and
+    paper_rank: 1 of the best in its block, 2 of the second best, others nan."""
 
     @property
     def paired(self) -> dict[str, bool]:
@@ -46,16 +34,20 @@ class Table:
         rows = self.numbers.groupby(["block", "row"])
         return {row: dict(zip(own.run, own.seed, strict=True)) for row, own in rows}
 
-    def layout(self) -> dict[str, dict[str, list[Cell]]]:
-        """The cells of each block and row in print, a cell for each column."""
-        blocks: dict[str, dict[str, list[Cell]]] = defaultdict(lambda: defaultdict(list))
-        paired = self.paired
-        for cell in self.cells.itertuples():
-            show = self.spec.columns[cell.column].show
-            paper = show(cell.paper)[0] if paired[cell.column] else None
-            shown = Cell(*show(cell.value, cell.error), cell.rank, paper, cell.paper_rank)
-            blocks[cell.block][cell.row].append(shown)
-        return blocks
+    @property
+    def layout(self) -> dict[str, dict[str, list[Any]]]:
+        """For each block and row its cells, those of `cells` with their text: (number, error) in
+        `ours`, (number, "") in `papers`."""
+        columns = [self.spec.columns[column] for column in self.cells.column]
+        ours = zip(columns, self.cells.value, self.cells.error, strict=True)
+        cells = self.cells.assign(
+            ours=[column.show(value, error) for column, value, error in ours],
+            papers=list(map(Column.show, columns, self.cells.paper)),
+        )
+        return {
+            block: {row: list(cell.itertuples()) for row, cell in own.groupby("row", sort=False)}
+            for block, own in cells.groupby("block", sort=False)
+        }
 
 
 def select(results: pd.DataFrame, spec: Spec) -> pd.DataFrame:

@@ -44,11 +44,12 @@ def _objectives(results: pd.DataFrame) -> pd.DataFrame:
 
 def _by_network(numbers: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """Of each network one run, one whose parameters were counted if there is any."""
-    facts = pd.DataFrame(
-        {"run": run, "eval": "architecture", "column": key, "value": value}
+    facts = [
+        (run, "architecture", key, value)
         for run, config in runs.config.items()
         for key, value in _facts(config.get("arch")).items()
-    )
+    ]
+    facts = pd.DataFrame(facts, columns=["run", "eval", "column", "value"])
     own = pd.concat([numbers, runs.merge(facts, on="run")], ignore_index=True)
     own = own[own.cond.isin(UNCHANGED)].assign(block="", row=own.network)
     return own[own.run == own.groupby("row").run.transform("first")]

@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from dpi.errors import UserError
 from dpi.reporting.explorer import explore
-from dpi.reporting.figures import CAPTIONS, figures
+from dpi.reporting.figures import figures
 from dpi.reporting.formats import markdown, markdown_pairs
 from dpi.reporting.frame import NAMES, is_final, read_rows, read_runs, results
 from dpi.reporting.labels import some
@@ -16,6 +16,13 @@ from dpi.reporting.pairs import conclusion, differences
 from dpi.reporting.paper import specs
 from dpi.reporting.tables import tables
 from dpi.runs.files import atomic_write
+
+FORMATS = {
+    "md": markdown,
+    "tex": lambda table: render("table.tex.j2", table=table),
+    "csv": lambda table: table.cells.to_csv(index=False),
+}
+"""Of tables."""
 
 INTERNAL = ["network", "variant", "block", "finished", "weights"]
 """Columns that results.csv does not have."""
@@ -41,12 +48,14 @@ def report(runs: Path, out: Path, data: str | None = None, scale: str | None = N
         others = f" but {len(unnamed)} whose configuration has no `names`" if unnamed else ""
         hint = "make some, such as with `make table2 SCALE=mini`"
         raise UserError(f"{runs} holds no runs to report{others}: {hint}")
-    chosen = found[found.data.eq(data or found.data) & found.scale.eq(scale or found.scale)]
+    asked = {k: str(v) for k, v in (("data", data), ("scale", scale)) if v is not None}
+    chosen = found
+    for key, value in asked.items():
+        chosen = chosen[chosen[key] == value]
     if chosen.empty:
-        choices = found.groupby(["data", "scale"]).groups
-        choices = " or ".join(f"data={of} scale={at}" for of, at in choices)
-        asked = " ".join(f"{k}={v}" for k, v in (("data", data), ("scale", scale)) if v)
-        raise UserError(f"there are no runs of {asked}: choose {choices}")
+        asked = " ".join(f"{key}={value}" for key, value in asked.items())
+        choices = {f"data={of} scale={at}" for of, at in zip(found.data, found.scale, strict=True)}
+        raise UserError(f"there are no runs of {asked}: choose {' or '.join(sorted(choices))}")
     for (of, at), own in chosen.groupby(["data", "scale"]):
         print(f"# {of}, {at}\n")
         folder = Path(out) / f"{of}-{at}"
@@ -66,10 +75,8 @@ def _files(runs: pd.DataFrame, unnamed: list[str]) -> dict[str, str]:
     drawn = figures(runs, final)
     left_out = _left_out(unnamed, doubles, rows[~is_final(rows)])
 
-    files = {f"{table.spec.name}.md": markdown(table) for table in made}
-    print("\n".join([*files.values(), sentence, *left_out]))
-    files |= {f"{table.spec.name}.tex": render("table.tex.j2", table=table) for table in made}
-    files |= {f"{table.spec.name}.csv": table.cells.to_csv(index=False) for table in made}
+    files = {f"{t.spec.name}.{end}": show(t) for end, show in FORMATS.items() for t in made}
+    print("\n".join([*(files[f"{t.spec.name}.md"] for t in made), sentence, *left_out]))
     files |= {f"{name}.svg": figure for name, figure in drawn.items()}
     files["pairs.md"] = markdown_pairs(compared, sentence)
     files["pairs.csv"] = compared.to_csv(index=False)
@@ -82,7 +89,7 @@ def _files(runs: pd.DataFrame, unnamed: list[str]) -> dict[str, str]:
         left_out=left_out,
         tables=made,
         pairs=compared.to_dict("records"),
-        figures={name: (*CAPTIONS[name], Markup(figure)) for name, figure in drawn.items()},
+        figures={name: Markup(figure) for name, figure in drawn.items()},
         runs=list(explore(runs, final)),
     )
     return files
@@ -101,8 +108,8 @@ def _left_out(unnamed: list[str], doubles: pd.Index, early: pd.DataFrame) -> lis
 
 def _write(folder: Path, files: dict[str, str]) -> None:
     """Write the files; those of an earlier report that this one does not have are removed."""
-    tables = {f"{name}.{end}" for name in (*specs(), "pairs") for end in ("md", "tex", "csv")}
-    figures = {f"{name}.{end}" for name in CAPTIONS for end in ("svg", "png")}
+    tables = {f"{name}.{end}" for name in (*specs(), "pairs") for end in FORMATS}
+    figures = {f"figure{number}.{end}" for number in range(2, 6) for end in ("svg", "png")}
     for name, content in files.items():
         atomic_write(folder / name, content)
     for name in (tables | figures) - files.keys():

@@ -61,14 +61,14 @@ SAMPLING: dict[str, Range] = {
 }
 
 EXCLUDED = {
-    ("dpi.conditioning.MLP", "dpi.architectures.DRUNet"): "cond=mlp modulates normalization "
-    "layers, and DRUNet has none: use arch=adm, or cond=dpi, cond=tmap",
-    ("dpi.conditioning.NCSNv2", "dpi.frameworks.FlowMatching"): "cond=ncsnv2 rescales a score, and "
-    "framework=flow predicts a velocity: use cond=dpi, cond=tmap or cond=mlp",
-    ("dpi.conditioning.SigmaMap", "dpi.frameworks.FlowMatching"): "cond=sigmamap is a map of noise "
-    "levels, and framework=flow has none: use cond=dpi, cond=tmap or cond=mlp",
+    ("dpi.conditioning.MLP", "dpi.architectures.DRUNet"): "cond=mlp: it modulates normalization "
+    "layers, and DRUNet has none; use arch=adm, or cond=dpi or cond=tmap",
+    ("dpi.conditioning.NCSNv2", "dpi.frameworks.FlowMatching"): "cond=ncsnv2: it rescales a score, "
+    "and framework=flow predicts a velocity; use cond=dpi, cond=tmap or cond=mlp",
+    ("dpi.conditioning.SigmaMap", "dpi.frameworks.FlowMatching"): "cond=sigmamap: it is a map of "
+    "noise levels, and framework=flow has none; use cond=dpi, cond=tmap or cond=mlp",
 }
-"""The combinations that the paper excludes. The classes refuse them too, and others like them."""
+"""The combinations that the paper excludes. The conditionings refuse them, too, for any network."""
 
 
 def check_training(cfg: DictConfig) -> None:

@@ -14,6 +14,11 @@ OUTPUT = "output.txt"
 """What the run printed, where several runs at once share a terminal."""
 
 
+def samples_path(run: Path, step: int) -> Path:
+    """The grid of samples that a run shows at a step."""
+    return run / "samples" / f"step_{step:07d}.png"
+
+
 def atomic_write(path: Path, content: str | bytes) -> None:
     """Write a temporary file beside `path` and rename it; makes the folder if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -14,10 +14,12 @@ from omegaconf import DictConfig, OmegaConf
 from dpi.errors import UserError
 from dpi.runs.files import CHECKPOINT, CONFIG, SESSIONS, SPLIT, atomic_write
 from dpi.runs.identity import identity
-from dpi.runs.run import read_config
 
 PACKAGES = ("dpi", "torch", "lightning", "hydra-core", "numpy", "torchmetrics", "torch-fidelity")
 """Whose versions are recorded."""
+
+KEYS = ("framework", "arch", "cond", "image_size", "data.source", "training.steps")
+"""What the configuration of a run has at least."""
 
 
 def check_identity(cfg: DictConfig, run: Path, fingerprint: str) -> None:
@@ -43,6 +45,21 @@ def check_identity(cfg: DictConfig, run: Path, fingerprint: str) -> None:
             f"{run} was trained on other images: point data.path at the same ones, or name the "
             "new run with tag=NAME"
         )
+
+
+def read_config(folder: Path) -> DictConfig:
+    """The configuration that a run was started with; UserError if there is none."""
+    path = folder / CONFIG
+    if not path.is_file():
+        raise UserError(f"{folder} is not a run: it holds no {CONFIG}")
+    try:
+        cfg = OmegaConf.load(path)
+    except Exception as error:
+        raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+    missing = [key for key in KEYS if OmegaConf.select(cfg, key) is None]
+    if missing:
+        raise UserError(f"{path} is not the configuration of a run: it lacks {', '.join(missing)}")
+    return cfg
 
 
 def read_split(run: Path) -> dict:

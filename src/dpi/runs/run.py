@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import nn
 
-from dpi.errors import UserError
 from dpi.frameworks import Framework
-from dpi.runs.build import MODEL, build, refuse_foreign_code
+from dpi.runs.build import build, refuse_foreign_code
 from dpi.runs.checkpoint import load_checkpoint, load_weights
 from dpi.runs.files import CHECKPOINT, CONFIG
+from dpi.runs.record import read_config
 
 
 @dataclass(frozen=True)
@@ -68,19 +68,3 @@ def open_run(folder: str | os.PathLike[str], trust: bool = False) -> Run:
     checkpoint = load_checkpoint(folder / CHECKPOINT)
     load_weights(network, checkpoint["state_dict"], folder / CHECKPOINT)
     return Run(folder, cfg, framework, network.eval(), checkpoint["global_step"])
-
-
-def read_config(folder: Path) -> DictConfig:
-    """The configuration that a run was started with; UserError if there is none."""
-    path = folder / CONFIG
-    if not path.is_file():
-        raise UserError(f"{folder} is not a run: it holds no {CONFIG}")
-    try:
-        cfg = OmegaConf.load(path)
-    except Exception as error:
-        raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
-    keys = (*MODEL, "data.source", "training.steps")
-    missing = [key for key in keys if OmegaConf.select(cfg, key) is None]
-    if missing:
-        raise UserError(f"{path} is not the configuration of a run: it lacks {', '.join(missing)}")
-    return cfg

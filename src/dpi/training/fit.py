@@ -1,4 +1,4 @@
-"""Train the model that a configuration describes, in a folder of its own, or resume it."""
+"""Train the model that a configuration describes, in its run's folder, or resume it."""
 
 import logging
 import warnings
@@ -21,36 +21,32 @@ from dpi.errors import UserError
 from dpi.frameworks.draw import network_evaluations
 from dpi.runs.build import build
 from dpi.runs.checkpoint import load_checkpoint, load_weights
-from dpi.runs.files import CHECKPOINT
-from dpi.runs.record import check_identity, record, record_session
+from dpi.runs.files import CHECKPOINT, samples_path
+from dpi.runs.record import record, record_session
 from dpi.training.checkpoints import AtomicCheckpointIO, SaveLast
 from dpi.training.datamodule import DataModule
 from dpi.training.draws import Draws
 from dpi.training.module import TrainingModule
 from dpi.training.progress import ProgressBar, StatusWriter, ThroughputLogger
-from dpi.training.sample_logger import SampleLogger, samples_path
+from dpi.training.sample_logger import SampleLogger
 
 
 def fit(cfg: DictConfig, source: Source) -> None:
-    """Train, or resume from the last checkpoint, or say that the run is finished.
+    """Train, or resume from the last checkpoint, up to the samples and losses of the last step.
 
     Args:
-        cfg: the composed configuration, see configs/train.yaml.
+        cfg: the composed configuration, see configs/train.yaml; that of the run, if its folder
+            holds one.
         source: the images that it names.
 
     Raises:
         UserError: whatever the user can fix, before anything is written.
     """
     run, steps, show = Path(cfg.run), cfg.training.steps, cfg.training.show
-    check_identity(cfg, run, source.fingerprint)
     torch.manual_seed(cfg.seed)
     framework, network = build(cfg)
     network_evaluations(framework, show.num_steps)
     first_step = _resume(network, run)
-    if first_step >= steps and samples_path(run, first_step).exists():
-        print(f"{run} is finished: {first_step} steps (give more training.steps to extend it)")
-        return
-
     trainer = _trainer(cfg, run, max(steps, first_step))
     _check_processes(trainer)
     images = memory_map(source, Path(cfg.data.cache_dir), cfg.data.name)
@@ -68,7 +64,7 @@ def fit(cfg: DictConfig, source: Source) -> None:
         checkpoint = run / CHECKPOINT if first_step else None
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
         if not samples_path(run, trainer.global_step).exists():
-            trainer.validate(module, data, verbose=False)  # a run ends with its samples and losses
+            trainer.validate(module, data, verbose=False)
     except torch.OutOfMemoryError as error:
         raise UserError(
             f"out of memory: double trainer.accumulate_grad_batches={accumulate}, for the same "

@@ -12,6 +12,7 @@ from dpi import plots
 from dpi.data import to_uint8
 from dpi.frameworks.draw import start_noise
 from dpi.interpolation import InterpolationFunction
+from dpi.runs.files import samples_path
 
 
 class SampleLogger(Callback):
@@ -49,11 +50,6 @@ class SampleLogger(Callback):
         for logger in trainer.loggers:
             logger.save()  # the validation loss has only just been logged
         plots.plot_losses(sorted(self.run.glob("log/*/metrics.csv")), self.run / "losses.png")
-
-
-def samples_path(run: Path, step: int) -> Path:
-    """Where the samples of a step are."""
-    return run / "samples" / f"step_{step:07d}.png"
 
 
 def _log_images(trainer: L.Trainer, images: dict[str, Path]) -> None:

@@ -1,0 +1,101 @@
+import io
+import re
+
+import pandas as pd
+import pytest
+import yaml
+from reporting.made_up import row, tables_of
+
+from dpi.reporting.formats import markdown, markdown_pairs
+from dpi.reporting.page import render
+from dpi.reporting.pairs import differences
+
+HOSTILE = r"a|b_&%$#{}~^\input{x} <script>"
+
+
+@pytest.fixture(scope="module")
+def tables(papers_runs):
+    return tables_of(papers_runs)
+
+
+@pytest.fixture
+def hostile(make_run, runs):
+    """A table with a block, a row and a note of hostile names."""
+    folder = make_run(("diffusion", "adm", "own"), {"denoising": [row("mse", 1, solver=HOSTILE)]})
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config["settings"] = {"tag": HOSTILE, "cond.x": HOSTILE}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    return tables_of(runs)["table2"]
+
+
+def body(text):
+    return [line for line in text.splitlines() if line.startswith("|")]
+
+
+def check_tex(text):
+    """As many cells in every row as the table has columns; braces in pairs; nothing unescaped."""
+    assert not re.search(r"(?<!\\)[_%#]", text)
+    bare = re.sub(r"\\[{}\\]", "", text)
+    assert bare.count("{") == bare.count("}")
+    columns = len(re.search(r"tabular}{(l*r*)}", text)[1])
+    rows = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert len(rows) > 2
+    for line in rows:
+        spans = [int(n) - 1 for n in re.findall(r"\\multicolumn{(\d)}", line)]
+        assert len(re.findall(r"(?<!\\)&", line)) + 1 + sum(spans) == columns
+
+
+def test_markdown_marks_the_best_and_keeps_its_columns(tables):
+    for table in tables.values():
+        lines = body(markdown(table))
+        assert len({line.count("|") for line in lines}) == 1
+        assert len({len(line) for line in lines}) == 1
+    text = markdown(tables["table3"])
+    assert text.startswith("## Table 3: quality of the samples\n\nGenerated samples")
+    assert "**8.32** ± 0.01 |" in text
+    assert "| *0.667* ± 0.001 |" in re.sub(" +", " ", text)
+    assert "\n- The paper's numbers are of FFHQ 64x64" in text
+
+
+def test_markdown_survives_hostile_names(hostile):
+    lines = body(markdown(hostile))
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
+    assert r"a\|b_" in lines[-1] + lines[2]
+
+
+def test_latex_has_as_many_cells_in_every_row(tables):
+    for table in tables.values():
+        text = render("table.tex.j2", table=table)
+        assert text.isascii()
+        check_tex(text)
+    text = render("table.tex.j2", table=tables["table3"])
+    assert r"\textbf{8.32} {\tiny$\pm$ 0.01} & \textbf{8.32}" in text
+    assert r"\underline{10.14}" in text
+    assert r"\label{tab:table3}" in text
+
+
+def test_latex_escapes_names(hostile):
+    text = render("table.tex.j2", table=hostile)
+    check_tex(text)
+    assert r"\input" not in text
+    assert r"a|b\_\&\%\$\#\{\}\textasciitilde{}\textasciicircum{}\textbackslash{}input" in text
+
+
+def test_paired_differences_in_markdown(tables):
+    found = differences(tables.values())
+    lines = body(markdown_pairs(found, "What came out."))
+    assert len(lines) == 2 + len(found) == 2 + 35 + 40 + 4
+    rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in lines]
+    where = ["Table 3", "ADM, diffusion", "recall ↑", "DPI against MLP"]
+    (cells,) = [row for row in rows if row[:4] == where]
+    assert (cells[4:6], cells[8]) == (["2", "+10.23"], "better")
+    low, high = map(float, cells[6].split(" to "))
+    assert low < 10.23 < high
+
+
+def test_a_tables_csv_is_unrounded(tables):
+    cells = pd.read_csv(io.StringIO(tables["table3"].cells.to_csv(index=False)))
+    cell = cells[(cells.block == "ADM, diffusion") & (cells.row == "DPI") & (cells.column == "fid")]
+    assert cell.value.item() == pytest.approx(8.32)
+    assert cell.error.item() == pytest.approx(8.32 * 0.001)
+    assert (cell.paper.item(), cell.seeds.item()) == (8.32, 2)

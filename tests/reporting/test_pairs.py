@@ -1,0 +1,150 @@
+import math
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reporting.made_up import row, tables_of
+from scipy.stats import ttest_rel
+
+from dpi.reporting.pairs import compare, conclusion, differences, holm
+
+DPI = ("diffusion", "adm", "dpi")
+TMAP = ("diffusion", "adm", "tmap")
+
+quick = settings(max_examples=40, deadline=None)
+
+values = st.floats(0.5, 2)
+by_seed = st.dictionaries(st.integers(0, 5), values, min_size=1)
+
+
+def numbers(name, by_seed):
+    return pd.DataFrame(
+        {"block": "b", "column": "c", "row": name, "seed": seed, "value": value}
+        for seed, value in by_seed.items()
+    )
+
+
+def compared(a, b):
+    return compare(numbers("a", a), numbers("b", b))
+
+
+def test_the_interval_and_p_are_those_of_a_paired_t_test():
+    a, b = {0: 1.0, 1: 1.2, 2: 1.1, 3: 9.0}, {2: 1.5, 0: 1.3, 1: 1.9}
+    found = compared(a, b).iloc[0]
+    expected = ttest_rel([1.0, 1.2, 1.1], [1.3, 1.9, 1.5])
+    interval = expected.confidence_interval(0.95)
+    other = (1.3 + 1.9 + 1.5) / 3
+    assert found.seeds == 3
+    assert found.p == pytest.approx(expected.pvalue)
+    assert found.percent - found.half == pytest.approx(100 * interval.low / other)
+    assert found.percent + found.half == pytest.approx(100 * interval.high / other)
+
+
+def test_one_seed_has_a_difference_and_nothing_else():
+    found = compared({0: 1.0}, {0: 2.0, 1: 5.0}).iloc[0]
+    assert (found.seeds, found.difference, found.percent) == (1, -1.0, -50.0)
+    assert math.isnan(found.half) and math.isnan(found.p)
+    assert compared({0: 1.0}, {1: 1.0}).empty
+
+
+def test_equal_rows_do_not_differ():
+    found = compared({0: 1.0, 1: 2.0}, {0: 1.0, 1: 2.0}).iloc[0]
+    assert (found.difference, found.half) == (0, 0)
+    assert not found.p < 0.05
+
+
+@quick
+@given(by_seed, by_seed, st.randoms())
+def test_the_order_of_the_numbers_does_not_matter(a, b, random):
+    def shuffled(of):
+        return dict(random.sample(list(of.items()), len(of)))
+
+    there, again = compared(a, b), compared(shuffled(a), shuffled(b))
+    pd.testing.assert_frame_equal(there, again)
+
+
+@quick
+@given(by_seed, by_seed)
+def test_a_difference_has_a_sign(a, b):
+    there, back = compared(a, b), compared(b, a)
+    assert there.difference.tolist() == pytest.approx((-back.difference).tolist())
+    assert there.p.tolist() == pytest.approx(back.p.tolist(), nan_ok=True)
+
+
+def test_holm_by_hand():
+    # 3 x 0.01, then 2 x 0.02 = 0.04, then 1 x 0.03, which may not be less than that before.
+    found = holm(pd.Series({"a": 0.02, "b": 0.01, "c": 0.03, "one seed": math.nan}))
+    assert found[["a", "b", "c"]].tolist() == pytest.approx([0.04, 0.03, 0.04])
+    assert math.isnan(found["one seed"])
+    assert holm(pd.Series([0.6, 0.9])).tolist() == [1, 1]
+
+
+@quick
+@given(st.dictionaries(st.integers(), st.floats(0, 1)), st.randoms())
+def test_holm_only_raises_keeps_the_order_and_knows_none(p, random):
+    p = pd.Series(p, dtype=float)
+    found = holm(p)
+    assert ((found >= p) & (found <= 1)).all()
+    assert found[p.sort_values().index].is_monotonic_increasing
+    shuffled = p.sample(frac=1, random_state=random.randrange(2**32))
+    pd.testing.assert_series_equal(holm(shuffled).sort_index(), found.sort_index())
+
+
+def make_pair(make_run, dpi, tmap):
+    """Runs of DPI and of the t map; a number a seed."""
+    for kind, values in ((DPI, dpi), (TMAP, tmap)):
+        for seed, value in enumerate(values):
+            denoising = [row("mse", value), row("mse", value, 0)]
+            make_run(kind, {"denoising": denoising, "fidelity": [row("recall", value)]}, seed)
+
+
+def test_better_is_lower_for_an_error_and_higher_for_recall(make_run, runs):
+    make_pair(make_run, [1.0, 1.1, 1.2], [2.0, 2.11, 2.2])
+    found = differences(tables_of(runs).values()).set_index("column")
+    assert found.outcome.to_dict() == {"t0": "better", "mean": "better", "recall": "worse"}
+    assert found.table.to_dict() == {"t0": "Table 2", "mean": "Table 2", "recall": "Table 3"}
+    assert conclusion(found.reset_index()) == (
+        "Over the schedule DPI's error is lower than that of every other model in 1 of 1 block; of "
+        "3 comparisons it is significantly better in 2 and significantly worse in 1 (ADM, "
+        "diffusion: recall ↑ against t map)."
+    )
+
+
+def test_p_is_corrected_within_a_table(make_run, runs):
+    make_pair(make_run, [1.0, 1.1, 1.2], [1.2, 1.4, 1.6])
+    found = differences(tables_of(runs).values()).set_index("column")
+    alone = ttest_rel([1.0, 1.1, 1.2], [1.2, 1.4, 1.6]).pvalue
+    assert found.p["recall"] == pytest.approx(alone)  # the only one of Table 3
+    assert found.p["t0"] == found.p["mean"] == pytest.approx(2 * alone)
+    # So near the threshold that the correction decides.
+    assert (found.outcome["recall"], found.outcome["mean"]) == ("worse", "not significant")
+
+
+def test_with_one_seed_nothing_is_called_significant(make_run, runs):
+    make_pair(make_run, [2.0], [1.0])
+    found = differences(tables_of(runs).values())
+    assert set(found.outcome) == {"one seed"}
+    assert conclusion(found) == (
+        "Over the schedule DPI's error is lower than that of every other model in 0 of 1 block; no "
+        "difference can be called significant, which needs at least two seeds."
+    )
+
+
+def test_table_5_compares_the_learned_with_the_linear_lambda(make_run, runs):
+    for seed in range(3):
+        for schedule, value in ((None, 1.0), ("linear", 1.1)):
+            settings = {"cond.schedule": schedule} if schedule else {}
+            rows = {"objective": [row("objective", value + 0.001 * seed**2 * value)]}
+            make_run(("flow", "adm", "dpi"), rows, seed, settings)
+    found = differences(tables_of(runs).values()).iloc[0]
+    assert (found.row, found.against, found.outcome) == ("λ learned", "λ(s) = s", "better")
+    assert found.percent == pytest.approx(-100 / 11)
+
+
+def test_without_dpi_there_is_nothing_to_compare(make_run, runs):
+    make_run(TMAP, {"denoising": [row("mse", 1.0)]})
+    assert conclusion(differences(tables_of(runs).values())) == (
+        "There are no runs yet to compare DPI with."
+    )
+    assert conclusion(differences([])) == "There are no runs yet to compare DPI with."
