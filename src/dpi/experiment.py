@@ -37,7 +37,6 @@ def train(cfg: DictConfig) -> None:
     if HydraConfig.get().mode != RunMode.MULTIRUN:
         check_training(cfg)
         _train(cfg)
-        _print_next(Path(cfg.run))
         return
     name = f"job {HydraConfig.get().job.num}"
     try:
@@ -90,6 +89,8 @@ def _train(cfg: DictConfig) -> None:
                 status.failed = _one_line(error)
                 status.write(run)
             raise
+    if HydraConfig.get().mode != RunMode.MULTIRUN:
+        _print_next(run)
 
 
 def _is_trained(cfg: DictConfig, run: Path) -> bool:
@@ -179,7 +180,7 @@ class SweepSummary(Callback):
             for outcome in ("done", "skipped", "failed")
         }
         said = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
-        print(f"\n{len(jobs)} runs: {said}")
+        print(f"\n{len(jobs)} run{'s' * (len(jobs) != 1)}: {said}")
         if failed:
             lines = [f"failed: {job['name']}: {job['reason']}" for job in failed]
             lines.append("error: not all runs are done; the same command retries the failed ones")

@@ -110,17 +110,18 @@ def test_networks_and_conditionings_of_ones_own_have_their_place(make_run, runs)
         ([3.0], [None]),
         ([3.0, 1.0], [None, 1]),
         ([3.0, 1.0, 2.0], [None, 1, 2]),
-        ([1.0, 1.0, 2.0], [1, 1, 2]),
+        ([1.0, 1.0, 2.0, 3.0], [1, 1, 2, None]),
+        ([4.0, 1.0, 3.0, 2.0], [None, 1, None, 2]),
     ],
 )
 def test_the_best_and_the_second_best_are_marked_if_there_are_others(make_run, runs, values, ranks):
-    kinds = [("diffusion", "own", cond) for cond in "abc"]
+    kinds = [("diffusion", "own", cond) for cond in "abcd"]
     for kind, value in zip(kinds, values, strict=False):
         scores = [row("fid", value), row("recall", -value)]
         make_run(kind, {"fidelity": scores})
     table = tables_of(runs)["table3"]
     for column in ("fid", "recall"):  # lower is better, higher is better
-        cells = [shown(table, "own, diffusion", cond, column) for cond in "abc"[: len(values)]]
+        cells = [shown(table, "own, diffusion", cond, column) for cond in "abcd"[: len(values)]]
         assert [None if isnan(cell.rank) else cell.rank for cell in cells] == ranks
 
 

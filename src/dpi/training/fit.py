@@ -60,10 +60,14 @@ def fit(cfg: DictConfig, source: Source) -> None:
         record_session(run, first_step, device_name(trainer.strategy.root_device))
         doing = f"resuming from step {first_step}" if first_step else "training"
         print(f"{run}: {doing}, {_count(network):,} parameters, {len(train):,} images")
+    # A run ends with the samples and losses of its last step, which every process knows beforehand.
+    interval = min(show.every, steps)
+    validated = first_step < steps and steps % interval == 0
+    validate = not validated and not samples_path(run, max(steps, first_step)).exists()
     try:
         checkpoint = run / CHECKPOINT if first_step else None
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
-        if not samples_path(run, trainer.global_step).exists():
+        if validate:
             trainer.validate(module, data, verbose=False)
     except torch.OutOfMemoryError as error:
         raise UserError(
