@@ -26,7 +26,7 @@ demo: $(READY)  ## train a small DPI model on cartoon faces and sample from it, 
 	$(PYTHON) sample.py run=outputs/demo n=64 device=cpu
 
 test: $(READY)  ## run all tests
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n auto --dist worksteal
 
 lint: $(READY)  ## check style and the library's type hints
 	$(PYTHON) -m ruff check .

@@ -94,7 +94,7 @@ def test_curves_are_thin_and_keep_their_ends():
     assert len(thin(line)) == 200
     assert (thin(line).index[0], thin(line).index[-1]) == (0, 4999)
     assert thin(line[:3]).tolist() == [0, 1, 2]
-    assert curve({"loss": line[:0]}) is None
+    assert curve({"loss": line[:1]}) is None  # nothing to draw
     assert curve({"loss": -line}, log=True) is None
     flat = curve({"loss": pd.Series({1: 2.0, 2: 2.0})})
     assert flat["bottom"] == flat["top"] == 2.0

@@ -107,7 +107,7 @@ def test_better_is_lower_for_an_error_and_higher_for_recall(make_run, runs):
     assert conclusion(found.reset_index()) == (
         "Over the schedule DPI's error is lower than that of every other model in 1 of 1 block; of "
         "3 comparisons it is significantly better in 2 and significantly worse in 1 (ADM, "
-        "diffusion: recall ↑ against t map)."
+        "diffusion: recall against t map)."
     )
 
 

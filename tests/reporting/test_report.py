@@ -98,6 +98,7 @@ def test_what_is_left_out_is_named(make_run, runs, tmp_path, capsys):
     ):
         assert line in out
         assert line in page
+    assert 'id="run-copy"' not in page
 
 
 def test_without_runs_it_says_how_to_make_some(runs, tmp_path):

@@ -87,6 +87,13 @@ def test_another_protocol_has_a_block_of_its_own_and_nothing_is_missing(make_run
         assert shown(found["table5"], block, "λ learned", "flow").papers[0] == "1.086e-1"
 
 
+def test_an_objective_comes_before_the_mean_error_in_its_place(make_run, runs):
+    make_run(DPI, MEAN, seed=0)
+    make_run(DPI, MEAN | objective(0.3), seed=1)
+    cell = shown(tables_of(runs)["table5"], "ADM", "λ learned", "diffusion")
+    assert cell.ours == ("2.000e-1", "1.000e-1")
+
+
 def test_settings_of_the_model_label_its_row_and_the_paper_is_beside_the_plain_one(make_run, runs):
     make_run(TMAP, MEAN)
     make_run(TMAP, MEAN, settings={"arch.base_channels": 48})

@@ -70,10 +70,11 @@ def curve(lines: dict[str, pd.Series], log: bool = False) -> dict[str, Any] | No
         lines: by name, numbers by step.
         log: the logarithm of positive numbers.
     """
-    lines = {name: thin(line[line > 0] if log else line) for name, line in lines.items()}
-    numbers = pd.concat(lines.values()) if lines else pd.Series()
-    if numbers.empty:
+    lines = {name: line[line > 0] if log else line for name, line in lines.items()}
+    lines = {name: thin(line) for name, line in lines.items() if len(line) > 1}
+    if not lines:
         return None
+    numbers = pd.concat(lines.values())
     low, high = numbers.min(), numbers.max()
     height = math.log if log else float
     points = {

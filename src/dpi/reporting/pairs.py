@@ -98,7 +98,7 @@ def conclusion(found: pd.DataFrame) -> str:
     better, worse = (found[found.outcome == outcome] for outcome in ("better", "worse"))
     tested = (found.outcome != "one seed").sum()
     if tested:
-        where = worse.block + ": " + worse.metric + " against " + worse.against
+        where = worse.block + ": " + worse.metric.str.rstrip(" ↑↓") + " against " + worse.against
         parts.append(
             f"of {tested} comparisons it is significantly better in {len(better)} and "
             f"significantly worse in {len(worse)}" + f" ({some(where, '; ')})" * bool(len(worse))

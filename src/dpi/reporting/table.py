@@ -1,6 +1,7 @@
 """Results in the blocks, rows and columns of a table, beside the paper's numbers."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -22,19 +23,19 @@ class Table:
     """A row a cell: value and error (mean and standard error over seeds), seeds, paper; rank and
     paper_rank: 1 of the best in its block, 2 of the second best, others nan."""
 
-    @property
+    @cached_property
     def paired(self) -> dict[str, bool]:
         """Whether each column has numbers of the paper."""
         in_paper = set(self.cells.column[self.cells.paper.notna()])
         return {column: column in in_paper for column in self.spec.columns}
 
-    @property
+    @cached_property
     def runs(self) -> dict[tuple[str, str], dict[str, int]]:
         """The seeds of each block's and row's runs, by their names."""
         rows = self.numbers.groupby(["block", "row"])
         return {row: dict(zip(own.run, own.seed, strict=True)) for row, own in rows}
 
-    @property
+    @cached_property
     def layout(self) -> dict[str, dict[str, list[Any]]]:
         """For each block and row its cells, those of `cells` with their text: (number, error) in
         `ours`, (number, "") in `papers`."""
