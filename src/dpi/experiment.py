@@ -44,14 +44,16 @@ def train(cfg: DictConfig) -> None:
         name = Path(cfg.run).name
         with _output(cfg, name):
             _train(cfg)
+        if _is_parallel():
+            print(f"{name}: done", flush=True)
         _record_outcome(name, "done")
     except Excluded as error:
-        print(f"skipped: {error}")
+        print(f"skipped: {error}", flush=True)
         _record_outcome(name, "skipped")
     except Exception as error:
         if not isinstance(error, UserError):
             traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {name}: {_one_line(error)}", file=sys.stderr, flush=True)
         _record_outcome(name, "failed", _one_line(error))
 
 
@@ -94,10 +96,11 @@ def _train(cfg: DictConfig) -> None:
 
 
 def _is_trained(cfg: DictConfig, run: Path) -> bool:
-    """Whether the run has taken its steps and ended with its samples."""
-    step = read_status(run).step
-    made = (run / CHECKPOINT).exists() and samples_path(run, step).exists()
-    return made and step >= cfg.training.steps
+    """Whether the run has taken its steps, ended with its samples, and kept its checkpoint."""
+    status, path = read_status(run), run / CHECKPOINT
+    if status.step < cfg.training.steps or not samples_path(run, status.step).exists():
+        return False
+    return path.exists() and path.stat().st_size == status.checkpoint_bytes
 
 
 def _missing(cfg: DictConfig, status: Status) -> dict[str, dict[str, Any]]:
@@ -115,8 +118,9 @@ def _evaluate(cfg: DictConfig, run: Path, missing: dict[str, dict[str, Any]]) ->
 
     status = read_status(run)
     status.step, status.failed = max(status.step, cfg.training.steps), None
+    status.checkpoint_bytes = (run / CHECKPOINT).stat().st_size
     if missing:
-        status.stage = "evaluation"
+        status.stage, status.seconds_left = "evaluation", None
         status.write(run)
         fabric = make_fabric(cfg.trainer.accelerator, 1, "32-true")
         # The code that this run's configuration names has just been run.
@@ -164,8 +168,6 @@ def _record_outcome(name: str, outcome: str, reason: str = "") -> None:
     hydra = HydraConfig.get()
     record = {"name": name, "outcome": outcome, "reason": reason}
     atomic_write(Path(hydra.sweep.dir) / "jobs" / f"{hydra.job.num}.json", json.dumps(record))
-    if _is_parallel():
-        print(f"{name}: {outcome}{reason and f', {reason}'}", flush=True)
 
 
 class SweepSummary(Callback):

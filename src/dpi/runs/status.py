@@ -28,6 +28,8 @@ class Status:
     """training or evaluation; None once all is done."""
     failed: str | None = None
     """Why, in one line."""
+    checkpoint_bytes: int | None = None
+    """The size of the checkpoint that the training ended with."""
     evaluated: dict[str, dict[str, Any]] = field(default_factory=dict)
     """The evaluations that are done, with their settings and the step."""
 
