@@ -476,27 +476,30 @@ def test_help_explains_the_keys(command, script):
 
 def test_mistakes_are_known_before_pytorch_is_imported(tmp_path):
     """So that they are reported in a second or two."""
-    code = f"""
+    code = """
 import runpy, sys
-sys.argv = [{str(ROOT / "train.py")!r}, *sys.argv[1:]]
+sys.argv = sys.argv[1:]
 try:
     runpy.run_path(sys.argv[0], run_name="__main__")
 finally:
-    print({{"torch", "lightning", "diffusers", "pandas"}} & set(sys.modules), file=sys.stdout)
+    print({"torch", "lightning", "diffusers", "pandas"} & set(sys.modules), file=sys.stdout)
 """
-    for overrides in (
-        ["cond=mlp"],
-        ["data=folder"],
-        ["data=folder", "data.path=nowhere"],
-        ["training.lrr=1"],
-        ["training.steps=many", "data=avatars"],
-        ["eval=[denoising]", "data=avatars", "data.held_out=20"],
+    for script, *overrides in (
+        ["train", "cond=mlp"],
+        ["train", "data=folder"],
+        ["train", "data=folder", "data.path=nowhere"],
+        ["train", "training.lrr=1"],
+        ["train", "training.steps=many", "data=avatars"],
+        ["train", "eval=[denoising]", "data=avatars", "data.held_out=20"],
+        ["evaluate", "eval=[objective]", "run=nowhere"],
+        ["evaluate", "eval=[objective]", "eval.objective.every=0"],
+        ["sample", "run=nowhere"],
+        ["report", "runs=nowhere"],
     ):
-        done = subprocess.run(
-            [sys.executable, "-c", code, *overrides], cwd=tmp_path, capture_output=True, text=True
-        )
+        command = [sys.executable, "-c", code, ROOT / f"{script}.py", *overrides]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 1 and done.stderr.startswith("error: "), done.stderr
-        assert done.stdout.strip() == "set()", overrides
+        assert done.stdout.strip() == ("set()" if script != "report" else "{'pandas'}"), overrides
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_spares_the_checkpoint(command, tiny):

@@ -4,7 +4,6 @@ import inspect
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
-from glob import glob, has_magic
 from pathlib import Path
 
 import torch
@@ -16,9 +15,8 @@ from omegaconf import DictConfig
 from dpi import plots
 from dpi.errors import UserError
 from dpi.evaluation.rows import SHOWN, Row, table, write_rows
-from dpi.runs.files import CONFIG
 from dpi.runs.lock import lock
-from dpi.runs.record import read_config
+from dpi.runs.record import find_runs
 from dpi.runs.run import Run, open_run
 
 
@@ -80,7 +78,7 @@ def evaluate_all(cfg: DictConfig) -> None:
             if cfg.out:
                 _write(Path(cfg.out), {"eval": "fidelity"}, rows)
         return
-    folders = _folders(cfg.run)
+    folders = find_runs(cfg.run)
     failed = []
     with ExitStack() as locks:
         if rank_zero_only.rank == 0:
@@ -133,18 +131,6 @@ def _write(path: Path, header: dict[str, object], rows: list[Row]) -> None:
     if panels and len(next(iter(panels.values()))) > SHOWN:
         plots.plot_over_scalars(panels, path.with_suffix(".png"))
         print(f"curves  {path.with_suffix('.png')}")
-
-
-def _folders(pattern: str | None) -> list[Path]:
-    if not pattern:
-        raise UserError("run= is missing: give a run's folder, or a pattern such as 'outputs/*'")
-    if not has_magic(pattern):
-        read_config(Path(pattern))
-        return [Path(pattern)]
-    found = [Path(path) for path in sorted(glob(pattern)) if (Path(path) / CONFIG).is_file()]
-    if not found:
-        raise UserError(f"run={pattern}: no run matches")
-    return found
 
 
 def _open(folder: Path, cfg: DictConfig) -> Run:

@@ -5,6 +5,7 @@ import platform
 import subprocess
 import sys
 from datetime import UTC, datetime
+from glob import glob, has_magic
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -60,6 +61,23 @@ def read_config(folder: Path) -> DictConfig:
     if missing:
         raise UserError(f"{path} is not the configuration of a run: it lacks {', '.join(missing)}")
     return cfg
+
+
+def find_runs(pattern: str | None) -> list[Path]:
+    """The folders of runs that a path, or a pattern such as outputs/faces-*, names.
+
+    Raises:
+        UserError: there are none.
+    """
+    if not pattern:
+        raise UserError("run= is missing: give a run's folder, or a pattern such as 'outputs/*'")
+    if not has_magic(pattern):
+        read_config(Path(pattern))
+        return [Path(pattern)]
+    found = [Path(path) for path in sorted(glob(pattern)) if (Path(path) / CONFIG).is_file()]
+    if not found:
+        raise UserError(f"run={pattern}: no run matches")
+    return found
 
 
 def read_split(run: Path) -> dict:
