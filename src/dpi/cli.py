@@ -89,7 +89,7 @@ def help_text(name: str) -> str:
     """The text of --help: the comments of configs/NAME.yaml and of the files of its groups."""
     text = (CONFIGS / f"{name}.yaml").read_text()
     head, _, body = text.partition("defaults:\n")
-    groups = re.findall(r"^ +- (?:optional )?([a-z]+)(?:@\w+)?:", body, re.MULTILINE)
+    groups = _groups(body)
     body = re.sub(r"^( +-.*\n)*", "", body)
     own = re.split(r"^# .*\nhydra:|^hydra:", body, flags=re.MULTILINE)[0].strip()
     parts = [re.sub("^# ?", "", head, flags=re.MULTILINE).strip(), "Keys\n", own]
@@ -131,7 +131,7 @@ def _suggest(key: str, name: str) -> str:
 def _keys(name: str) -> list[str]:
     """All keys and groups that a command takes, as the files in configs/ have them."""
     body = (CONFIGS / f"{name}.yaml").read_text()
-    groups = set(re.findall(r"^ +- (?:optional )?([a-z]+)(?:@\w+)?:", body, re.MULTILINE))
+    groups = set(_groups(body))
     keys = [*groups, *_leaves(body)]
     for group in sorted(groups):
         for path in (CONFIGS / group).glob("*.yaml"):
@@ -139,6 +139,11 @@ def _keys(name: str) -> list[str]:
             prefix = "" if "@package _global_" in text else f"{group}."
             keys += [f"{prefix}{key}" for key in _leaves(text)]
     return sorted(set(keys))
+
+
+def _groups(text: str) -> list[str]:
+    """The config groups in the defaults list of a file."""
+    return re.findall(r"^ +- (?:optional )?([a-z]+)(?:@\w+)?:", text, re.MULTILINE)
 
 
 def _leaves(text: str) -> list[str]:
