@@ -1,4 +1,4 @@
-"""Grouped and factored batches equal one sample at a time, in outputs and gradients."""
+"""Grouped and one_pass batches equal one sample at a time, in outputs and gradients."""
 
 import warnings
 
@@ -61,7 +61,7 @@ def gradients(g: nn.Module, x: torch.Tensor, run) -> tuple[torch.Tensor, list[to
     return y.detach(), [p.grad.clone() for p in g.parameters()]
 
 
-@pytest.mark.parametrize("mode", ["grouped", "factored", "auto"])
+@pytest.mark.parametrize("mode", ["grouped", "one_pass", "auto"])
 @pytest.mark.parametrize("name", NETWORKS)
 @given(s=st.lists(st.integers(0, 9), min_size=5, max_size=5))
 @settings(max_examples=8, deadline=None)
@@ -74,8 +74,8 @@ def test_a_batch_equals_its_samples_one_at_a_time(name, mode, s):
     torch.testing.assert_close(ours, alone)
 
 
-def test_factored_does_not_store_weights_per_sample():
-    g = interpolate(nn.Linear(1000, 1000, bias=False), mode="factored")
+def test_one_pass_does_not_store_weights_per_sample():
+    g = interpolate(nn.Linear(1000, 1000, bias=False), mode="one_pass")
     x, s = torch.randn(64, 1000, requires_grad=True), torch.rand(64)
     saved = []
 
@@ -97,16 +97,16 @@ def test_auto_chooses_by_cost():
     # In an image of 32x32 a weight is used 1,024 times, in a vector once.
     conv = interpolate(nn.Conv2d(4, 4, 3))
     images = torch.randn(16, 4, 32, 32)
-    assert not conv._use_factored(2, (images,), {})
+    assert not conv._use_one_pass(2, (images,), {})
     linear = interpolate(nn.Linear(50, 50))
-    assert linear._use_factored(2, (torch.randn(16, 50),), {})
-    assert not linear._use_factored(1, (torch.randn(16, 50),), {})
+    assert linear._use_one_pass(2, (torch.randn(16, 50),), {})
+    assert not linear._use_one_pass(1, (torch.randn(16, 50),), {})
 
 
 def test_unsupported_layers_fall_back_to_grouped_with_one_warning():
     torch.manual_seed(0)
     layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, dropout=0)
-    g = interpolate(layer, mode="factored")
+    g = interpolate(layer, mode="one_pass")
     x, s = torch.randn(4, 3, 8), torch.tensor([1, 5, 5, 900])
     with pytest.warns(UserWarning, match="MultiheadAttention"):
         y = g(x, s)
@@ -126,7 +126,7 @@ def test_samples_outside_the_first_dimension_fall_back_to_grouped(length, reason
         def forward(self, x):
             return self.linear(x.transpose(0, 1)).transpose(0, 1)
 
-    g = interpolate(Sequence(), mode="factored")
+    g = interpolate(Sequence(), mode="one_pass")
     with torch.no_grad():
         g.theta1.linear.weight.add_(1)
     x, s = torch.randn(4, length, 3), torch.tensor([1, 5, 5, 900])
@@ -142,9 +142,9 @@ def test_batch_norm_in_training_normalizes_the_group_or_the_batch():
         g(torch.tensor([[1.0], [3.0], [10.0], [14.0]]), torch.tensor([0, 0, 999, 999]))
         return g.theta0[0]
 
-    grouped, factored = trained("grouped"), trained("factored")
+    grouped, one_pass = trained("grouped"), trained("one_pass")
     assert grouped.running_mean == 12 and grouped.num_batches_tracked == 2
-    assert factored.running_mean == 7 and factored.num_batches_tracked == 1
+    assert one_pass.running_mean == 7 and one_pass.num_batches_tracked == 1
 
 
 def test_other_arguments_are_split_by_sample():
@@ -170,7 +170,7 @@ def test_other_arguments_are_split_by_sample():
 
 
 def test_a_compiled_network_runs_grouped():
-    g = interpolate(nn.Linear(4, 4), mode="factored")
-    assert g._use_factored(3, (torch.randn(3, 4),), {})
+    g = interpolate(nn.Linear(4, 4), mode="one_pass")
+    assert g._use_one_pass(3, (torch.randn(3, 4),), {})
     g.theta0.compile()
-    assert not g._use_factored(3, (torch.randn(3, 4),), {})
+    assert not g._use_one_pass(3, (torch.randn(3, 4),), {})

@@ -3,7 +3,8 @@
 from dpi.interpolation.baked import Baked
 from dpi.interpolation.interpolate import interpolate, parameter_groups
 from dpi.interpolation.network import Interpolated, Mode
-from dpi.interpolation.scalar import at, position
+from dpi.interpolation.plan import Plan
+from dpi.interpolation.scalar import Range, at, position
 from dpi.interpolation.schedule import InterpolationFunction
 
 __all__ = [
@@ -11,6 +12,8 @@ __all__ = [
     "Interpolated",
     "InterpolationFunction",
     "Mode",
+    "Plan",
+    "Range",
     "at",
     "interpolate",
     "parameter_groups",

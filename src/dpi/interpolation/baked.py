@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dpi.interpolation.scalar import position
+from dpi.interpolation.scalar import Range, position
 
 
 class Baked(nn.Module):
@@ -15,14 +15,18 @@ class Baked(nn.Module):
     Args:
         at: returns the plain network for a scalar, as `Interpolated.at` does.
         scalars: the scalars to compute it for, each of shape ().
-        num_scalars: S, the number of steps.
+        num_scalars, scalar: S and what s is, see `interpolate`.
     """
 
     def __init__(
-        self, at: Callable[[Tensor], nn.Module], scalars: Sequence[Tensor], num_scalars: int
+        self,
+        at: Callable[[Tensor], nn.Module],
+        scalars: Sequence[Tensor],
+        num_scalars: int,
+        scalar: Range | None,
     ) -> None:
         super().__init__()
-        self.num_scalars = num_scalars
+        self.num_scalars, self.scalar = num_scalars, scalar
         self.networks = nn.ModuleList(at(s) for s in scalars)
         self._indices = {self._key(s): i for i, s in enumerate(scalars)}
 
@@ -38,4 +42,4 @@ class Baked(nn.Module):
         return self.networks[self._indices[self._key(s)]](x, *args, **kwargs)
 
     def _key(self, s: Tensor) -> float:
-        return round(float(position(s.reshape(()), self.num_scalars)), 4)
+        return round(float(position(s.reshape(()), self.num_scalars, self.scalar)), 4)

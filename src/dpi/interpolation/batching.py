@@ -1,209 +1,145 @@
 """Two ways to run a batch in which samples have different scalars.
 
-Grouped: one pass per distinct scalar, over the samples that share it.
+One pass: every operation uses the parameters of each sample (`dpi.interpolation.per_sample`). A
+network is run this way only after it was verified, on three samples of each new shape, to compute
+what it computes for one sample at a time.
 
-Factored: one pass for all samples, without a copy of the weights for each. A convolution, a linear
-layer and the affine part of a normalization are linear in their weights,
-
-    L(x; (1 - lambda) theta0 + lambda theta1) = (1 - lambda) L(x; theta0) + lambda L(x; theta1),
-
-so each such layer is run with both parameter sets and its outputs are interpolated per sample.
+Grouped: one pass for each distinct scalar, over the samples that share it.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call
-from torch.utils._pytree import tree_map
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._pytree import tree_leaves
 
-FLOPS_PER_PARAMETER = 600
-"""Interpolating a parameter, and running smaller passes because of it, takes about as long as this
-many FLOPs of the network (measured on CPUs, results/interpolation.md)."""
+from dpi.interpolation.arguments import Dims, assemble, take
+from dpi.interpolation.lerp import fractions, interpolated
+from dpi.interpolation.per_sample import Batch, PerSampleWeight
+from dpi.interpolation.plan import Plan
+from dpi.interpolation.replica import Replica
+
+
+def per_sample_weights(
+    weights: Tensor, sets: Sequence[Sequence[Tensor]], plan: Plan
+) -> list[PerSampleWeight]:
+    """The parameters theta(s_b) of every sample b, for one pass.
+
+    Args:
+        weights: lambda for each sample, (B,).
+        sets: the interpolated parameters in theta0, theta1 and on.
+        plan: which samples share a scalar.
+    """
+    order = plan.order if plan.order is None else plan.order.to(weights.device, non_blocking=True)
+    batch = Batch(fractions(weights, len(sets)), plan.sizes, order)
+    return [PerSampleWeight.of(batch, values) for values in zip(*sets, strict=True)]
 
 
 def run_grouped(
-    theta0: nn.Module,
-    thetas: Iterable[dict[str, Tensor]],
-    sizes: Sequence[int],
-    order: Tensor,
+    networks: Iterable[Callable[..., Any]],
+    plan: Plan,
     args: tuple,
-    kwargs: dict,
+    kwargs: Mapping[str, Any],
+    names: Sequence[str],
+    in_dims: Mapping[str, Dims],
+    out_dims: Dims,
 ) -> Any:
     """Run one pass per distinct scalar.
 
     Args:
-        theta0: the network; what is not in theta(s) is taken from it.
-        thetas: theta(s) for each of the G groups.
-        sizes: the number of samples in each group.
-        order: the permutation that sorts the samples into groups, shape (B,).
-        args, kwargs: arguments of the network, the first of them a tensor with B rows.
+        networks: the network with the parameters theta(s) of each distinct scalar.
+        plan: which samples share a scalar.
+        args, kwargs: arguments of the network.
+        names: names of the positional arguments.
+        in_dims, out_dims: see `dpi.interpolation.interpolate`.
 
     Returns:
-        The output of the network, in the original order of the samples.
-    """
-    size, device = len(args[0]), args[0].device
-    order = order.to(device)
-
-    def split(value: Any) -> Sequence[Any]:
-        if isinstance(value, Tensor) and value.dim() and len(value) == size:
-            return value[order].split(sizes)
-        return [value] * len(sizes)
-
-    group_args = zip(*map(split, args), strict=True)
-    group_kwargs = [{k: split(v)[i] for k, v in kwargs.items()} for i in range(len(sizes))]
-    outputs = [
-        functional_call(theta0, theta, group, more, tie_weights=False)
-        for theta, group, more in zip(thetas, group_args, group_kwargs, strict=True)
-    ]
-    back = order.argsort()
-    return tree_map(lambda *tensors: torch.cat(tensors)[back], *outputs)
-
-
-LayerFunction = Callable[[Any, Tensor, Any, Any], Tensor]
-"""(layer, x, weight, bias) -> the output of the layer with these parameters."""
-
-
-def _conv(layer: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
-    return layer._conv_forward(x, weight, bias)
-
-
-def _conv_transpose(function: Callable[..., Tensor]) -> LayerFunction:
-    def run(layer: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
-        options = (layer.stride, layer.padding, layer.output_padding, layer.groups, layer.dilation)
-        return function(x, weight, bias, *options)
-
-    return run
-
-
-def _batch_norm(layer: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
-    use_batch = layer.training or layer.running_mean is None
-    mean, var = (None, None) if use_batch else (layer.running_mean, layer.running_var)
-    return F.batch_norm(x, mean, var, weight, bias, training=use_batch, eps=layer.eps)
-
-
-SUPPORTED_LAYERS: dict[type[nn.Module], LayerFunction] = {
-    nn.Conv1d: _conv,
-    nn.Conv2d: _conv,
-    nn.Conv3d: _conv,
-    nn.ConvTranspose1d: _conv_transpose(F.conv_transpose1d),
-    nn.ConvTranspose2d: _conv_transpose(F.conv_transpose2d),
-    nn.ConvTranspose3d: _conv_transpose(F.conv_transpose3d),
-    nn.Linear: lambda layer, x, weight, bias: F.linear(x, weight, bias),
-    nn.GroupNorm: lambda layer, x, weight, bias: F.group_norm(
-        x, layer.num_groups, weight, bias, layer.eps
-    ),
-    nn.LayerNorm: lambda layer, x, weight, bias: F.layer_norm(
-        x, layer.normalized_shape, weight, bias, layer.eps
-    ),
-    nn.BatchNorm1d: _batch_norm,
-    nn.BatchNorm2d: _batch_norm,
-    nn.BatchNorm3d: _batch_norm,
-}
-"""Layers that can be factored: exactly these types, since a subclass may override forward."""
-
-
-class FactorizationError(ValueError):
-    """A network cannot be run factored; the message gives the reason."""
-
-
-def unsupported_reason(sets: Sequence[nn.Module], doubled: set[str]) -> str | None:
-    """Why a network cannot be run factored, or None if it can.
-
-    It can if there are two sets and each doubled parameter belongs to one of SUPPORTED_LAYERS.
-
-    Args:
-        sets: theta0, theta1 and on.
-        doubled: names of the interpolated parameters.
-    """
-    if len(sets) > 2:
-        return f"there are {len(sets)} parameter sets"
-    for name, module in sets[0].named_modules():
-        own = {
-            parameter
-            for parameter in module._parameters
-            if (f"{name}.{parameter}" if name else parameter) in doubled
-        }
-        # nn.MultiheadAttention, for one, reads the weights of its projection without calling it.
-        if own and (type(module) not in SUPPORTED_LAYERS or not own <= {"weight", "bias"}):
-            kind = type(module).__name__
-            return f"{name or 'the network'} ({kind}) is not a convolution, linear layer or norm"
-    return None
-
-
-def run_factored(
-    theta0: nn.Module, theta1: nn.Module, weights: Tensor, args: tuple, kwargs: dict
-) -> Any:
-    """Run one pass in which the output of every doubled layer is interpolated.
-
-    Args:
-        theta0, theta1: the two sets; what theta1 lacks is shared.
-        weights: lambda for each sample, shape (B,).
-        args, kwargs: arguments of the network. The first dimension is the batch throughout.
-
-    Returns:
-        The output of the network.
+        The output of the network, in the order of the samples.
 
     Raises:
-        FactorizationError: the first dimension of a layer's output is not the batch.
+        ValueError: an argument cannot be split, or an output cannot be assembled.
     """
-    twins = dict(theta1.named_modules())
-    handles = []
-
-    def interpolate_output(name: str, layer: nn.Module) -> Callable[..., Tensor]:
-        run, twin = SUPPORTED_LAYERS[type(layer)], twins[name]
-
-        def hook(module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
-            if len(output) != len(weights):
-                raise FactorizationError(
-                    f"the output of {name} has {len(output)} samples, not {len(weights)}"
-                )
-            ambiguous = output.dim() > 2 and output.shape[1] == len(weights)
-            if ambiguous and type(layer) in (nn.Linear, nn.LayerNorm):
-                raise FactorizationError(
-                    f"the output of {name} has as many rows as there are samples"
-                )
-            weight = layer.weight if twin.weight is None else twin.weight
-            bias = layer.bias if twin.bias is None else twin.bias
-            other = run(layer, inputs[0], weight, bias)
-            shape = [-1] + [1] * (output.dim() - 1)
-            return torch.lerp(output, other, weights.reshape(shape).to(output.dtype))
-
-        return hook
-
-    try:
-        for name, layer in theta0.named_modules():
-            if type(layer) in SUPPORTED_LAYERS and any(
-                p is not None for p in twins[name]._parameters.values()
-            ):
-                handles.append(layer.register_forward_hook(interpolate_output(name, layer)))
-        return theta0(*args, **kwargs)
-    finally:
-        for handle in handles:
-            handle.remove()
+    size = len(plan.where)
+    sizes = plan.sizes or (1,) * size
+    order = torch.arange(size) if plan.order is None else plan.order
+    outputs = []
+    for net, index in zip(networks, order.split(list(sizes)), strict=True):
+        some_args, some_kwargs = take(args, kwargs, size, index, names, in_dims)
+        outputs.append(net(*some_args, **some_kwargs))
+    return assemble(outputs, sizes, plan.order, out_dims)
 
 
-def flops_per_sample(net: nn.Module, args: tuple, kwargs: dict) -> float:
-    """FLOPs of a forward pass per sample, counted on the meta device; inf if that fails."""
+@torch.no_grad()
+def why_not_one_pass(
+    theta0: nn.Module,
+    sets: Sequence[Sequence[Tensor]],
+    size: int,
+    args: tuple,
+    kwargs: Mapping[str, Any],
+    names: Sequence[str],
+    in_dims: Mapping[str, Dims],
+) -> str | None:
+    """Why a network cannot be run in one pass, or None if it can.
 
-    def to_meta(value: Any) -> Any:
-        return torch.empty_like(value, device="meta") if isinstance(value, Tensor) else value
+    Three samples are run in one pass and one at a time, with parameters that differ noticeably
+    between the sets, and the outputs are compared. This finds what no look at the operations can:
+    inputs that have as many rows as the batch by coincidence, permutations of the batch. The
+    network's buffers, attributes and random numbers are left as they were.
 
-    # All names of a tied tensor, but one for a layer that occurs twice; see parameter_index.
-    state = {
-        f"{prefix}.{name}" if prefix else name: to_meta(tensor)
-        for prefix, module in net.named_modules()
-        for name, tensor in [*module._parameters.items(), *module._buffers.items()]
-        if tensor is not None
-    }
-    try:
-        with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
-            meta_args = tuple(map(to_meta, args))
-            meta_kwargs = {k: to_meta(v) for k, v in kwargs.items()}
-            functional_call(net, state, meta_args, meta_kwargs, tie_weights=False)
-    except Exception:  # a third-party network may need the values of its tensors
-        return float("inf")
-    return counter.get_total_flops() / len(args[0])
+    Args:
+        theta0: the network.
+        sets: the interpolated parameters in theta0, theta1 and on.
+        size: B, the number of samples.
+        args, kwargs, names, in_dims: see `run_grouped`.
+    """
+    def run(values: Iterable[Any], index: list[int], training: bool = False) -> list[Any]:
+        some_args, some_kwargs = take(args, kwargs, size, torch.tensor(index), names, in_dims)
+        replica = Replica(theta0, dict(zip(sets[0], values, strict=True)), isolated=True)
+        replica.net.train(training)
+        return tree_leaves(replica(*some_args, **some_kwargs))
+
+    def per_sample(c: Tensor) -> Iterable[PerSampleWeight]:
+        batch = Batch(c)
+        return (PerSampleWeight.of(batch, values) for values in zip(*perturbed, strict=True))
+
+    device = sets[0][0].device
+    three = [0, 1, 2 % size]
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(0)
+        perturbed = [[_perturbed(parameter) for parameter in theta] for theta in sets]
+        c = fractions(torch.tensor([0.0, 0.4, 1.0]).to(device, non_blocking=True), len(sets))
+        try:
+            together = run(per_sample(c), three)
+            alone = [
+                run((interpolated(c[:, b], values) for values in zip(*perturbed, strict=True)), [i])
+                for b, i in enumerate(three)
+            ]
+            if theta0.training:  # other operations may be reached
+                run(per_sample(c[:, :2]), three[:2], training=True)
+            equal = _equal(together, assemble(alone, (1, 1, 1), None, 0))
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # of an operation, or of whatever the network does with a weight
+            return str(error).partition("\n")[0] or type(error).__name__
+    return None if equal else "its output in one pass is not that of one sample at a time"
+
+
+def _perturbed(parameter: Tensor) -> Tensor:
+    scale = parameter.abs().square().mean().sqrt()
+    scale = torch.where(scale > 0, 0.2 * scale, 0.02)  # layers initialized to zero
+    return parameter + scale.to(parameter.dtype) * torch.randn_like(parameter)
+
+
+def _equal(found: list[Any], expected: list[Any]) -> bool:
+    def close(a: Any, b: Any) -> bool:
+        if not isinstance(a, Tensor):
+            return bool(a == b)
+        if a.shape != b.shape:
+            return False
+        if not (a.is_floating_point() or a.is_complex()):
+            return torch.equal(a, b)
+        tolerance = 1e-3 if torch.finfo(a.dtype).eps < 1e-5 else 5e-2
+        return bool((a - b).abs().max() <= tolerance * b.abs().max())
+
+    return len(found) == len(expected) and all(map(close, found, expected))

@@ -1,14 +1,17 @@
 """`interpolate` conditions a network on a scalar; `parameter_groups` sets its learning rates."""
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
-from dpi.interpolation.network import Interpolated, Mode, parameter_index
+from dpi.interpolation.arguments import Dims
+from dpi.interpolation.network import Interpolated, Mode
+from dpi.interpolation.scalar import Range
 from dpi.interpolation.schedule import InterpolationFunction
 
 
@@ -23,6 +26,9 @@ def interpolate(
     include: Iterable[str] = ("*",),
     exclude: Iterable[str] = (),
     mode: Mode = "auto",
+    scalar: Range | None = None,
+    in_dims: Mapping[str, Dims] | None = None,
+    out_dims: Dims = None,
 ) -> Interpolated:
     """Turn a network f(x) into g(x, s), conditioned on a scalar s through its parameters.
 
@@ -32,7 +38,8 @@ def interpolate(
         optimizer = torch.optim.AdamW(parameter_groups(net, lr=1e-4, lr_lambda=1e-3))
 
     Args:
-        net: any module that maps a batch to a batch. It becomes theta0 and is not copied.
+        net: any module that maps a batch to a batch. It becomes theta0 and is not copied. Weight
+            norm, LoRA and the like come before: its structure must not change afterwards.
         num_scalars: S, the number of steps at which lambda is defined.
         schedule, endpoints, between: see `InterpolationFunction`.
         init: how theta1 is initialized. "copy": equal to theta0, so that the output equals that
@@ -43,40 +50,77 @@ def interpolate(
             equal length.
         include, exclude: file-name patterns of parameter names ("encoder.*", "*.bias"). A
             parameter is doubled if it is included and not excluded; the sets share all others.
-        mode: how a batch with several distinct scalars is run. "grouped": one pass per scalar,
-            over the samples that share it; works for any network. "factored": one pass with twice
-            the multiplications (see `dpi.interpolation.batching`). It requires that each doubled
-            parameter belongs to a convolution, a linear layer or a norm and that the first
-            dimension is the batch throughout; otherwise it warns and falls back to "grouped".
-            "auto": "factored" where that is estimated to be faster.
+        mode: how a batch with several distinct scalars is run. "one_pass": all samples at once,
+            with operations that use each sample's parameters (`dpi.interpolation.per_sample`).
+            "grouped": one pass per scalar, over the samples that share it; works for any network.
+            "auto": one pass if a test on the first batch of each shape shows that this gives what
+            one sample at a time gives, else grouped. `net.last_run` and `print(net)` say which, and
+            why.
 
             The two differ for batch norms in training mode. Grouped, each group is normalized by
-            its own statistics and updates the running ones; factored, the batch is one group.
+            its own statistics and updates the running ones; in one pass, the batch is one group.
+        scalar: what s is: a `Range` such as Range(0.002, 80, log=True). None for integer steps in
+            [0, S-1] or floats in [0, 1], told apart by the dtype.
+        in_dims: for grouped batches, the dimension that is the batch, by the name of an argument
+            of net; None for an argument that belongs to all samples. For nested arguments it may
+            have their structure, as in `torch.vmap`. Not needed for tensors whose first dimension
+            is the batch or has length one, and for numbers and strings.
+        out_dims: the same for the outputs. None for the first dimension of each.
 
     Returns:
         The module g, called as g(x, s).
 
     Raises:
         ValueError: an unknown option; a pattern that matches no parameter; no parameter to
-            interpolate; fewer than two sets; or, with init="independent", a layer with parameters
-            but without `reset_parameters`.
+            interpolate, or one that cannot be; fewer than two sets; or, with init="independent", a
+            layer with parameters but without `reset_parameters`.
     """
     if init not in ("copy", "independent"):
         raise ValueError(f"init must be 'copy' or 'independent', got {init!r}")
-    if mode not in ("auto", "grouped", "factored"):
-        raise ValueError(f"mode must be 'auto', 'grouped' or 'factored', got {mode!r}")
     if num_sets < 2:
         raise ValueError(f"num_sets must be at least 2, got {num_sets}")
+    _check_modules(net)
     shared = _shared_names(net, _as_list(include), _as_list(exclude))
+    _check_parameters(net, shared)
     sets = [net]
     for _ in range(num_sets - 1):
-        theta = copy.deepcopy(net)
+        theta = _copy(net)
         if init == "independent":
             _reinitialize(theta)
         _remove_shared(theta, shared)
         sets.append(theta)
-    interpolation = InterpolationFunction(num_scalars, schedule, endpoints, between)
-    return Interpolated(sets, interpolation, mode)
+    interpolation = InterpolationFunction(num_scalars, schedule, endpoints, between, scalar)
+    return Interpolated(sets, interpolation, mode, in_dims, out_dims)
+
+
+def _check_modules(net: nn.Module) -> None:
+    for name, module in net.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise ValueError(f"{name or 'the network'} is a ScriptModule, whose parameters are fixed")
+        if any(is_lazy(parameter) for parameter in module._parameters.values()):
+            raise ValueError(
+                f"{name or 'the network'} ({type(module).__name__}) has no shapes yet; run the "
+                "network once before interpolate"
+            )
+
+
+def _check_parameters(net: nn.Module, shared: set[str]) -> None:
+    for name, parameter in net.named_parameters():
+        if name not in shared and not (parameter.is_floating_point() or parameter.is_complex()):
+            raise ValueError(
+                f"{name} has dtype {parameter.dtype} and cannot be interpolated; exclude=[{name!r}]"
+            )
+
+
+def _copy(net: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(net)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"the network cannot be copied ({reason}); in place of torch.nn.utils.weight_norm use "
+            "torch.nn.utils.parametrizations.weight_norm"
+        ) from error
 
 
 def _as_list(patterns: Iterable[str]) -> list[str]:
@@ -84,23 +128,28 @@ def _as_list(patterns: Iterable[str]) -> list[str]:
 
 
 def _shared_names(net: nn.Module, include: list[str], exclude: list[str]) -> set[str]:
-    """The parameters that the sets share. A tied one is doubled if any of its names is."""
-    index = parameter_index(net)
+    """The parameters that the sets share, by all of their names.
+
+    A tied parameter is doubled if any of its names is. The phi of an interpolated network inside
+    is not: lambda would have to be interpolated.
+    """
+    parameters = dict(net.named_parameters(remove_duplicate=False))
     for pattern in [*include, *exclude]:
-        if index and not any(fnmatchcase(name, pattern) for name in index):
+        if parameters and not any(fnmatchcase(name, pattern) for name in parameters):
             raise ValueError(
                 f"the pattern {pattern!r} matches none of the parameters "
-                f"({', '.join(list(index)[:3])}, ...)"
+                f"({', '.join(list(parameters)[:3])}, ...)"
             )
+    phis = {id(m.phi) for m in net.modules() if isinstance(m, InterpolationFunction)}
     doubled = {
-        i
-        for name, i in index.items()
+        id(parameter)
+        for name, parameter in parameters.items()
         if any(fnmatchcase(name, pattern) for pattern in include)
         and not any(fnmatchcase(name, pattern) for pattern in exclude)
-    }
+    } - phis
     if not doubled:
         raise ValueError(f"{type(net).__name__} has no parameters to interpolate")
-    return {name for name, i in index.items() if i not in doubled}
+    return {name for name, parameter in parameters.items() if id(parameter) not in doubled}
 
 
 def _remove_shared(theta: nn.Module, shared: set[str]) -> None:

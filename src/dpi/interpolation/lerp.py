@@ -1,68 +1,129 @@
-"""theta(s): piecewise linear interpolation between parameter sets, for several scalars at once."""
+"""theta(s) for one scalar: all parameters at once, by one autograd node."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
 import torch
+import torch.autograd.forward_ad as fwAD
 from torch import Tensor
 
-
-class _Lerp(torch.autograd.Function):
-    # Autograd would materialize a gradient of every parameter set for every scalar and add them
-    # up. Each sum over scalars is a matrix product, so one small product computes them all.
-
-    @staticmethod
-    def forward(ctx: Any, weights: Tensor, *sets: Tensor) -> Tensor:
-        ctx.save_for_backward(weights, *sets)
-        segments, fractions = _segments(weights, len(sets))
-        fractions = fractions.reshape([-1] + [1] * sets[0].dim())
-        if len(sets) == 2:
-            return torch.lerp(*sets, fractions)
-        stacked = torch.stack(sets)
-        return torch.lerp(stacked[segments], stacked[segments + 1], fractions)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        weights, *sets = ctx.saved_tensors
-        segments, fractions = _segments(weights, len(sets))
-        grad = grad.reshape(len(weights), -1)
-        # In segment k, d theta / d theta_k = 1 - f and d theta / d theta_{k+1} = f.
-        shares = grad.new_zeros(len(sets), len(weights))
-        shares.scatter_(0, segments[None], (1 - fractions).to(grad.dtype)[None])
-        shares.scatter_(0, segments[None] + 1, fractions.to(grad.dtype)[None])
-        grads = [grad.reshape(sets[0].shape) for grad in (shares @ grad).unbind()]
-        grad_weights = None
-        if ctx.needs_input_grad[0]:
-            # d theta / d lambda = (K - 1) (theta_{k+1} - theta_k)
-            differences = [(above - below).flatten() for below, above in pairwise(sets)]
-            slopes = grad @ torch.stack(differences, dim=1).to(grad.dtype)
-            grad_weights = (len(sets) - 1) * slopes.gather(1, segments[:, None])[:, 0]
-            grad_weights = grad_weights.to(weights.dtype)
-        return grad_weights, *grads
+ParameterSet = Sequence[Tensor]
 
 
-def _segments(weights: Tensor, num_sets: int) -> tuple[Tensor, Tensor]:
-    """The segment k that contains each lambda, (G,), and the fraction f within it, (G,)."""
-    if num_sets == 2:
-        # The paper's case, computed for every parameter in every pass, has a single segment.
-        return torch.zeros_like(weights, dtype=torch.long), weights
-    position = weights * (num_sets - 1)
-    segments = position.floor().clamp(max=num_sets - 2)
-    return segments.long(), position - segments
-
-
-def lerp(weights: Tensor, *sets: Tensor) -> Sequence[Tensor]:
-    """Interpolate one parameter, theta0 + lambda (theta1 - theta0), for several lambda (Eq. 2).
+def lerp(weight: Tensor, sets: Sequence[ParameterSet]) -> list[Tensor]:
+    """Interpolate between parameter sets, theta0 + lambda (theta1 - theta0), Equation (2).
 
     With K sets, lambda runs over K - 1 segments of equal length and is linear within each.
 
     Args:
-        weights: lambda at G scalars, shape (G,), in [0, 1].
-        sets: the K values of the parameter, all of the same shape.
+        weight: lambda, shape (), in [0, 1].
+        sets: theta0, theta1 and on, each a list of parameters.
 
     Returns:
-        G tensors of the parameter's shape, differentiable with respect to all arguments. The
-        result is exact at the ends of a segment and where the two sets are equal.
+        The parameters theta(s), differentiable with respect to all arguments. They are computed
+        in float32 or higher and have the dtypes of theta0. Where the sets are equal, so is theta(s).
     """
-    return _Lerp.apply(weights, *sets).unbind()
+    c = fractions(weight, len(sets))
+    if _transformed():
+        return [interpolated(c, values) for values in zip(*sets, strict=True)]
+    return list(_Lerp.apply(c, *(p for theta in sets for p in theta)))
+
+
+def fractions(weights: Tensor, num_sets: int) -> Tensor:
+    """The c of theta = theta_0 + sum_k c_k (theta_k - theta_{k-1}), k = 1 ... K-1.
+
+    c_k is 1 beyond segment k, 0 before it, and the fraction of the segment within.
+
+    Args:
+        weights: lambda, of any shape.
+        num_sets: K.
+
+    Returns:
+        Shape (K - 1, *weights.shape).
+    """
+    if num_sets == 2:
+        return weights[None]
+    where = weights * (num_sets - 1)
+    segment = where.detach().floor().clamp(max=num_sets - 2)
+    k = torch.arange(num_sets - 1, device=weights.device).reshape(-1, *[1] * weights.dim())
+    within = torch.where(k == segment, where - segment, torch.zeros_like(where))
+    return torch.where(k < segment, torch.ones_like(where), within)
+
+
+def interpolated(c: Tensor, values: Sequence[Tensor]) -> Tensor:
+    """One parameter, theta_0 + sum_k c_k (theta_k - theta_{k-1}), for c of shape (K - 1,)."""
+    theta, *_ = raised = [precise(value) for value in values]
+    for c_k, (below, above) in zip(c, pairwise(raised), strict=True):
+        theta = theta + c_k.to(theta.dtype) * (above - below)
+    return theta.to(values[0].dtype)
+
+
+def precise(tensor: Tensor) -> Tensor:
+    """The tensor in float32, if its precision is lower."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def _transformed() -> bool:
+    """Whether torch.compile, torch.func or forward-mode AD see the operations one by one."""
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._functorch.maybe_current_level() is not None
+        or fwAD._current_level >= 0
+    )
+
+
+class _Lerp(torch.autograd.Function):
+    # Autograd would record three nodes and hold three temporaries for every parameter.
+
+    @staticmethod
+    def forward(ctx: Any, c: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(c, *tensors)
+        theta0, *_ = sets = _sets(tensors, len(c) + 1)
+        theta = None
+        for c_k, (below, above) in zip(c, pairwise(sets), strict=True):
+            step = torch._foreach_sub(above, below)
+            torch._foreach_mul_(step, c_k)
+            torch._foreach_add_(step, theta0 if theta is None else theta)
+            theta = step
+        return _like(theta, tensors)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        c, *tensors = ctx.saved_tensors
+        num_sets, size = len(c) + 1, len(grads)
+        used = [i for i, grad in enumerate(grads) if grad is not None]
+        grads = [precise(grads[i]) for i in used]
+        sets = [[theta[i] for i in used] for theta in _sets(tensors, num_sets)]
+        # d theta / d theta_k = c_k - c_{k+1} with c_0 = 1 and c_K = 0.
+        shares = [grads, *(torch._foreach_mul(grads, c_k) for c_k in c)]
+        found: list[Tensor | None] = [None] * (num_sets * size)
+        for k, share in enumerate(shares):
+            of_set = torch._foreach_sub(share, shares[k + 1]) if k < num_sets - 1 else share
+            for i, grad in zip(used, of_set, strict=True):
+                found[k * size + i] = grad.to(tensors[i].dtype)
+        slopes = None
+        if ctx.needs_input_grad[0]:
+            slopes = torch.stack([_inner(grads, above, below) for below, above in pairwise(sets)])
+            slopes = slopes.to(c.dtype)
+        return slopes, *found
+
+
+def _sets(tensors: Sequence[Tensor], num_sets: int) -> list[list[Tensor]]:
+    raised = [precise(tensor) for tensor in tensors]
+    size = len(raised) // num_sets
+    return [raised[k * size : (k + 1) * size] for k in range(num_sets)]
+
+
+def _like(values: Iterable[Tensor], originals: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    return tuple(v.to(o.dtype) for v, o in zip(values, originals, strict=False))
+
+
+def _inner(grads: list[Tensor], above: list[Tensor], below: list[Tensor]) -> Tensor:
+    """The sum over all parameters of <grad, theta_k - theta_{k-1}>."""
+    steps = torch._foreach_sub(above, below)
+    products = [
+        torch.vdot(s.flatten(), g.flatten()).real for s, g in zip(steps, grads, strict=True)
+    ]
+    return torch.stack([p.to(products[0]) for p in products]).sum()

@@ -1,27 +1,25 @@
 """g(x, s) = f(theta(s), x): a network conditioned on s through its parameters (Section 3.1)."""
 
 import copy
-import warnings
-from collections.abc import Iterable, Sequence
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
+from torch.utils._pytree import tree_leaves
 
+from dpi.interpolation.arguments import Dims
 from dpi.interpolation.baked import Baked
-from dpi.interpolation.batching import (
-    FLOPS_PER_PARAMETER,
-    FactorizationError,
-    flops_per_sample,
-    run_factored,
-    run_grouped,
-    unsupported_reason,
-)
+from dpi.interpolation.batching import per_sample_weights, run_grouped, why_not_one_pass
 from dpi.interpolation.lerp import lerp
+from dpi.interpolation.plan import Plan, make_plan
+from dpi.interpolation.replica import Replica
 from dpi.interpolation.schedule import InterpolationFunction
 
-Mode = Literal["auto", "grouped", "factored"]
+Mode = Literal["auto", "one_pass", "grouped"]
+MODES = ("auto", "one_pass", "grouped")
+MISSING: Any = object()
 
 
 class Interpolated(nn.Module):
@@ -34,19 +32,25 @@ class Interpolated(nn.Module):
     Buffers (running statistics, for example) and parameters that are not doubled belong to theta0
     alone. With more than two sets, theta2 and on, lambda runs through them in order.
 
-    Use `interpolate` to create one.
+    Use `interpolate` to create one. Attributes of f that are plain values, such as the `config` of
+    a diffusers model, are also those of g.
 
     Args:
         sets: theta0, theta1 and on; the first holds what the others share.
         interpolation: lambda.
-        mode: how a batch with several distinct scalars is run, see `interpolate`.
+        mode, in_dims, out_dims: see `interpolate`.
     """
 
     theta0: nn.Module
     theta1: nn.Module
 
     def __init__(
-        self, sets: Sequence[nn.Module], interpolation: InterpolationFunction, mode: Mode = "auto"
+        self,
+        sets: Sequence[nn.Module],
+        interpolation: InterpolationFunction,
+        mode: Mode = "auto",
+        in_dims: Mapping[str, Dims] | None = None,
+        out_dims: Dims = None,
     ) -> None:
         super().__init__()
         for k, theta in enumerate(sets):
@@ -54,86 +58,173 @@ class Interpolated(nn.Module):
         self.interpolation = interpolation
         self.num_sets = len(sets)
         self.mode = mode
+        self.in_dims = dict(in_dims or {})
+        self.out_dims = out_dims
         self.doubled = [name for name, _ in sets[1].named_parameters()]
         """Names of the interpolated parameters; a tied one is listed under its first name."""
-        self._parameter_index = parameter_index(sets[1])
-        self._unsupported = unsupported_reason(sets, set(self._parameter_index))
-        self._sample_flops: dict[tuple[int, ...], float] = {}
+        self.last_run: str | None = None
+        """How the last batch was run and, if it was grouped, why."""
+        self._shared = [n for n, _ in sets[0].named_parameters() if n not in set(self.doubled)]
+        self._arguments = _positional(sets[0])
+        self._verified: dict[tuple, str | None] = {}
 
-    def sets(self) -> list[nn.Module]:
-        """The parameter sets, theta0, theta1 and on."""
-        return [self.get_submodule(f"theta{k}") for k in range(self.num_sets)]
+    def f(self, weight: Tensor) -> Replica:
+        """The network f with the parameters theta(s), Equation (2), for lambda(s) = weight."""
+        theta0, *_ = sets = self._parameters_of_sets()
+        theta = lerp(weight, sets)
+        return Replica(self.theta0, dict(zip(theta0, theta, strict=True)))
 
-    def parameters_at(self, s: Tensor) -> list[dict[str, Tensor]]:
-        """theta(s) for each of the scalars s, (G,), keyed by the network's parameter names."""
-        weights = self.interpolation(s)
-        sets = [dict(theta.named_parameters()) for theta in self.sets()]
-        values = [lerp(weights, *(theta[name] for theta in sets)) for name in self.doubled]
-        return [
-            {name: theta[i] for name, i in self._parameter_index.items()}
-            for theta in zip(*values, strict=True)
-        ]
-
-    def forward(self, x: Tensor, s: Tensor | float, *args: Any, **kwargs: Any) -> Any:
+    def forward(
+        self, x: Any = MISSING, s: Tensor | float | Plan = MISSING, *args: Any, **kwargs: Any
+    ) -> Any:
         """Run the network on x, conditioned on s.
 
         Args:
-            x: input of the network, shape (B, ...).
-            s: one scalar for the batch, shape (), or one per sample, (B,): integer steps in
-                [0, S-1] or floats in [0, 1]. On the CPU, s needs no GPU synchronization.
-            args, kwargs: further arguments of the network. Tensors with B rows are split by
-                sample like x; everything else is passed unchanged.
+            x: first argument of the network, shape (B, ...). May also be given by the name that
+                it has there.
+            s: one scalar for the batch, shape (), or one per sample, (B,); see `interpolate`. On
+                the CPU, s needs no GPU synchronization.
+            args, kwargs: further arguments of the network.
 
         Returns:
             The output of the network. Each sample's is what it would be in a batch of one.
 
         Raises:
-            ValueError: s is out of range, or its shape is neither () nor (B,).
+            ValueError: s is out of range or has another shape; it is not clear whether an argument
+                is to be split by sample.
+            RuntimeError: the structure of a set was changed, or mode="one_pass" is impossible.
         """
-        s = torch.as_tensor(s)
-        args = (x, *args)
-        if s.numel() == 1:
-            (theta,) = self.parameters_at(s.reshape(1))
-            return functional_call(self.theta0, theta, args, kwargs, tie_weights=False)
-        if s.shape != x.shape[:1]:
+        if s is MISSING:
+            raise TypeError("s, the scalar, is missing: net(x, s)")
+        args = args if x is MISSING else (x, *args)
+        plan = s if isinstance(s, Plan) else self.plan(s)
+        weights = self.interpolation.at(plan.where)
+        weights = weights.to(self._device(), non_blocking=True)
+        if plan.where.dim() == 0:
+            self._note("one scalar")
+            return self.f(weights)(*args, **kwargs)
+        if self._takes_one_pass(plan, args, kwargs):
+            theta0, *_ = sets = self._parameters_of_sets()
+            theta = per_sample_weights(weights, sets, plan)
+            return Replica(self.theta0, dict(zip(theta0, theta, strict=True)))(*args, **kwargs)
+        distinct = weights if plan.sizes is None else weights[plan.first(weights.device)]
+        networks = (self.f(weight) for weight in distinct)
+        names = self._arguments
+        return run_grouped(networks, plan, args, kwargs, names, self.in_dims, self.out_dims)
+
+    def plan(self, s: Tensor | float) -> Plan:
+        """Check scalars and find which are equal. A plan can be used in place of s.
+
+        For a compiled network: net(x, net.plan(s)) runs equal scalars together, while net(x, s)
+        has to treat all as distinct.
+
+        Raises:
+            ValueError: s is out of range or has another shape.
+        """
+        return make_plan(
+            torch.as_tensor(s), self.interpolation.num_scalars, self.interpolation.scalar
+        )
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._compiled_call_impl is not None and not torch.compiler.is_compiling():
+            # Compiled in place: plan outside, where the scalars can be compared. Groups of
+            # different sizes would be compiled anew for every combination.
+            if len(args) > 1 and not isinstance(args[1], Plan):
+                args = (args[0], self.plan(args[1]).with_equal_sizes(), *args[2:])
+            elif "s" in kwargs and not isinstance(kwargs["s"], Plan):
+                kwargs = {**kwargs, "s": self.plan(kwargs["s"]).with_equal_sizes()}
+        return super().__call__(*args, **kwargs)
+
+    def _takes_one_pass(self, plan: Plan, args: tuple, kwargs: dict[str, Any]) -> bool:
+        size = len(plan.where)
+        x = args[0] if args and not self.in_dims.keys() & {*self._arguments[:1]} else None
+        if isinstance(x, Tensor) and x.shape[:1] != (size,):
             raise ValueError(
-                f"s must be one scalar or one for each of the {len(x)} samples, "
-                f"got shape {tuple(s.shape)}"
+                f"s must be one scalar or one for each of the {len(x)} samples, got shape ({size},)"
             )
-        order = s.argsort(stable=True)
-        scalars, counts = s[order].unique_consecutive(return_counts=True)
-        if self._use_factored(len(scalars), args, kwargs):
-            weights = self.interpolation(s).to(x.device)
-            try:
-                return run_factored(self.theta0, self.theta1, weights, args, kwargs)
-            except FactorizationError as reason:
-                self._unsupported = str(reason)
-                self._fall_back()
-        # Gradients need every theta(s) at once; without them each is freed after its pass.
-        chunks = [scalars] if torch.is_grad_enabled() else scalars.split(1)
-        thetas = (theta for chunk in chunks for theta in self.parameters_at(chunk))
-        return run_grouped(self.theta0, thetas, counts.tolist(), order, args, kwargs)
-
-    def _use_factored(self, num_scalars: int, args: tuple, kwargs: dict) -> bool:
-        compiled = self.theta0._compiled_call_impl is not None
-        if num_scalars == 1 or self.mode == "grouped" or compiled:
+        if self.mode == "grouped":
+            self._note(f"{plan}: grouped, as mode says")
             return False
-        if self._unsupported:
-            if self.mode == "factored":
-                self._fall_back()
-            return False
-        if self.mode == "factored":
-            return True
-        shape = args[0].shape[1:]
-        if shape not in self._sample_flops:
-            self._sample_flops[shape] = flops_per_sample(self.theta0, args, kwargs)
-        network = len(args[0]) * self._sample_flops[shape]
-        doubled = sum(parameter.numel() for parameter in self.theta1.parameters())
-        return num_scalars * doubled * FLOPS_PER_PARAMETER > network
+        leaves = tree_leaves((args, kwargs))
+        if torch.compiler.is_compiling():
+            reason = self._verify_while_compiling(size, tuple(kwargs), *args, *kwargs.values())
+        else:
+            key = (self.theta0.training, tuple(kwargs), *(_kind(leaf, size) for leaf in leaves))
+            if key not in self._verified:
+                self._verified[key] = self._verify(size, args, kwargs)
+            reason = self._verified[key]
+        if reason is not None and self.mode == "one_pass":
+            raise RuntimeError(f"mode='one_pass' is impossible: {reason}; use mode='auto'")
+        self._note(f"{plan}: {'one pass' if reason is None else 'grouped, since ' + reason}")
+        return reason is None
 
-    def _fall_back(self) -> None:
-        self.mode = "grouped"
-        warnings.warn(f"running grouped instead of factored: {self._unsupported}", stacklevel=4)
+    def _verify(self, size: int, args: tuple, kwargs: Mapping[str, Any]) -> str | None:
+        sets = self._parameters_of_sets()
+        names = self._arguments
+        return why_not_one_pass(self.theta0, sets, size, args, kwargs, names, self.in_dims)
+
+    def _verify_while_compiling(self, size: int, names: tuple[str, ...], *values: Any) -> str | None:
+        positional = len(values) - len(names)
+        kwargs = dict(zip(names, values[positional:], strict=True))
+        return self._verify(size, values[:positional], kwargs)
+
+    # Run once, when the network is compiled. This is torch.compiler.assume_constant_result, which
+    # would import the compiler.
+    _verify_while_compiling._dynamo_marked_constant = True
+
+    def _parameters_of_sets(self) -> list[list[Tensor]]:
+        """The interpolated parameters in theta0, theta1 and on, each in the order of `doubled`."""
+        sets = []
+        for k, theta in enumerate(self.sets()):
+            found = dict(theta.named_parameters())
+            expected = self.doubled if k > 0 else [*self.doubled, *self._shared]
+            if len(found) != len(expected) or any(name not in found for name in expected):
+                different = sorted(found.keys() ^ set(expected))[:3]
+                raise RuntimeError(
+                    f"the parameters of theta{k} changed since `interpolate` "
+                    f"({', '.join(different)}); change the network first, then call interpolate"
+                )
+            sets.append([found[name] for name in self.doubled])
+        sharded = next((n for n, p in zip(self.doubled, sets[0]) if hasattr(p, "placements")), None)
+        if sharded is not None:
+            raise RuntimeError(
+                f"theta0.{sharded} is sharded while it is interpolated; shard the interpolated "
+                "network as one: fully_shard(net), without its parts"
+            )
+        return sets
+
+    def sets(self) -> list[nn.Module]:
+        """The parameter sets, theta0, theta1 and on."""
+        return [self.get_submodule(f"theta{k}") for k in range(self.num_sets)]
+
+    def _device(self) -> torch.device:
+        return next(self.theta1.parameters()).device
+
+    def _note(self, how: str) -> None:
+        if not torch.compiler.is_compiling():
+            self.last_run = how
+
+    @property
+    def mode(self) -> Mode:
+        """How a batch with several distinct scalars is run, see `interpolate`."""
+        return self._mode
+
+    @mode.setter
+    def mode(self, mode: Mode) -> None:
+        if mode not in MODES:
+            raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
+        self._mode = mode
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            theta0 = self.__dict__.get("_modules", {}).get("theta0")
+            value = getattr(theta0, name, MISSING)
+            # Methods and modules would run with theta0 alone.
+            if value is MISSING or callable(value) or isinstance(value, Tensor):
+                raise
+            return value
 
     @torch.no_grad()
     def at(self, s: Tensor | float) -> nn.Module:
@@ -142,53 +233,72 @@ class Interpolated(nn.Module):
         It has no trace of interpolation and can be exported, compiled or shared like any f.
 
         Args:
-            s: one scalar, an integer step in [0, S-1] or a float in [0, 1].
+            s: one scalar.
 
         Raises:
             ValueError: s is out of range or not one scalar.
         """
-        s = torch.as_tensor(s)
-        if s.numel() != 1:
-            raise ValueError(f"at takes one scalar, got shape {tuple(s.shape)}")
-        (theta,) = self.parameters_at(s.reshape(1))
+        plan = self.plan(s)
+        if plan.where.dim() > 0:
+            raise ValueError(f"at takes one scalar, got shape {tuple(plan.where.shape)}")
+        weight = self.interpolation.at(plan.where).to(self._device())
+        theta = lerp(weight, self._parameters_of_sets())
         net = copy.deepcopy(self.theta0)
-        for name, parameter in net.named_parameters():
-            if name in theta:
-                parameter.copy_(theta[name])
+        parameters = dict(net.named_parameters())
+        for name, value in zip(self.doubled, theta, strict=True):
+            parameters[name].copy_(value)
         return net
 
     def bake(self, scalars: Iterable[Tensor | float]) -> Baked:
         """Precompute theta(s) for the scalars of a sampler, at the memory of one network each.
 
         Args:
-            scalars: integer steps in [0, S-1] or floats in [0, 1].
+            scalars: scalars, see `interpolate`.
 
         Raises:
             ValueError: a scalar is out of range.
         """
-        return Baked(self.at, [torch.as_tensor(s) for s in scalars], self.interpolation.num_scalars)
+        tensors = [torch.as_tensor(s) for s in scalars]
+        return Baked(self.at, tensors, self.interpolation.num_scalars, self.interpolation.scalar)
+
+    def load_plain(self, state_dict: Mapping[str, Any]) -> None:
+        """Load the state dict of a plain network f into every set, as the start of a fine-tuning.
+
+        Args:
+            state_dict: parameters and buffers by f's own names.
+
+        Raises:
+            RuntimeError: keys are missing or unexpected, or shapes differ.
+        """
+        for theta in self.sets():
+            own = theta.state_dict()
+            first = theta is self.theta0
+            theta.load_state_dict(
+                {name: v for name, v in state_dict.items() if first or name in own}
+            )
 
     def extra_repr(self) -> str:
         total = sum(parameter.numel() for parameter in self.theta0.parameters())
         doubled = sum(parameter.numel() for parameter in self.theta1.parameters())
-        shared = [name for name, _ in self.theta0.named_parameters() if name not in self.doubled]
-        more = f"; shared: {', '.join(shared)}" if shared else ""
+        shared = f"; shared: {', '.join(self._shared)}" if self._shared else ""
+        last = f"; last batch: {self.last_run}" if self.last_run else ""
         return (
-            f"{self.num_sets} sets of {doubled:,} of {total:,} parameters, mode={self.mode}{more}"
+            f"{self.num_sets} sets of {doubled:,} of {total:,} parameters, mode={self.mode}"
+            f"{shared}{last}"
         )
 
 
-def parameter_index(net: nn.Module) -> dict[str, int]:
-    """Map every parameter name to the parameter's index in `list(net.parameters())`.
+def _positional(net: nn.Module) -> list[str]:
+    """Names of the arguments that a network takes by position."""
+    parameters = inspect.signature(net.forward).parameters.values()
+    return [
+        p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
 
-    A tied parameter has several names and one index. A layer that occurs twice is listed under
-    its first name only: functional_call would swap its parameters twice and restore the wrong
-    ones.
-    """
-    indices = {id(parameter): i for i, parameter in enumerate(net.parameters())}
-    return {
-        f"{prefix}.{name}" if prefix else name: indices[id(parameter)]
-        for prefix, module in net.named_modules()
-        for name, parameter in module._parameters.items()
-        if parameter is not None
-    }
+
+def _kind(leaf: Any, size: int) -> Any:
+    """What distinguishes one use of a network from another, apart from the batch size."""
+    if isinstance(leaf, Tensor):
+        rows = leaf.shape[:1] == (size,)
+        return tuple(leaf.shape[1:] if rows else leaf.shape), rows, leaf.dtype
+    return leaf if isinstance(leaf, bool | int | str | None) else type(leaf)

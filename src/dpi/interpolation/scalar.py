@@ -1,36 +1,117 @@
-"""The scalar s: an integer step in 0 ... S-1, or a float in [0, 1] over the same range."""
+"""What the scalar s is: a step, a time, a noise level or any other quantity."""
 
+import math
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 
-def position(s: Tensor, num_scalars: int) -> Tensor:
-    """Convert scalars to positions among the S steps.
+@dataclass(frozen=True)
+class Range:
+    """A quantity that runs from `first`, where lambda starts, to `last`, where it is 1.
 
-    The dtype decides how a scalar is read: the integer 1 is the second step, the float 1.0 the
-    last.
+        Range(0.002, 80, log=True)    # noise levels of EDM
+        Range(0, 999)                 # timesteps that may be floats, as of diffusers' schedulers
+        Range(1, 0)                   # flow time from data to noise
+        Range(18, 90)                 # an age in years
+
+    Integers and floats mean the same here: 30 and 30.0 are the same age.
 
     Args:
-        s: scalars of any shape, integer steps in [0, S-1] or floats in [0, 1].
+        first, last: the two ends, in either order; positive if log is set.
+        log: space the steps of lambda evenly in log(s) instead of s.
+
+    Raises:
+        ValueError: the ends are equal or not finite, or not positive with log.
+    """
+
+    first: float
+    last: float
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        ends = (self.first, self.last)
+        if self.first == self.last or not all(map(math.isfinite, ends)):
+            raise ValueError(f"the ends of a range must be finite and differ, got {ends}")
+        if self.log and min(ends) <= 0:
+            raise ValueError(f"the ends of a logarithmic range must be positive, got {ends}")
+
+    def fraction(self, s: Tensor) -> Tensor:
+        """Map first ... last to 0 ... 1."""
+        if self.log:
+            return (s / self.first).log() / math.log(self.last / self.first)
+        return (s - self.first) / (self.last - self.first)
+
+
+UNIT = Range(0, 1)
+
+
+def position(s: Tensor, num_scalars: int, scalar: Range | None = None) -> Tensor:
+    """Convert scalars to positions among the S steps.
+
+    Args:
+        s: scalars of any shape and any integer or floating-point dtype.
         num_scalars: S.
+        scalar: what s is. None for integer steps in [0, S-1] or floats in [0, 1], told apart by
+            the dtype: the integer 1 is the second step, the float 1.0 the last.
 
     Returns:
-        Positions in [0, S-1], shaped as s. Integers are returned unchanged, a float s becomes
-        s * (S-1).
+        Positions in [0, S-1], shaped as s and on its device, int64 for integer steps and float32
+        or float64 otherwise. Scalars beyond an end by no more than rounding are set to it. Where
+        values cannot be inspected (torch.compile, torch.export, vmap), positions are floats, and
+        NaN for a scalar out of range.
 
     Raises:
         ValueError: a scalar is out of range or NaN, or of another type.
     """
-    last = num_scalars - 1
     if s.dtype == torch.bool or s.is_complex():
-        raise ValueError(f"s must be an integer step or a float in [0, 1], got {s.dtype}")
-    top = 1 if s.is_floating_point() else last
-    if not bool(((s >= 0) & (s <= top)).all()):
-        kind = "a float s" if s.is_floating_point() else "an integer step"
-        raise ValueError(f"{kind} must be in [0, {top}], got {s.min().item()} to {s.max().item()}")
-    return s * last if s.is_floating_point() else s
+        raise ValueError(f"s must be an integer or a float, got {s.dtype}")
+    steps = scalar is None and not s.is_floating_point()
+    given = Range(0, num_scalars - 1) if steps else scalar or UNIT
+    values = read(s)
+    if values is not None:
+        _check(values, given, s.dtype, steps)
+        if steps:
+            return s.long()
+    low, high = _tolerated(given, s.dtype)
+    exact = s.to(torch.promote_types(s.dtype, torch.float32))
+    fraction = given.fraction(exact).clamp(0, 1)
+    if values is None:
+        fraction = torch.where((exact >= low) & (exact <= high), fraction, torch.nan)
+    return fraction * (num_scalars - 1)
+
+
+def read(s: Tensor) -> list[float] | None:
+    """The values of s as a flat list, or None where they cannot be inspected."""
+    if torch.compiler.is_compiling():
+        return None
+    try:
+        return s.detach().reshape(-1).tolist()
+    except RuntimeError:  # under vmap, or of a fake or meta tensor
+        return None
+
+
+def _tolerated(given: Range, dtype: torch.dtype) -> tuple[float, float]:
+    """The least and the greatest s that are in range up to rounding."""
+    low, high = sorted((given.first, given.last))
+    eps = torch.finfo(dtype).eps if dtype.is_floating_point else 0.0
+    # A solver that adds up its steps in float32 is off by about 1e-6 of the range at its end.
+    slack = 1e-5 if dtype.is_floating_point else 0.0
+    if given.log:
+        return low * (1 - max(slack, eps)), high * (1 + max(slack, eps))
+    slack *= high - low
+    return low - max(slack, eps * abs(low)), high + max(slack, eps * abs(high))
+
+
+def _check(values: list[float], given: Range, dtype: torch.dtype, steps: bool) -> None:
+    low, high = _tolerated(given, dtype)
+    wrong = next((value for value in values if not low <= value <= high), None)
+    if wrong is not None:
+        kind = "an integer step" if steps else "a float s" if given == UNIT else "s"
+        ends = sorted((given.first, given.last))
+        raise ValueError(f"{kind} must be in [{ends[0]:g}, {ends[1]:g}], got {wrong:g}")
 
 
 def at(table: Tensor, s: Tensor, between: Literal["linear", "nearest"] = "linear") -> Tensor:
@@ -38,21 +119,25 @@ def at(table: Tensor, s: Tensor, between: Literal["linear", "nearest"] = "linear
 
     Args:
         table: values at steps 0 ... S-1, shape (S,).
-        s: scalars of any shape, on any device; see `position`.
+        s: integer steps in [0, S-1] or floats in [0, 1], of any shape, on any device.
         between: how to evaluate between two steps, by "linear" interpolation or by the "nearest"
             step (ties go to the even one).
 
     Returns:
         Values shaped as s, on the device of the table.
     """
-    where = position(s, len(table)).to(table.device).reshape(-1)
-    if between == "nearest" and where.is_floating_point():
-        where = where.round().long()
-    if where.is_floating_point():
-        below = where.floor().long()
-        above = (below + 1).clamp(max=len(table) - 1)
-        fraction = (where - below).to(table.dtype)
-        values = torch.lerp(table[below], table[above], fraction)
-    else:
-        values = table[where]
-    return values.reshape(s.shape)
+    return look_up(table, position(s, len(table)), between)
+
+
+def look_up(table: Tensor, where: Tensor, between: Literal["linear", "nearest"]) -> Tensor:
+    """Evaluate a table, (S,), at positions in [0, S-1]. NaN for NaN."""
+    where = where.to(table.device, non_blocking=True)
+    shape, where = where.shape, where.reshape(-1)  # an index without dimensions synchronizes
+    if not where.is_floating_point():
+        return table[where].reshape(shape)
+    if between == "nearest":
+        where = where.round()
+    below = where.nan_to_num(0.0).floor().long()
+    above = (below + 1).clamp(max=len(table) - 1)
+    fraction = (where - below).to(table.dtype)
+    return torch.lerp(table[below], table[above], fraction).reshape(shape)

@@ -5,11 +5,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from dpi.interpolation.scalar import at
+from dpi.interpolation.scalar import Range, look_up, position
 
 
 class InterpolationFunction(nn.Module):
-    """A monotone function lambda: s -> [0, 1], learnable (lambda_phi) or fixed (lambda(s) = s).
+    """A monotone function lambda: s -> [0, 1], learnable (lambda_phi) or fixed (linear in s).
 
     The learnable function is a normalized cumulative sum over S steps,
 
@@ -19,12 +19,13 @@ class InterpolationFunction(nn.Module):
 
     Args:
         num_scalars: S, the number of steps, at least 2.
-        schedule: "learnable", or "linear" for lambda(s) = s, which has no parameters.
+        schedule: "learnable", or "linear", which has no parameters.
         endpoints: with "paper", the formula above, lambda equals p_1 at the first step. With
             "exact", p_1 is subtracted and the rest rescaled, so that lambda runs from 0 to 1 as
             the paper's text says.
-        between: how lambda is evaluated at a float s between two steps, "linear" or "nearest";
-            see `dpi.interpolation.at`.
+        between: how lambda is evaluated at an s between two steps, by "linear" interpolation or by
+            the "nearest" step.
+        scalar: what s is, see `Range`; None for integer steps in [0, S-1] or floats in [0, 1].
 
     Raises:
         ValueError: fewer than two steps, or an unknown option.
@@ -36,6 +37,7 @@ class InterpolationFunction(nn.Module):
         schedule: Literal["learnable", "linear"] = "learnable",
         endpoints: Literal["paper", "exact"] = "paper",
         between: Literal["linear", "nearest"] = "linear",
+        scalar: Range | None = None,
     ) -> None:
         super().__init__()
         if num_scalars < 2:
@@ -49,17 +51,19 @@ class InterpolationFunction(nn.Module):
         self.num_scalars = num_scalars
         self.endpoints = endpoints
         self.between = between
-        if schedule == "learnable":
-            self.phi = nn.Parameter(torch.zeros(num_scalars))
-        else:
-            self.register_parameter("phi", None)
-            line = torch.linspace(0, 1, num_scalars)
-            self.register_buffer("line", line, persistent=False)
+        self.scalar = scalar
+        phi = nn.Parameter(torch.zeros(num_scalars)) if schedule == "learnable" else None
+        self.register_parameter("phi", phi)
+
+    def reset_parameters(self) -> None:
+        """Make lambda linear again."""
+        if self.phi is not None:
+            nn.init.zeros_(self.phi)
 
     def table(self) -> Tensor:
         """lambda at the S steps: shape (S,), non-decreasing, in [0, 1], the last exactly 1."""
         if self.phi is None:
-            return self.line
+            return torch.linspace(0, 1, self.num_scalars)
         # In float32 or higher: this sums a thousand terms of about 1e-3.
         precise = torch.promote_types(self.phi.dtype, torch.float32)
         if self.endpoints == "paper":
@@ -74,11 +78,16 @@ class InterpolationFunction(nn.Module):
     def forward(self, s: Tensor) -> Tensor:
         """lambda(s), shaped as s.
 
-        Args:
-            s: integer steps in [0, S-1] or floats in [0, 1], of any shape.
+        Raises:
+            ValueError: a scalar is out of range.
         """
-        return at(self.table(), s, self.between)
+        return self.at(position(s, self.num_scalars, self.scalar))
+
+    def at(self, where: Tensor) -> Tensor:
+        """lambda at positions in [0, S-1] among the steps, shaped as they are."""
+        return look_up(self.table(), where, self.between)
 
     def extra_repr(self) -> str:
         schedule = "linear" if self.phi is None else f"learnable, endpoints={self.endpoints}"
-        return f"{self.num_scalars} scalars, {schedule}"
+        scalar = "" if self.scalar is None else f", s: {self.scalar}"
+        return f"{self.num_scalars} scalars, {schedule}{scalar}"
