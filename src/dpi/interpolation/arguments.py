@@ -12,6 +12,7 @@ from torch.utils._pytree import _broadcast_to_and_flatten, tree_flatten, tree_un
 Dims = Any
 """A dimension or None, or a structure of them, as in_dims and out_dims of `torch.vmap`."""
 
+
 def take(
     args: tuple,
     kwargs: dict[str, Any],
@@ -36,7 +37,7 @@ def take(
     """
     found = False
 
-    def leaf(name: str, value: Any, dim: int | None | str) -> Any:
+    def leaf(name: str, value: Any, dim: int | str | None) -> Any:
         nonlocal found
         if dim is None:
             return value
@@ -63,12 +64,12 @@ def take(
         flat = _broadcast_to_and_flatten(dims, spec)
         if flat is None:
             raise ValueError(f"in_dims[{name!r}] = {dims} does not have the structure of {name}")
-        if isinstance(value, list) and len(value) == size and "auto" in flat:
-            if not any(isinstance(item, Tensor) for item in leaves):
-                raise ValueError(
-                    f"{name} is a list of as many items as there are samples; pass a tensor, or "
-                    f"in_dims={{{name!r}: None}} if it is the same for all samples"
-                )
+        plain = isinstance(value, list) and not any(isinstance(item, Tensor) for item in leaves)
+        if plain and len(value) == size and "auto" in flat:
+            raise ValueError(
+                f"{name} is a list of as many items as there are samples; pass a tensor, or "
+                f"in_dims={{{name!r}: None}} if it is the same for all samples"
+            )
         return tree_unflatten([leaf(name, v, d) for v, d in zip(leaves, flat, strict=True)], spec)
 
     names = [*names, *(f"argument {i}" for i in range(len(names), len(args)))]
@@ -111,7 +112,7 @@ def assemble(
         if isinstance(first, Tensor):
             shapes = [tuple(value.shape) for value in values]
             fits = all(len(t) > dim and t[dim] == n for t, n in zip(shapes, sizes, strict=True))
-            # A state of shape (1 layer, 1 sample, ...) looks like one of (1 sample, 1 channel, ...).
+            # A state of (1 layer, 1 sample, ...) looks like one of (1 sample, 1 channel, ...).
             unclear = several and out_dims is None and all(t[:2] == (1, 1) for t in shapes)
             if not fits or unclear:
                 raise ValueError(

@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 from dpi.interpolation.arguments import Dims, assemble, take
 from dpi.interpolation.lerp import fractions, interpolated
+from dpi.interpolation.operations import filled_parts
 from dpi.interpolation.per_sample import Batch, PerSampleWeight
 from dpi.interpolation.plan import Plan
 from dpi.interpolation.replica import Replica
@@ -34,6 +35,35 @@ def per_sample_weights(
     order = plan.order if plan.order is None else plan.order.to(weights.device, non_blocking=True)
     batch = Batch(fractions(weights, len(sets)), plan.sizes, order)
     return [PerSampleWeight.of(batch, values) for values in zip(*sets, strict=True)]
+
+
+def nested_weights(weights: Tensor, sets: Sequence[Sequence[Any]]) -> list[PerSampleWeight]:
+    """The parameters of an interpolated network inside another that runs in one pass.
+
+    Its sets differ between samples themselves, S_k = p_k0 + sum_n c_n p_kn, so that
+
+        S_0 + sum_k d_k (S_k - S_{k-1})
+            = p_00 + sum_n c_n p_0n + sum_k d_k (p_k0 - p_{k-1,0})
+              + sum_kn d_k c_n (p_kn - p_{k-1,n}).
+
+    Args:
+        weights: the inner lambda, () or (B,).
+        sets: the inner sets.
+    """
+    outer = next(p.batch for theta in sets for p in theta if isinstance(p, PerSampleWeight))
+    d = fractions(weights.expand(outer.size), len(sets))
+    products = (d[:, None] * outer.c).flatten(0, 1)
+    batch = Batch(torch.cat([outer.c, d, products]))
+    nested = []
+    for values in zip(*sets, strict=True):
+        parts = [filled_parts(value, len(outer.c)) for value in values]
+        steps = [
+            [a - b for a, b in zip(*two, strict=True)]
+            for two in zip(parts[1:], parts, strict=False)
+        ]
+        constant, linear = [step[0] for step in steps], [p for step in steps for p in step[1:]]
+        nested.append(PerSampleWeight(batch, [*parts[0], *constant, *linear]))
+    return nested
 
 
 def run_grouped(
@@ -93,6 +123,7 @@ def why_not_one_pass(
         size: B, the number of samples.
         args, kwargs, names, in_dims: see `run_grouped`.
     """
+
     def run(values: Iterable[Any], index: list[int], training: bool = False) -> list[Any]:
         some_args, some_kwargs = take(args, kwargs, size, torch.tensor(index), names, in_dims)
         replica = Replica(theta0, dict(zip(sets[0], values, strict=True)), isolated=True)

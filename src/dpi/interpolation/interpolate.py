@@ -96,7 +96,9 @@ def interpolate(
 def _check_modules(net: nn.Module) -> None:
     for name, module in net.named_modules():
         if isinstance(module, torch.jit.ScriptModule):
-            raise ValueError(f"{name or 'the network'} is a ScriptModule, whose parameters are fixed")
+            raise ValueError(
+                f"{name or 'the network'} is a ScriptModule, whose parameters are fixed"
+            )
         if any(is_lazy(parameter) for parameter in module._parameters.values()):
             raise ValueError(
                 f"{name or 'the network'} ({type(module).__name__}) has no shapes yet; run the "

@@ -21,8 +21,8 @@ def lerp(weight: Tensor, sets: Sequence[ParameterSet]) -> list[Tensor]:
         sets: theta0, theta1 and on, each a list of parameters.
 
     Returns:
-        The parameters theta(s), differentiable with respect to all arguments. They are computed
-        in float32 or higher and have the dtypes of theta0. Where the sets are equal, so is theta(s).
+        The parameters theta(s), differentiable with respect to all arguments, computed in float32
+        or higher and with the dtypes of theta0. Where the sets are equal, theta(s) equals them.
     """
     c = fractions(weight, len(sets))
     if _transformed():
@@ -57,6 +57,43 @@ def interpolated(c: Tensor, values: Sequence[Tensor]) -> Tensor:
     for c_k, (below, above) in zip(c, pairwise(raised), strict=True):
         theta = theta + c_k.to(theta.dtype) * (above - below)
     return theta.to(values[0].dtype)
+
+
+def combine(first: Tensor, c: Tensor, steps: Sequence[Tensor]) -> Tensor:
+    """first + sum_n c_n step_n, with the coefficients, (N, B), along the first dimension.
+
+    The coefficients keep their precision where the rest is in half precision.
+    """
+    total = first
+    for c_n, step in zip(c, steps, strict=True):
+        dims = max(first.dim(), step.dim())
+        total = torch.addcmul(total, c_n.reshape(-1, *[1] * (dims - 1)), step)
+    return total.to(first.dtype)
+
+
+def combine_groups(c: Tensor, parts: Sequence[Tensor]) -> Tensor:
+    """part_0 + sum_n c_n part_n for coefficients (N, G): a tensor of shape (G, *part.shape)."""
+    if _transformed() or parts[0].is_complex():
+        return combine(parts[0][None], c, [part[None] for part in parts[1:]])
+    return _CombineGroups.apply(c, *parts)
+
+
+class _CombineGroups(torch.autograd.Function):
+    # Autograd would multiply the gradient by each coefficient before summing it over the groups.
+
+    @staticmethod
+    def forward(ctx: Any, c: Tensor, *parts: Tensor) -> Tensor:
+        ctx.save_for_backward(c, *parts)
+        return combine(parts[0][None], c, [part[None] for part in parts[1:]])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        c, first, *steps = ctx.saved_tensors
+        grad = precise(grad).flatten(1)
+        rows = torch.cat([torch.ones_like(c[:1]), c]).to(grad.dtype)
+        shares = (rows @ grad).unflatten(1, first.shape).to(first.dtype)
+        slopes = [grad @ step.flatten().to(grad.dtype) for step in steps]
+        return torch.stack(slopes).to(c.dtype), *shares.unbind()
 
 
 def precise(tensor: Tensor) -> Tensor:

@@ -11,8 +11,14 @@ from torch.utils._pytree import tree_leaves
 
 from dpi.interpolation.arguments import Dims
 from dpi.interpolation.baked import Baked
-from dpi.interpolation.batching import per_sample_weights, run_grouped, why_not_one_pass
+from dpi.interpolation.batching import (
+    nested_weights,
+    per_sample_weights,
+    run_grouped,
+    why_not_one_pass,
+)
 from dpi.interpolation.lerp import lerp
+from dpi.interpolation.per_sample import PerSampleWeight
 from dpi.interpolation.plan import Plan, make_plan
 from dpi.interpolation.replica import Replica
 from dpi.interpolation.schedule import InterpolationFunction
@@ -100,11 +106,14 @@ class Interpolated(nn.Module):
         plan = s if isinstance(s, Plan) else self.plan(s)
         weights = self.interpolation.at(plan.where)
         weights = weights.to(self._device(), non_blocking=True)
+        theta0, *_ = sets = self._parameters_of_sets()
+        if any(isinstance(parameter, PerSampleWeight) for parameter in theta0):
+            theta = nested_weights(weights, sets)
+            return Replica(self.theta0, dict(zip(theta0, theta, strict=True)))(*args, **kwargs)
         if plan.where.dim() == 0:
             self._note("one scalar")
             return self.f(weights)(*args, **kwargs)
         if self._takes_one_pass(plan, args, kwargs):
-            theta0, *_ = sets = self._parameters_of_sets()
             theta = per_sample_weights(weights, sets, plan)
             return Replica(self.theta0, dict(zip(theta0, theta, strict=True)))(*args, **kwargs)
         distinct = weights if plan.sizes is None else weights[plan.first(weights.device)]
@@ -163,7 +172,9 @@ class Interpolated(nn.Module):
         names = self._arguments
         return why_not_one_pass(self.theta0, sets, size, args, kwargs, names, self.in_dims)
 
-    def _verify_while_compiling(self, size: int, names: tuple[str, ...], *values: Any) -> str | None:
+    def _verify_while_compiling(
+        self, size: int, names: tuple[str, ...], *values: Any
+    ) -> str | None:
         positional = len(values) - len(names)
         kwargs = dict(zip(names, values[positional:], strict=True))
         return self._verify(size, values[:positional], kwargs)
@@ -185,7 +196,14 @@ class Interpolated(nn.Module):
                     f"({', '.join(different)}); change the network first, then call interpolate"
                 )
             sets.append([found[name] for name in self.doubled])
-        sharded = next((n for n, p in zip(self.doubled, sets[0]) if hasattr(p, "placements")), None)
+        sharded = next(
+            (
+                name
+                for name, p in zip(self.doubled, sets[0], strict=True)
+                if isinstance(p, Tensor) and hasattr(p, "placements")
+            ),
+            None,
+        )
         if sharded is not None:
             raise RuntimeError(
                 f"theta0.{sharded} is sharded while it is interpolated; shard the interpolated "
@@ -291,9 +309,7 @@ class Interpolated(nn.Module):
 def _positional(net: nn.Module) -> list[str]:
     """Names of the arguments that a network takes by position."""
     parameters = inspect.signature(net.forward).parameters.values()
-    return [
-        p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-    ]
+    return [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
 
 
 def _kind(leaf: Any, size: int) -> Any:

@@ -23,8 +23,7 @@ class Replica:
     Args:
         net: the network.
         parameters: replacements, keyed by the parameters of net. Others are shared.
-        isolated: leave no trace: copy buffers, drop forward hooks and what the forward pass keeps in
-            attributes.
+        isolated: copy buffers, too, and drop forward hooks and what a forward pass sets.
 
     Raises:
         TypeError: a module cannot be copied; the message says which and why.
