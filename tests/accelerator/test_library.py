@@ -1,0 +1,196 @@
+"""An interpolated network on a device gives what it gives on the CPU, without waiting for it."""
+
+import copy
+
+import pytest
+import torch
+from accelerator.small import perturbed
+from torch import nn
+
+from dpi.interpolation import Range, interpolate, operations, parameter_groups
+
+SCALARS = {
+    "an int": 30,
+    "a float": 0.3,
+    "one": torch.tensor(30),
+    "all equal": torch.tensor([30, 30, 30, 30]),
+    "sorted": torch.tensor([5, 5, 30, 99]),
+    "mixed": torch.tensor([30, 5, 30, 99]),
+    "pairs": torch.tensor([30, 5, 30, 5]),
+    "distinct": torch.tensor([0.3, 1.0, 0.0, 0.71]),
+}
+OPTIONS = {
+    "default": {},
+    "grouped": {"mode": "grouped"},
+    "three sets": {"num_sets": 3},
+    "three sets, grouped": {"num_sets": 3, "mode": "grouped"},
+    "linear": {"schedule": "linear"},
+    "exact, nearest": {"endpoints": "exact", "between": "nearest"},
+    "partly shared": {"exclude": ["0.*"]},
+}
+
+
+class Block(nn.Module):
+    """Convolutions, a norm, a linear layer, and a bias of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.GroupNorm(2, 8), nn.SiLU())
+        self.head = nn.Linear(8, 3)
+        self.bias = nn.Parameter(torch.zeros(3, 1, 1))
+
+    def forward(self, x, scale=1.0):
+        y = self.head(self.inner(x).movedim(1, -1)).movedim(-1, 1)
+        return x + scale * (y + self.bias)
+
+
+def twins(accelerator, **options):
+    """An interpolated network on the CPU, its copy on the device, and inputs for both."""
+    torch.manual_seed(0)
+    net = perturbed(interpolate(nn.Sequential(Block(), Block()), 100, **options))
+    x = torch.randn(4, 3, 8, 8)
+    other = copy.deepcopy(net).to(accelerator.device)
+    return net, other, x, x.to(accelerator.device)
+
+
+def run(net, x, s):
+    """The output, after the gradients of all parameters were computed."""
+    net.zero_grad()
+    y = net(x, s)
+    y.square().mean().backward()
+    return y
+
+
+def check_gradients(accelerator, other, net):
+    for p, q in zip(other.parameters(), net.parameters(), strict=True):
+        assert (p.grad is None) == (q.grad is None)
+        if q.grad is not None:
+            accelerator.check_equal(p.grad, q.grad)
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("name", SCALARS)
+def test_scalars_on_the_cpu_need_no_wait(accelerator, options, name):
+    """Outputs and gradients, phi's included; the first batch of a shape is checked, with a wait."""
+    net, other, x, y = twins(accelerator, **OPTIONS[options])
+    s = SCALARS[name]
+    with accelerator.waits() as found:
+        other(y, s)
+    assert len(found) <= 1
+    with accelerator.no_waits():
+        found = run(other, y, s)
+    accelerator.check_equal(found, run(net, x, s))
+    assert other.last_run == net.last_run
+    check_gradients(accelerator, other, net)
+
+
+@pytest.mark.parametrize("name", ["mixed", "pairs"])
+def test_large_operations_need_no_wait(accelerator, name, monkeypatch):
+    """They are run once for each scalar."""
+    monkeypatch.setattr(operations, "LARGE", 0)
+    net, other, x, y = twins(accelerator)
+    other(y, SCALARS[name])
+    with accelerator.no_waits():
+        found = run(other, y, SCALARS[name])
+    accelerator.check_equal(found, run(net, x, SCALARS[name]))
+    check_gradients(accelerator, other, net)
+
+
+@pytest.mark.parametrize("options", ["default", "grouped", "three sets"])
+@pytest.mark.parametrize("name", ["one", "mixed", "distinct"])
+def test_scalars_on_the_device_need_one_wait(accelerator, options, name):
+    net, other, x, y = twins(accelerator, **OPTIONS[options])
+    s = SCALARS[name].to(accelerator.device)
+    other(y, s)
+    with accelerator.waits() as found:
+        result = run(other, y, s)
+    assert len(found) <= 1, found
+    accelerator.check_equal(result, run(net, x, SCALARS[name]))
+    check_gradients(accelerator, other, net)
+
+
+@pytest.mark.parametrize("where", ["the CPU", "the device"])
+@pytest.mark.parametrize("scalar", [torch.tensor(0.3), torch.tensor([0.3, 0.1, 0.3, 0.9])])
+def test_the_derivative_by_the_scalar(accelerator, scalar, where):
+    """Wherever the scalar is, its gradient is there too."""
+    net, other, x, y = twins(accelerator)
+    s = scalar.clone().requires_grad_()
+    run(net, x, s)
+    t = scalar.clone().to(accelerator.device if where == "the device" else "cpu").requires_grad_()
+    other(y, t)
+    with accelerator.waits() as found:
+        run(other, y, t)
+    assert len(found) <= 1, found  # to check the scalar, or to bring its gradient
+    torch.testing.assert_close(t.grad.cpu(), s.grad, atol=1e-5, rtol=1e-5)
+    assert t.grad.device == t.device
+    check_gradients(accelerator, other, net)
+
+
+def test_a_range_and_a_further_argument(accelerator):
+    """Noise levels in a logarithmic range; a tensor argument that belongs to each sample."""
+    torch.manual_seed(0)
+    net = perturbed(interpolate(Block(), scalar=Range(0.01, 100, log=True)))
+    other = copy.deepcopy(net).to(accelerator.device)
+    x, scale = torch.randn(3, 3, 6, 6), torch.rand(3, 1, 1, 1)
+    y, there = x.to(accelerator.device), scale.to(accelerator.device)
+    for mode in ("one_pass", "grouped"):
+        net.mode = other.mode = mode
+        for s in (torch.tensor([0.01, 5.0, 5.0]), 31.0):
+            other(y, s, scale=there)
+            with accelerator.no_waits():
+                found = other(y, s, scale=there)
+            accelerator.check_equal(found, net(x, s, scale=scale))
+
+
+def test_a_plan_made_beforehand(accelerator):
+    net, other, x, y = twins(accelerator)
+    plan = net.plan(SCALARS["mixed"])
+    other(y, plan)
+    with accelerator.no_waits():
+        found = other(y, plan)
+    accelerator.check_equal(found, net(x, SCALARS["mixed"]))
+
+
+@torch.no_grad()
+def test_the_plain_network_of_a_scalar(accelerator):
+    """`at` and `bake` make networks on the device."""
+    net, other, x, y = twins(accelerator, num_sets=3)
+    accelerator.check_equal(other.at(30)(y), net(x, 30))
+    baked = other.bake([5, 30])
+    for s in (5, 30):
+        accelerator.check_equal(baked(y, s), net(x, s))
+
+
+def test_a_network_that_was_on_the_device_before(accelerator):
+    """`interpolate` of a network on the device; `load_plain` of weights on the CPU."""
+    torch.manual_seed(0)
+    plain, x = Block(), torch.randn(4, 3, 6, 6)
+    net = interpolate(copy.deepcopy(plain).to(accelerator.device)).to(accelerator.device)
+    y = x.to(accelerator.device)
+    accelerator.check_equal(net(y, torch.tensor([0, 5, 500, 5])), plain(x))
+    perturbed(net).load_plain(plain.state_dict())
+    accelerator.check_equal(net(y, 700), plain(x))
+
+
+@pytest.mark.parametrize("how", [{"fused": True}, {"foreach": True}, {"foreach": False}])
+def test_optimizer_steps(accelerator, how):
+    """Three steps of AdamW with the two learning rates, without a wait after the first."""
+    net, other, x, y = twins(accelerator)
+    s = SCALARS["mixed"]
+
+    def step(network, optimizer, images):
+        run(network, images, s)
+        optimizer.step()
+
+    # With the usual eps, rounding decides the direction where a gradient is zero.
+    here, there = (
+        torch.optim.AdamW(parameter_groups(n, 1e-2, 1e-1), eps=1e-3, **how) for n in (net, other)
+    )
+    step(other, there, y)
+    with accelerator.no_waits():
+        for _ in range(2):
+            step(other, there, y)
+    for _ in range(3):
+        step(net, here, x)
+    for p, q in zip(other.parameters(), net.parameters(), strict=True):
+        accelerator.check_equal(p, q)
