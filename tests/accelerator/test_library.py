@@ -76,7 +76,7 @@ def test_scalars_on_the_cpu_need_no_wait(accelerator, options, name):
     s = SCALARS[name]
     with accelerator.waits() as found:
         other(y, s)
-    assert len(found) <= 1
+    assert len(found) <= 2
     with accelerator.no_waits():
         found = run(other, y, s)
     accelerator.check_equal(found, run(net, x, s))

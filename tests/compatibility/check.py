@@ -42,6 +42,8 @@ def attempt(run: Callable[[], str]) -> tuple[str, str]:
     try:
         return run(), ""
     except (ValueError, RuntimeError, TypeError) as error:
+        if str(error).startswith("Trying to backward through the graph a second time"):
+            return "refused", "PyTorch: backward through the graph a second time"
         frames = traceback.extract_tb(error.__traceback__)
         if Path(frames[-1].filename).parent != HERE or not frames[-1].line.startswith("raise"):
             raise

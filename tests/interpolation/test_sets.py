@@ -53,7 +53,7 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Conv2d(2, 4, 3), nn.GroupNorm(2, 4), nn.Conv2d(4, 2, 1, bias=False))
 
 
-@pytest.mark.parametrize("mode", ["grouped", "factored"])
+@pytest.mark.parametrize("mode", ["grouped", "one_pass"])
 def test_excluded_parameters_are_shared(mode):
     torch.manual_seed(0)
     g = interpolate(network(), include=["0.*", "1.*"], exclude=["*.bias"], mode=mode).eval()

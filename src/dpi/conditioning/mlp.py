@@ -41,5 +41,5 @@ class MLP(nn.Module):
         Returns:
             Shape (B, 3, H, W).
         """
-        t = position(s, self.num_scalars).to(x.device)
+        t = position(s, self.num_scalars).to(x.device, non_blocking=True)
         return self.network(x, t.expand(len(x)))

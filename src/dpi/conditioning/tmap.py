@@ -45,5 +45,5 @@ def append_channel(x: Tensor, value: Tensor) -> Tensor:
     Returns:
         Shape (B, C + 1, H, W).
     """
-    channel = value.to(x).reshape(-1, 1, 1, 1).expand(len(x), 1, *x.shape[2:])
+    channel = value.to(x, non_blocking=True).reshape(-1, 1, 1, 1).expand(len(x), 1, *x.shape[2:])
     return torch.cat([x, channel], dim=1)

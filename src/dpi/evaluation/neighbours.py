@@ -44,7 +44,7 @@ def precision_recall(
         raise ValueError(f"k={k} needs more than {k} points, got {len(real)} and {len(fake)}")
     # Distances from differences of squares: the smaller the squares, the less is lost.
     centre = real.mean(dim=0)
-    real, fake = real - centre, (fake - centre).to(real.device)
+    real, fake = real - centre, fake.to(real.device) - centre
     n, m = -(-len(real) // BLOCK), -(-len(fake) // BLOCK)
     blocks = n * (n + 1) // 2 + m * (m + 1) // 2 + n * m
     with tqdm(total=blocks, desc="Neighbours", disable=not progress, leave=False) as bar:

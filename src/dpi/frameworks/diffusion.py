@@ -45,7 +45,7 @@ class VPDiffusion:
         Returns:
             (x_t, eps): the input of the network and its target, both (B, 3, H, W).
         """
-        alpha_bar = at(self.alpha_bar, s).reshape(-1, 1, 1, 1).to(x.device)
+        alpha_bar = at(self.alpha_bar, s).reshape(-1, 1, 1, 1).to(x.device, non_blocking=True)
         return alpha_bar.sqrt() * x + (1 - alpha_bar).sqrt() * noise, noise
 
     @torch.no_grad()

@@ -99,7 +99,6 @@ def run_odeint(
         raise UserError(
             f"solver={solver}: torchdiffeq is not installed; pip install 'dpi[solvers]'"
         ) from None
-    # The times stay on the CPU, where reading them needs no GPU synchronization.
     ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
     times = torch.linspace(0, 1, num_steps + 1, dtype=torch.float64)
     with tqdm(desc=solver, disable=not progress, leave=False) as bar:

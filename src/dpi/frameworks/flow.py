@@ -36,7 +36,7 @@ class FlowMatching:
             v = d x_t / dt = x_1 - x_0, both (B, 3, H, W).
         """
         t = position(s, self.num_scalars) / (self.num_scalars - 1)
-        t = t.reshape(-1, 1, 1, 1).to(x)
+        t = t.reshape(-1, 1, 1, 1).to(x, non_blocking=True)
         return t * x + (1 - t) * noise, x - noise
 
     @torch.no_grad()

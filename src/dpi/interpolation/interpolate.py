@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from dpi.interpolation.arguments import Dims
 from dpi.interpolation.network import Interpolated, Mode
@@ -108,7 +109,14 @@ def _check_modules(net: nn.Module) -> None:
 
 def _check_parameters(net: nn.Module, shared: set[str]) -> None:
     for name, parameter in net.named_parameters():
-        if name not in shared and not (parameter.is_floating_point() or parameter.is_complex()):
+        if name in shared:
+            continue
+        if is_traceable_wrapper_subclass(parameter):
+            raise ValueError(
+                f"{name} is a {type(parameter).__name__}, which cannot be interpolated; "
+                f"exclude=[{name!r}], or quantize net.at(s)"
+            )
+        if not (parameter.is_floating_point() or parameter.is_complex()):
             raise ValueError(
                 f"{name} has dtype {parameter.dtype} and cannot be interpolated; exclude=[{name!r}]"
             )
@@ -120,8 +128,8 @@ def _copy(net: nn.Module) -> nn.Module:
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
         raise ValueError(
-            f"the network cannot be copied ({reason}); in place of torch.nn.utils.weight_norm use "
-            "torch.nn.utils.parametrizations.weight_norm"
+            f"the network cannot be copied ({reason.partition('.')[0]}); remove pruning, and use "
+            "torch.nn.utils.parametrizations.weight_norm in place of torch.nn.utils.weight_norm"
         ) from error
 
 

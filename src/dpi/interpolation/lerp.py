@@ -128,7 +128,13 @@ class _Lerp(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        c, *tensors = ctx.saved_tensors
+        try:
+            c, *tensors = ctx.saved_tensors
+        except RuntimeError as error:
+            raise RuntimeError(
+                "a second backward pass through the interpolated parameters: checkpoint with "
+                "use_reentrant=False inside the network, or give retain_graph=True"
+            ) from error
         num_sets, size = len(c) + 1, len(grads)
         used = [i for i, grad in enumerate(grads) if grad is not None]
         grads = [precise(grads[i]) for i in used]

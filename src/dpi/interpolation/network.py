@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 from torch.utils._pytree import tree_leaves
 
 from dpi.interpolation.arguments import Dims
@@ -18,14 +19,13 @@ from dpi.interpolation.batching import (
     why_not_one_pass,
 )
 from dpi.interpolation.lerp import lerp
-from dpi.interpolation.per_sample import PerSampleWeight
+from dpi.interpolation.per_sample import PerSampleWeight, UnsupportedOperation
 from dpi.interpolation.plan import Plan, make_plan
-from dpi.interpolation.replica import Replica
+from dpi.interpolation.replica import Replica, check_references
 from dpi.interpolation.schedule import InterpolationFunction
 
 Mode = Literal["auto", "one_pass", "grouped"]
 MODES = ("auto", "one_pass", "grouped")
-MISSING: Any = object()
 
 
 class Interpolated(nn.Module):
@@ -73,6 +73,7 @@ class Interpolated(nn.Module):
         self._shared = [n for n, _ in sets[0].named_parameters() if n not in set(self.doubled)]
         self._arguments = _positional(sets[0])
         self._verified: dict[tuple, str | None] = {}
+        self._harmless: dict[int, Any] = {}
 
     def f(self, weight: Tensor) -> Replica:
         """The network f with the parameters theta(s), Equation (2), for lambda(s) = weight."""
@@ -81,7 +82,7 @@ class Interpolated(nn.Module):
         return Replica(self.theta0, dict(zip(theta0, theta, strict=True)))
 
     def forward(
-        self, x: Any = MISSING, s: Tensor | float | Plan = MISSING, *args: Any, **kwargs: Any
+        self, x: Any = None, s: Tensor | float | Plan | None = None, *args: Any, **kwargs: Any
     ) -> Any:
         """Run the network on x, conditioned on s.
 
@@ -100,13 +101,16 @@ class Interpolated(nn.Module):
                 is to be split by sample.
             RuntimeError: the structure of a set was changed, or mode="one_pass" is impossible.
         """
-        if s is MISSING:
+        if s is None:
             raise TypeError("s, the scalar, is missing: net(x, s)")
-        args = args if x is MISSING else (x, *args)
+        if isinstance(s, torch.fx.Proxy):
+            raise TypeError("torch.fx cannot trace this; trace net.at(s), or use torch.export")
+        args = args if x is None and not args else (x, *args)
         plan = s if isinstance(s, Plan) else self.plan(s)
-        weights = self.interpolation.at(plan.where)
-        weights = weights.to(self._device(), non_blocking=True)
         theta0, *_ = sets = self._parameters_of_sets()
+        if theta0[0].is_meta and not all(leaf.is_meta for leaf in _tensors(args, kwargs)):
+            raise RuntimeError(f"theta0.{self.doubled[0]} is on the meta device, x is not")
+        weights = self.interpolation.at(plan.where).to(theta0[0].device, non_blocking=True)
         if any(isinstance(parameter, PerSampleWeight) for parameter in theta0):
             theta = nested_weights(weights, sets)
             return Replica(self.theta0, dict(zip(theta0, theta, strict=True)))(*args, **kwargs)
@@ -115,7 +119,11 @@ class Interpolated(nn.Module):
             return self.f(weights)(*args, **kwargs)
         if self._takes_one_pass(plan, args, kwargs):
             theta = per_sample_weights(weights, sets, plan)
-            return Replica(self.theta0, dict(zip(theta0, theta, strict=True)))(*args, **kwargs)
+            replica = Replica(self.theta0, dict(zip(theta0, theta, strict=True)))
+            try:
+                return replica(*args, **kwargs)
+            except UnsupportedOperation as error:
+                self._fall_back(error)
         distinct = weights if plan.sizes is None else weights[plan.first(weights.device)]
         networks = (self.f(weight) for weight in distinct)
         names = self._arguments
@@ -167,6 +175,15 @@ class Interpolated(nn.Module):
         self._note(f"{plan}: {'one pass' if reason is None else 'grouped, since ' + reason}")
         return reason is None
 
+    def _fall_back(self, error: UnsupportedOperation) -> None:
+        # An operation that was not reached when the shape was verified.
+        if self.theta0.training:
+            raise RuntimeError(
+                f"{error}; it was not reached by the first batch, and to repeat this one could "
+                "update statistics twice: use mode='grouped'"
+            ) from error
+        self._note(f"grouped, since {error}")
+
     def _verify(self, size: int, args: tuple, kwargs: Mapping[str, Any]) -> str | None:
         sets = self._parameters_of_sets()
         names = self._arguments
@@ -183,8 +200,14 @@ class Interpolated(nn.Module):
     # would import the compiler.
     _verify_while_compiling._dynamo_marked_constant = True
 
+    def _check_references(self) -> None:
+        check_references(self.theta0, self._harmless)
+
+    _check_references._dynamo_marked_constant = True
+
     def _parameters_of_sets(self) -> list[list[Tensor]]:
         """The interpolated parameters in theta0, theta1 and on, each in the order of `doubled`."""
+        self._check_references()
         sets = []
         for k, theta in enumerate(self.sets()):
             found = dict(theta.named_parameters())
@@ -196,27 +219,18 @@ class Interpolated(nn.Module):
                     f"({', '.join(different)}); change the network first, then call interpolate"
                 )
             sets.append([found[name] for name in self.doubled])
-        sharded = next(
-            (
-                name
-                for name, p in zip(self.doubled, sets[0], strict=True)
-                if isinstance(p, Tensor) and hasattr(p, "placements")
-            ),
-            None,
-        )
-        if sharded is not None:
-            raise RuntimeError(
-                f"theta0.{sharded} is sharded while it is interpolated; shard the interpolated "
-                "network as one: fully_shard(net), without its parts"
-            )
+        for name, parameter in zip(self.doubled, sets[0], strict=True):
+            if isinstance(parameter, Tensor) and is_traceable_wrapper_subclass(parameter):
+                raise RuntimeError(
+                    f"theta0.{name} is a {type(parameter).__name__} while it is interpolated; "
+                    "shard the interpolated network as one, fully_shard(net), without its parts; "
+                    "quantize net.at(s)"
+                )
         return sets
 
     def sets(self) -> list[nn.Module]:
         """The parameter sets, theta0, theta1 and on."""
         return [self.get_submodule(f"theta{k}") for k in range(self.num_sets)]
-
-    def _device(self) -> torch.device:
-        return next(self.theta1.parameters()).device
 
     def _note(self, how: str) -> None:
         if not torch.compiler.is_compiling():
@@ -238,9 +252,10 @@ class Interpolated(nn.Module):
             return super().__getattr__(name)
         except AttributeError:
             theta0 = self.__dict__.get("_modules", {}).get("theta0")
-            value = getattr(theta0, name, MISSING)
             # Methods and modules would run with theta0 alone.
-            if value is MISSING or callable(value) or isinstance(value, Tensor):
+            if not hasattr(theta0, name) or callable(value := getattr(theta0, name)):
+                raise
+            if isinstance(value, Tensor):
                 raise
             return value
 
@@ -248,7 +263,8 @@ class Interpolated(nn.Module):
     def at(self, s: Tensor | float) -> nn.Module:
         """The plain network for one scalar: a copy of f with the parameters theta(s).
 
-        It has no trace of interpolation and can be exported, compiled or shared like any f.
+        It has no trace of interpolation and can be exported, compiled or shared like any f. Of two
+        scalars, `net.at(r)` is conditioned on the other, and `net.at(r).at(t)` is plain.
 
         Args:
             s: one scalar.
@@ -259,8 +275,8 @@ class Interpolated(nn.Module):
         plan = self.plan(s)
         if plan.where.dim() > 0:
             raise ValueError(f"at takes one scalar, got shape {tuple(plan.where.shape)}")
-        weight = self.interpolation.at(plan.where).to(self._device())
-        theta = lerp(weight, self._parameters_of_sets())
+        theta0, *_ = sets = self._parameters_of_sets()
+        theta = lerp(self.interpolation.at(plan.where).to(theta0[0].device), sets)
         net = copy.deepcopy(self.theta0)
         parameters = dict(net.named_parameters())
         for name, value in zip(self.doubled, theta, strict=True):
@@ -289,6 +305,9 @@ class Interpolated(nn.Module):
             RuntimeError: keys are missing or unexpected, or shapes differ.
         """
         for theta in self.sets():
+            if isinstance(theta, Interpolated):
+                theta.load_plain(state_dict)
+                continue
             own = theta.state_dict()
             first = theta is self.theta0
             theta.load_state_dict(
@@ -310,6 +329,10 @@ def _positional(net: nn.Module) -> list[str]:
     """Names of the arguments that a network takes by position."""
     parameters = inspect.signature(net.forward).parameters.values()
     return [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+
+
+def _tensors(args: tuple, kwargs: dict[str, Any]) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
 
 
 def _kind(leaf: Any, size: int) -> Any:

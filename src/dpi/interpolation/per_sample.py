@@ -29,6 +29,9 @@ class Batch:
         sizes: the number of samples of each distinct scalar; None to treat all as distinct.
         order: the permutation that sorts the samples into these groups, (B,); None if they are
             sorted.
+
+    Attributes:
+        c_of_groups: the coefficients of each distinct scalar, (N, G).
     """
 
     def __init__(
@@ -37,18 +40,11 @@ class Batch:
         self.c, self.order = c, order
         self.size = c.shape[1]
         self.sizes = tuple(sizes) if sizes else (1,) * self.size
-        self._c_of_groups: Tensor | None = None
-
-    @property
-    def c_of_groups(self) -> Tensor:
-        """The coefficients of each distinct scalar, (N, G)."""
-        if self._c_of_groups is None:
-            if len(self.sizes) == self.size:
-                self._c_of_groups = self.c
-            else:
-                ends = torch.tensor(self.sizes).cumsum(0) - 1
-                self._c_of_groups = self.sort(self.c, 1)[:, ends.to(self.c.device)]
-        return self._c_of_groups
+        # Not on demand: that could be where gradients are disabled, or in what is recomputed.
+        self.c_of_groups = c
+        if len(self.sizes) < self.size:
+            ends = (torch.tensor(self.sizes).cumsum(0) - 1).to(c.device, non_blocking=True)
+            self.c_of_groups = self.sort(c, 1)[:, ends]
 
     def sort(self, x: Tensor, dim: int = 0) -> Tensor:
         """Samples with equal scalars next to each other."""

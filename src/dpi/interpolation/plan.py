@@ -59,8 +59,9 @@ def make_plan(s: Tensor, num_scalars: int, scalar: Range | None = None) -> Plan:
         return Plan(where.reshape(()))
     if s.numel() == 0:  # any parameters do for no samples
         return Plan(where.new_zeros(()))
-    values = read(s)
-    if values is None or differentiable:  # equal scalars can have different derivatives
+    # Equal scalars can have different derivatives.
+    values = None if differentiable else read(s)
+    if values is None:
         return Plan(where)
     order = sorted(range(len(values)), key=values.__getitem__)
     sizes = tuple(len(list(same)) for _, same in groupby(values[i] for i in order))

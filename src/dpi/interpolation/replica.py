@@ -1,15 +1,16 @@
 """A network with other parameters, without touching the original."""
 
 import functools
-import inspect
 import types
-from collections.abc import Mapping
+import weakref
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
-OWN_STATE = frozenset(nn.Module().__dict__)
-"""Attributes that every module has."""
+OWN_STATE = {*nn.Module().__dict__, "_flat_weight_refs"}
+"""Attributes that every module has, and one of RNNs that says how to lay out memory."""
 
 
 class Replica:
@@ -26,7 +27,7 @@ class Replica:
         isolated: copy buffers, too, and drop forward hooks and what a forward pass sets.
 
     Raises:
-        TypeError: a module cannot be copied; the message says which and why.
+        TypeError: a module is compiled by itself.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class Replica:
         for module, copy in self._copies.items():
             state = copy.__dict__
             for name in [name for name in state if name not in OWN_STATE]:
-                state[name] = self._translate(state[name], module)
+                state[name] = self._translate(state[name])
             self._attributes.append((module, state, state.copy()))
 
     def _copy(self, module: nn.Module) -> nn.Module:
@@ -60,41 +61,38 @@ class Replica:
             name: child if child is None else self._copy(child)
             for name, child in module._modules.items()
         }
+        for hooks in ("_forward_hooks", "_forward_pre_hooks"):
+            if state[hooks]:
+                state[hooks] = self._translate(state[hooks])
         if self._isolated:
-            state["_forward_hooks"] = {}
+            state["_forward_hooks"] = OrderedDict()
             state["_buffers"] = {
                 name: buffer if buffer is None else buffer.clone()
                 for name, buffer in module._buffers.items()
             }
         return copy
 
-    def _translate(self, value: Any, module: nn.Module) -> Any:
+    def _translate(self, value: Any) -> Any:
         """Let an attribute refer to the replica where it refers to the original."""
         if isinstance(value, nn.Module):
             return self._copies.get(value, value)
-        if isinstance(value, nn.Parameter):
+        if isinstance(value, Tensor):
             return self._parameters.get(value, value)
         kind = type(value)
-        if kind in (list, tuple, set):
-            translated = [self._translate(item, module) for item in value]
-            same = all(a is b for a, b in zip(value, translated, strict=True))
-            return value if same else kind(translated)
-        if kind is dict:
-            translated = {key: self._translate(item, module) for key, item in value.items()}
-            return value if all(translated[key] is value[key] for key in value) else translated
+        if kind in (list, tuple, set) or hasattr(kind, "_fields"):
+            items = [self._translate(item) for item in value]
+            if all(a is b for a, b in zip(value, items, strict=True)):
+                return value
+            return kind(*items) if hasattr(kind, "_fields") else kind(items)
+        if kind in (dict, OrderedDict):
+            items = {key: self._translate(item) for key, item in value.items()}
+            return value if all(items[key] is value[key] for key in value) else kind(items)
         if kind is types.MethodType:
-            owner = self._translate(value.__self__, module)
+            owner = self._translate(value.__self__)
             return value if owner is value.__self__ else types.MethodType(value.__func__, owner)
         if kind is functools.partial:
-            args = [self._translate(item, module) for item in value.args]
-            return functools.partial(value.func, *args, **value.keywords)
-        if kind is types.FunctionType and value.__closure__:
-            held = inspect.getclosurevars(value).nonlocals.values()
-            if any(isinstance(item, nn.Module) and item in self._copies for item in held):
-                raise TypeError(
-                    f"{type(module).__name__} has a function as attribute that holds a module of "
-                    f"the network ({value.__qualname__}); make it a method"
-                )
+            function, args = self._translate(value.func), map(self._translate, value.args)
+            return functools.partial(function, *args, **self._translate(value.keywords))
         return value
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -109,3 +107,67 @@ class Replica:
             for name, value in state.items():
                 if name not in OWN_STATE and before.get(name, before) is not value:
                     module.__dict__[name] = value
+
+
+def check_references(net: nn.Module, harmless: dict[int, Any]) -> None:
+    """Raise TypeError if the network refers to its modules or parameters where a `Replica` cannot
+    translate it: in closures, default arguments, weak references and objects of other kinds.
+
+    Args:
+        net: the network.
+        harmless: what was searched before, by id.
+    """
+    owned = {
+        id(item) for module in net.modules() for item in (module, *module._parameters.values())
+    }
+    owned.discard(id(None))
+    for name, module in net.named_modules():
+        attributes = {k: v for k, v in module.__dict__.items() if k not in OWN_STATE}
+        hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
+        for label, value in [*attributes.items(), *(("a forward hook", hook) for hook in hooks)]:
+            if isinstance(value, PLAIN) or id(value) in harmless:
+                continue
+            if _hides(value, owned, hidden=False, seen=set()):
+                raise TypeError(
+                    f"{name or 'the network'} ({type(module).__name__}): {label} refers to a "
+                    "module or parameter of the network in a way that cannot be followed "
+                    "(a closure or an object); make it a method, or a plain attribute"
+                )
+            harmless[id(value)] = value
+
+
+PLAIN = (bool, int, float, complex, str, bytes, type(None), Tensor, nn.Module, type)
+
+
+def _hides(value: Any, owned: set[int], hidden: bool, seen: set[int]) -> bool:
+    """Whether a reference to one of `owned` is out of a Replica's reach."""
+    if id(value) in owned:
+        return hidden
+    if isinstance(value, PLAIN) or id(value) in seen:
+        return False
+    seen.add(id(value))
+    inside, out_of_reach = _references(value)
+    return any(_hides(item, owned, hidden or out_of_reach, seen) for item in inside)
+
+
+def _references(value: Any) -> tuple[Iterator[Any], bool]:
+    """What an object refers to, and whether a Replica cannot follow."""
+    kind = type(value)
+    if kind in (list, tuple, set) or hasattr(kind, "_fields"):
+        return iter(value), False
+    if isinstance(value, dict):
+        return iter(value.values()), kind not in (dict, OrderedDict)
+    if kind is types.MethodType:
+        return iter((value.__self__, value.__func__)), False
+    if kind is functools.partial:
+        return iter((value.func, value.args, value.keywords)), False
+    if isinstance(value, weakref.ref):
+        return iter((value(),)), True
+    if kind is types.FunctionType:
+        cells = [cell for cell in value.__closure__ or () if cell != types.CellType()]
+        defaults = (*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values())
+        wrapped = (value.__dict__.get("__wrapped__"),)
+        return iter((*(cell.cell_contents for cell in cells), *defaults, *wrapped)), True
+    if isinstance(value, types.ModuleType) or not hasattr(value, "__dict__"):
+        return iter(()), True
+    return iter(vars(value).values()), True

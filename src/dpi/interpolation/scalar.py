@@ -1,6 +1,7 @@
 """What the scalar s is: a step, a time, a noise level or any other quantity."""
 
 import math
+import sys
 from dataclasses import dataclass
 from typing import Literal
 
@@ -85,7 +86,10 @@ def position(s: Tensor, num_scalars: int, scalar: Range | None = None) -> Tensor
 
 def read(s: Tensor) -> list[float] | None:
     """The values of s as a flat list, or None where they cannot be inspected."""
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return None
+    proxy = sys.modules.get("torch.fx.experimental.proxy_tensor")
+    if proxy is not None and proxy.get_proxy_mode() is not None:  # make_fx
         return None
     try:
         return s.detach().reshape(-1).tolist()

@@ -24,7 +24,7 @@ class InterpolationFunction(nn.Module):
             "exact", p_1 is subtracted and the rest rescaled, so that lambda runs from 0 to 1 as
             the paper's text says.
         between: how lambda is evaluated at an s between two steps, by "linear" interpolation or by
-            the "nearest" step.
+            the "nearest" step, whose derivative with respect to s is zero.
         scalar: what s is, see `Range`; None for integer steps in [0, S-1] or floats in [0, 1].
 
     Raises:

@@ -71,7 +71,7 @@ class DataModule(L.LightningDataModule):
         """The images of these indices: (len(indices), 3, H, W) uint8."""
         if isinstance(self.images, np.ndarray):
             return torch.from_numpy(self.images[indices])
-        return self.images[torch.from_numpy(indices).to(self.images.device)]
+        return self.images[torch.from_numpy(indices).to(self.images.device, non_blocking=True)]
 
 
 class _Stream(IterableDataset):

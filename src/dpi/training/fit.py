@@ -9,7 +9,6 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import instantiate
-from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
@@ -23,6 +22,7 @@ from dpi.runs.build import build
 from dpi.runs.checkpoint import load_checkpoint, load_weights
 from dpi.runs.files import CHECKPOINT, samples_path
 from dpi.runs.record import record, record_session
+from dpi.training.averaging import EMAWeightAveraging
 from dpi.training.checkpoints import AtomicCheckpointIO, SaveLast
 from dpi.training.datamodule import DataModule
 from dpi.training.draws import Draws

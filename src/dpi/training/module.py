@@ -74,7 +74,7 @@ class TrainingModule(L.LightningModule):
         size = len(x)
         mine = slice(batch.index * size, (batch.index + 1) * size)
         if self.random_flip:
-            flips = self.draws.flips(batch.step)[mine].to(x.device)
+            flips = self.draws.flips(batch.step)[mine].to(x.device, non_blocking=True)
             x = torch.where(flips.reshape(-1, 1, 1, 1), x.flip(-1), x)
         s = self.draws.scalars(batch.step)[mine]
         noise = self.draws.noise(batch.step, x.shape[1:], x.device)[mine]
