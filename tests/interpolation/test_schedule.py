@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dpi.interpolation import InterpolationFunction, at, position
+from dpi.interpolation import InterpolationFunction, Range, at, position
 
 
 def with_phi(values: list[float], endpoints: str) -> InterpolationFunction:
@@ -91,3 +91,62 @@ def test_between_nearest_uses_the_nearest_step():
 def test_invalid_arguments_raise(settings):
     with pytest.raises(ValueError, match=next(iter(settings))):
         InterpolationFunction(**settings)
+
+
+@pytest.mark.parametrize(
+    ("scalar", "values", "fractions"),
+    [
+        (Range(0.002, 80, log=True), [0.002, 0.4, 80.0], [0, 0.5, 1]),
+        (Range(0, 999), [0, 499.5, 999.0], [0, 0.5, 1]),
+        (Range(1, 0), [1.0, 0.75, 0.0], [0, 0.25, 1]),
+        (Range(18, 90), [18, 36, 90], [0, 0.25, 1]),
+    ],
+)
+def test_a_range_maps_its_ends_to_the_ends_of_lambda(scalar, values, fractions):
+    function = InterpolationFunction(101, schedule="linear", scalar=scalar)
+    torch.testing.assert_close(function(torch.tensor(values)), torch.tensor(fractions).float())
+    if all(float(v).is_integer() for v in values):  # 30 and 30.0 are the same age
+        integers = torch.tensor(values).long()
+        torch.testing.assert_close(function(integers), torch.tensor(fractions).float())
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32])
+def test_steps_of_any_integer_type(dtype):
+    function = with_phi([0.3, -1.0, 2.0, 0.0], "paper")
+    assert torch.equal(function(torch.arange(4).to(dtype)), function.table())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize("scalar", [None, Range(0, 999), Range(0.002, 80, log=True)])
+def test_ends_are_in_range_up_to_rounding(dtype, scalar):
+    function = InterpolationFunction(10, "linear", scalar=scalar)
+    first, last = (0.0, 1.0) if scalar is None else (scalar.first, scalar.last)
+    ends = torch.tensor([first, last], dtype=torch.float64)
+    rounded = ends.to(dtype)
+    torch.testing.assert_close(
+        function(rounded).double(), torch.tensor([0.0, 1]).double(), atol=2e-3, rtol=0
+    )
+    for outside in (ends[0] - 0.1, ends[1] * 1.1, torch.tensor(float("nan"))):
+        with pytest.raises(ValueError, match="must be in"):
+            function(outside.to(dtype))
+
+
+@pytest.mark.parametrize("s", [1.0000001, 1.000005, -1e-7])
+def test_rounding_errors_of_a_solver_are_in_range(s):
+    assert InterpolationFunction(10, "linear")(torch.tensor(s)) == round(s)
+
+
+@pytest.mark.parametrize("ends", [(1, 1), (0, float("inf")), (0, 1, True), (-1, 1, True)])
+def test_invalid_ranges_raise(ends):
+    with pytest.raises(ValueError, match="ends of a"):
+        Range(*ends)
+
+
+@pytest.mark.parametrize("schedule", ["learnable", "linear"])
+def test_survives_to_empty(schedule):
+    with torch.device("meta"):
+        function = InterpolationFunction(11, schedule)
+    function = function.to_empty(device="cpu")
+    function.reset_parameters()
+    fresh = InterpolationFunction(11, schedule)
+    assert torch.equal(function(torch.arange(11)), fresh(torch.arange(11)))

@@ -5,29 +5,36 @@ import torch
 from torch import nn
 
 from dpi.interpolation import interpolate
-from dpi.interpolation.lerp import lerp
+from dpi.interpolation.lerp import combine_groups, lerp
 
 
 @pytest.mark.parametrize("num_sets", [2, 3, 5])
 def test_theta_is_piecewise_linear_through_the_sets(num_sets):
     torch.manual_seed(0)
-    sets = [torch.randn(3, 2, dtype=torch.float64) for _ in range(num_sets)]
+    sets = [[torch.randn(3, 2, dtype=torch.float64)] for _ in range(num_sets)]
     knots = torch.linspace(0, 1, num_sets, dtype=torch.float64)
-    for k, theta in enumerate(lerp(knots, *sets)):
-        torch.testing.assert_close(theta, sets[k], rtol=0, atol=1e-15)
-    between = (knots[:-1] + knots[1:]) / 2
-    for k, theta in enumerate(lerp(between, *sets)):
-        torch.testing.assert_close(theta, (sets[k] + sets[k + 1]) / 2)
-    same = lerp(torch.rand(7, dtype=torch.float64), *[sets[0]] * num_sets)
-    assert all(torch.equal(theta, sets[0]) for theta in same)
+    for k, knot in enumerate(knots):
+        torch.testing.assert_close(lerp(knot, sets), sets[k])
+    for k, between in enumerate((knots[:-1] + knots[1:]) / 2):
+        torch.testing.assert_close(lerp(between, sets)[0], (sets[k][0] + sets[k + 1][0]) / 2)
+    assert torch.equal(lerp(torch.tensor(0.37).double(), [sets[0]] * num_sets)[0], sets[0][0])
 
 
 @pytest.mark.parametrize("num_sets", [2, 3, 5])
-def test_gradients_match_finite_differences(num_sets):
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+def test_gradients_match_finite_differences(num_sets, dtype):
     torch.manual_seed(0)
-    weights = torch.tensor([0.1, 0.45, 0.45, 0.9], dtype=torch.float64, requires_grad=True)
-    sets = [torch.randn(2, 3, dtype=torch.float64, requires_grad=True) for _ in range(num_sets)]
-    assert torch.autograd.gradcheck(lambda w, *t: torch.stack(lerp(w, *t)), (weights, *sets))
+    sets = [torch.randn(2, 3, dtype=dtype, requires_grad=True) for _ in range(2 * num_sets)]
+    for weight in (0.1, 0.45, 0.9):
+        weight = torch.tensor(weight, dtype=torch.float64, requires_grad=True)
+
+        def run(weight, *sets):
+            return tuple(lerp(weight, [sets[2 * k : 2 * k + 2] for k in range(num_sets)]))
+
+        assert torch.autograd.gradcheck(run, (weight, *sets))
+    parts = [torch.randn(2, 3, dtype=dtype, requires_grad=True) for _ in range(num_sets)]
+    c = torch.rand(num_sets - 1, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda c, *parts: combine_groups(c, parts), (c, *parts))
 
 
 def test_three_sets_receive_gradients_and_the_second_applies_halfway():
@@ -42,9 +49,7 @@ def test_three_sets_receive_gradients_and_the_second_applies_halfway():
     torch.testing.assert_close(offset, expected)
     g(x, torch.arange(11)).sum().backward()
     assert all(p.grad is not None for p in g.parameters())
-    with pytest.warns(UserWarning, match="3 parameter sets"):
-        g.mode = "factored"
-        g(x, torch.arange(11))
+    assert g.last_run == "11 samples, each its own scalar: one pass"
     with pytest.raises(ValueError, match="num_sets"):
         interpolate(nn.Linear(2, 2), num_sets=1)
 

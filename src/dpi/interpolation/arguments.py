@@ -37,7 +37,7 @@ def take(
     """
     found = False
 
-    def leaf(name: str, value: Any, dim: int | str | None) -> Any:
+    def leaf(name: str, value: Any, dim: Any) -> Any:
         nonlocal found
         if dim is None:
             return value

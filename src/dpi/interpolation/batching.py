@@ -70,7 +70,7 @@ def run_grouped(
     networks: Iterable[Callable[..., Any]],
     plan: Plan,
     args: tuple,
-    kwargs: Mapping[str, Any],
+    kwargs: dict[str, Any],
     names: Sequence[str],
     in_dims: Mapping[str, Dims],
     out_dims: Dims,
@@ -106,7 +106,7 @@ def why_not_one_pass(
     sets: Sequence[Sequence[Tensor]],
     size: int,
     args: tuple,
-    kwargs: Mapping[str, Any],
+    kwargs: dict[str, Any],
     names: Sequence[str],
     in_dims: Mapping[str, Dims],
 ) -> str | None:

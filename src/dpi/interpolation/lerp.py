@@ -1,6 +1,6 @@
 """theta(s) for one scalar: all parameters at once, by one autograd node."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -117,14 +117,13 @@ class _Lerp(torch.autograd.Function):
     def forward(ctx: Any, c: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(c, *tensors)
-        theta0, *_ = sets = _sets(tensors, len(c) + 1)
-        theta = None
+        theta, *_ = sets = _sets(tensors, len(c) + 1)
         for c_k, (below, above) in zip(c, pairwise(sets), strict=True):
-            step = torch._foreach_sub(above, below)
+            step = list(torch._foreach_sub(above, below))
             torch._foreach_mul_(step, c_k)
-            torch._foreach_add_(step, theta0 if theta is None else theta)
+            torch._foreach_add_(step, theta)
             theta = step
-        return _like(theta, tensors)
+        return tuple(v.to(o.dtype) for v, o in zip(theta, tensors, strict=False))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -137,10 +136,12 @@ class _Lerp(torch.autograd.Function):
             ) from error
         num_sets, size = len(c) + 1, len(grads)
         used = [i for i, grad in enumerate(grads) if grad is not None]
-        grads = [precise(grads[i]) for i in used]
+        if not used:
+            return None, *[None] * len(tensors)
+        given = [precise(grad) for grad in grads if grad is not None]
         sets = [[theta[i] for i in used] for theta in _sets(tensors, num_sets)]
         # d theta / d theta_k = c_k - c_{k+1} with c_0 = 1 and c_K = 0.
-        shares = [grads, *(torch._foreach_mul(grads, c_k) for c_k in c)]
+        shares = [given, *(list(torch._foreach_mul(given, c_k)) for c_k in c)]
         found: list[Tensor | None] = [None] * (num_sets * size)
         for k, share in enumerate(shares):
             of_set = torch._foreach_sub(share, shares[k + 1]) if k < num_sets - 1 else share
@@ -148,7 +149,7 @@ class _Lerp(torch.autograd.Function):
                 found[k * size + i] = grad.to(tensors[i].dtype)
         slopes = None
         if ctx.needs_input_grad[0]:
-            slopes = torch.stack([_inner(grads, above, below) for below, above in pairwise(sets)])
+            slopes = torch.stack([_inner(given, above, below) for below, above in pairwise(sets)])
             slopes = slopes.to(c.dtype)
         return slopes, *found
 
@@ -157,10 +158,6 @@ def _sets(tensors: Sequence[Tensor], num_sets: int) -> list[list[Tensor]]:
     raised = [precise(tensor) for tensor in tensors]
     size = len(raised) // num_sets
     return [raised[k * size : (k + 1) * size] for k in range(num_sets)]
-
-
-def _like(values: Iterable[Tensor], originals: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    return tuple(v.to(o.dtype) for v, o in zip(values, originals, strict=False))
 
 
 def _inner(grads: list[Tensor], above: list[Tensor], below: list[Tensor]) -> Tensor:

@@ -184,7 +184,7 @@ class Interpolated(nn.Module):
             ) from error
         self._note(f"grouped, since {error}")
 
-    def _verify(self, size: int, args: tuple, kwargs: Mapping[str, Any]) -> str | None:
+    def _verify(self, size: int, args: tuple, kwargs: dict[str, Any]) -> str | None:
         sets = self._parameters_of_sets()
         names = self._arguments
         return why_not_one_pass(self.theta0, sets, size, args, kwargs, names, self.in_dims)
@@ -198,17 +198,17 @@ class Interpolated(nn.Module):
 
     # Run once, when the network is compiled. This is torch.compiler.assume_constant_result, which
     # would import the compiler.
-    _verify_while_compiling._dynamo_marked_constant = True
+    vars(_verify_while_compiling)["_dynamo_marked_constant"] = True
 
     def _check_references(self) -> None:
         check_references(self.theta0, self._harmless)
 
-    _check_references._dynamo_marked_constant = True
+    vars(_check_references)["_dynamo_marked_constant"] = True
 
     def _parameters_of_sets(self) -> list[list[Tensor]]:
         """The interpolated parameters in theta0, theta1 and on, each in the order of `doubled`."""
         self._check_references()
-        sets = []
+        sets: list[list[Tensor]] = []
         for k, theta in enumerate(self.sets()):
             found = dict(theta.named_parameters())
             expected = self.doubled if k > 0 else [*self.doubled, *self._shared]

@@ -42,7 +42,7 @@ def _batch(*values: Any) -> Batch:
     return next(iter(batches.values()))
 
 
-def _parts(value: Any, count: int) -> Sequence[Tensor | None]:
+def _parts(value: Any, count: int) -> Sequence[Any]:
     return value.parts if isinstance(value, PerSampleWeight) else [value, *[None] * (count - 1)]
 
 

@@ -131,17 +131,20 @@ class PerSampleWeight:
     def __neg__(self) -> "PerSampleWeight":
         return self.map(torch.neg)
 
+    def _operate(self, function: Any, other: Any) -> Any:
+        return OPERATIONS[function](function, self, other)
+
     def __add__(self, other: Any) -> Any:
-        return torch.add(self, other)
+        return self._operate(torch.add, other)
 
     def __sub__(self, other: Any) -> Any:
-        return torch.sub(self, other)
+        return self._operate(torch.sub, other)
 
     def __mul__(self, other: Any) -> Any:
-        return torch.mul(self, other)
+        return self._operate(torch.mul, other)
 
     def __truediv__(self, other: Any) -> Any:
-        return torch.div(self, other)
+        return self._operate(torch.div, other)
 
     __radd__, __rmul__ = __add__, __mul__
 

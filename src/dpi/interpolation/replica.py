@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-OWN_STATE = {*nn.Module().__dict__, "_flat_weight_refs"}
+OWN_STATE = {*nn.Module().__dict__, "_compiled_call_impl", "_flat_weight_refs"}
 """Attributes that every module has, and one of RNNs that says how to lay out memory."""
 
 
@@ -56,7 +56,9 @@ class Replica:
         copy.__dict__ = state = module.__dict__.copy()
         self._copies[module] = copy
         get = self._parameters.get
-        state["_parameters"] = {name: get(p, p) for name, p in module._parameters.items()}
+        state["_parameters"] = {
+            name: p if p is None else get(p, p) for name, p in module._parameters.items()
+        }
         state["_modules"] = {
             name: child if child is None else self._copy(child)
             for name, child in module._modules.items()
@@ -85,8 +87,8 @@ class Replica:
                 return value
             return kind(*items) if hasattr(kind, "_fields") else kind(items)
         if kind in (dict, OrderedDict):
-            items = {key: self._translate(item) for key, item in value.items()}
-            return value if all(items[key] is value[key] for key in value) else kind(items)
+            found = {key: self._translate(item) for key, item in value.items()}
+            return value if all(found[key] is value[key] for key in value) else kind(found)
         if kind is types.MethodType:
             owner = self._translate(value.__self__)
             return value if owner is value.__self__ else types.MethodType(value.__func__, owner)

@@ -31,6 +31,8 @@ class InterpolationFunction(nn.Module):
         ValueError: fewer than two steps, or an unknown option.
     """
 
+    phi: nn.Parameter | None
+
     def __init__(
         self,
         num_scalars: int = 1000,
