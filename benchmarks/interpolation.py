@@ -1,12 +1,12 @@
 """Time and memory of a forward and backward pass of DPI relative to the plain network.
 
-    python benchmarks/interpolation.py                       both networks, mini and paper size
-    python benchmarks/interpolation.py drunet-mini repeats=9
+    python benchmarks/interpolation.py drunet-mini adm-mini batch=32
+    python benchmarks/interpolation.py drunet-small repeats=5 compile=true
 
-Measured are batches with one shared scalar, grouped with 4 and 16 distinct scalars, factored with
-16, and for comparison torch.func.vmap over parameters interpolated per sample. The methods are
-timed alternately, so that a drift of the machine's speed affects all of them; times are medians,
-memory is the peak size of all tensors.
+Measured are a batch with one scalar, batches with 8 and 16 distinct scalars and with one for every
+sample, grouped and in one pass, and for comparison torch.func.vmap over parameters interpolated
+per sample. The ways are timed alternately, so that a drift of the machine's speed affects all of
+them; times are medians, memory is the peak size of all tensors.
 """
 
 import statistics
@@ -26,14 +26,19 @@ MINI_ADM = {
     "image_size": 16, "base_channels": 32, "channel_mult": (1, 2, 2, 2),
     "attention_resolutions": (4,), "head_channels": 16, "norm_groups": 8,
 }  # fmt: skip
+SMALL_ADM = {"image_size": 32, "base_channels": 64, "channel_mult": (1, 2, 2),
+             "attention_resolutions": (8,), "head_channels": 32}  # fmt: skip
 
-# name: network, image size, batch size, repeats
+# name: network, image size
 CASES = {
-    "drunet-mini": (lambda: DRUNet(channels=(16, 32, 64, 128), num_blocks=2), 16, 32, 7),
-    "adm-mini": (lambda: ADM(**MINI_ADM), 16, 32, 7),
-    "drunet-paper": (DRUNet, 64, 16, 1),
-    "adm-paper": (ADM, 64, 16, 1),
+    "drunet-mini": (lambda: DRUNet(channels=(16, 32, 64, 128), num_blocks=2), 16),
+    "adm-mini": (lambda: ADM(**MINI_ADM), 16),
+    "drunet-small": (lambda: DRUNet(channels=(32, 64, 128, 256), num_blocks=4), 32),
+    "adm-small": (lambda: ADM(**SMALL_ADM), 32),
+    "drunet-paper": (DRUNet, 64),
+    "adm-paper": (ADM, 64),
 }
+PLAIN = "plain network"
 
 
 def run_vmap(net: Interpolated, x: Tensor, s: Tensor) -> Tensor:
@@ -51,25 +56,28 @@ def run_vmap(net: Interpolated, x: Tensor, s: Tensor) -> Tensor:
     return vmap(one)(theta, x)
 
 
-def methods(net: Interpolated, x: Tensor) -> dict[str, Callable[[], Tensor]]:
-    def scalars(count: int) -> Tensor:
-        return torch.linspace(0, 999, count).long().repeat_interleave(len(x) // count)
+def ways(net: Interpolated, x: Tensor, compiled: bool) -> dict[str, Callable[[], Tensor]]:
+    """The plain network and DPI with different numbers of scalars."""
+    plain = torch.compile(net.theta0) if compiled else net.theta0
+    g = torch.compile(net) if compiled else net
 
     def run(mode: str, count: int) -> Callable[[], Tensor]:
+        s = torch.linspace(0, 999, count).long().repeat_interleave(len(x) // count)
+
         def forward() -> Tensor:
             net.mode = mode
-            return net(x, scalars(count))
+            return g(x, net.plan(s))
 
         return forward
 
-    return {
-        "plain network": lambda: net.theta0(x),
-        "one scalar": lambda: net(x, 500),
-        "grouped, 4 scalars": run("grouped", 4),
-        "grouped, 16 scalars": run("grouped", 16),
-        "factored, 16 scalars": run("factored", 16),
-        "vmap, 16 scalars": lambda: run_vmap(net, x, scalars(16)),
-    }
+    counts = sorted({n for n in (8, 16, len(x)) if n <= len(x)})
+    found = {PLAIN: lambda: plain(x), "one scalar": lambda: g(x, torch.tensor(500))}
+    found |= {f"{n} scalars, one pass": run("one_pass", n) for n in counts}
+    if not compiled:
+        found |= {f"{n} scalars, grouped": run("grouped", n) for n in counts[:1]}
+        every = torch.linspace(0, 999, len(x)).long()
+        found |= {f"{len(x)} scalars, vmap": lambda: run_vmap(net, x, every)}
+    return found
 
 
 def make(build: Callable[[], nn.Module], size: int, batch: int) -> tuple[Interpolated, Tensor]:
@@ -79,52 +87,53 @@ def make(build: Callable[[], nn.Module], size: int, batch: int) -> tuple[Interpo
     return net, torch.randn(batch, 3, size, size, device=DEVICE)
 
 
-def measure(name: str, repeats: int | None) -> None:
-    build, size, batch, default_repeats = CASES[name]
+def measure(name: str, batch: int, repeats: int, compiled: bool) -> None:
+    build, size = CASES[name]
     net, x = make(build, size, batch)
-    times: dict[str, list[float]] = {method: [] for method in methods(net, x)}
-    for n in range(1 + (repeats or default_repeats)):
-        for method, forward in methods(net, x).items():
+    runs = ways(net, x, compiled)
+    times: dict[str, list[float]] = {way: [] for way in runs}
+    for n in range(1 + repeats):
+        for way, forward in runs.items():
             seconds = timed(lambda _, run=forward: run().square().sum().backward(), n)
             net.zero_grad()
             if n > 0:
-                times[method].append(seconds)
-    del net, x
-    median = {method: statistics.median(seconds) for method, seconds in times.items()}
+                times[way].append(seconds)
+    del net, x, runs
+    median = {way: statistics.median(seconds) for way, seconds in times.items()}
     peak = {}
-    for method in times:
+    for way in times:
 
-        def fresh(method: str = method) -> Callable[[int], None]:
-            net, x = make(build, size, batch)
+        def fresh(way: str = way) -> Callable[[int], None]:
+            forward = ways(*(made := make(build, size, batch)), compiled)[way]
 
             def step(n: int) -> None:
-                methods(net, x)[method]().square().sum().backward()
-                net.zero_grad()
+                forward().square().sum().backward()
+                made[0].zero_grad()
 
             return step
 
-        peak[method] = peak_memory(fresh, DEVICE)
-    plain = "plain network"
-    for method in times:
-        seconds, megabytes = median[method], peak[method]
+        peak[way] = peak_memory(fresh, DEVICE)
+    for way in times:
+        seconds, megabytes = median[way], peak[way]
         print(
-            f"| {name} | {batch} | {method} | {seconds:.3f} | {seconds / median[plain]:.2f} "
-            f"| {megabytes:.0f} | {megabytes / peak[plain]:.2f} |",
+            f"| {name}{', compiled' if compiled else ''} | {batch} | {way} | {seconds:.3f} "
+            f"| {seconds / median[PLAIN]:.2f} | {megabytes:.0f} | {megabytes / peak[PLAIN]:.2f} |",
             flush=True,
         )
 
 
 def main() -> None:
     names = [arg for arg in sys.argv[1:] if arg in CASES] or list(CASES)
-    repeats = next((int(arg[8:]) for arg in sys.argv[1:] if arg.startswith("repeats=")), None)
+    options = dict(arg.split("=") for arg in sys.argv[1:] if "=" in arg)
+    batch, repeats = int(options.get("batch", 32)), int(options.get("repeats", 7))
     print(f"`python benchmarks/interpolation.py {' '.join(sys.argv[1:])}`\n")
     print(f"{device_name(DEVICE)}, PyTorch {torch.__version__}\n")
     print(
-        "| network | batch | method | seconds | relative | MB | relative |\n"
+        "| network | batch | | seconds | over plain | MB | over plain |\n"
         "|---|--:|---|--:|--:|--:|--:|"
     )
     for name in names:
-        measure(name, repeats)
+        measure(name, batch, repeats, options.get("compile") == "true")
 
 
 if __name__ == "__main__":

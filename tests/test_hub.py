@@ -8,6 +8,7 @@ from torch import nn
 
 from dpi.errors import UserError
 from dpi.hub import SharedInterpolated, SharedModel
+from dpi.interpolation import Range, interpolate
 from dpi.runs.run import open_run
 
 
@@ -28,6 +29,19 @@ def test_an_interpolated_network_comes_back_with_its_options(tmp_path):
     assert repr(again.interpolation) == repr(shared.interpolation) and again.num_sets == 3
     x, s = torch.randn(3, 3, 5, 5), torch.tensor([0, 20, 49])
     torch.testing.assert_close(again(x, s), shared.eval()(x, s))
+
+
+def test_a_network_that_was_already_trained_is_shared(tmp_path):
+    torch.manual_seed(0)
+    options = {"scalar": Range(0.002, 80, log=True), "in_dims": {"table": None}}
+    net = interpolate(network(), 50, exclude=["*.bias"], init="independent", **options)
+    with torch.no_grad():
+        net.interpolation.phi.normal_()
+    SharedInterpolated.of(net).save_pretrained(tmp_path / "it")
+    again = SharedInterpolated.from_pretrained(tmp_path / "it", net=network())
+    assert (again.interpolation.scalar, again.in_dims) == (options["scalar"], options["in_dims"])
+    x, s = torch.randn(3, 3, 5, 5), torch.tensor([0.002, 1.0, 80.0])
+    torch.testing.assert_close(again(x, s), net.eval()(x, s))
 
 
 def test_a_tied_network_comes_back(tmp_path):

@@ -3,6 +3,8 @@
 Loading opens no pickle and instantiates nothing that is not dpi's own.
 """
 
+import copy
+import glob
 import json
 from collections.abc import Iterable
 from typing import Any, Literal, NoReturn
@@ -12,7 +14,8 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from dpi.errors import UserError
-from dpi.interpolation import Interpolated, Mode, interpolate
+from dpi.interpolation import Interpolated, Mode, Range, interpolate
+from dpi.interpolation.arguments import Dims
 from dpi.runs.build import MODEL, build, refuse_foreign_code
 from dpi.runs.run import Run
 
@@ -43,6 +46,7 @@ class SharedInterpolated(Interpolated, _Safe, library_name="dpi", tags=TAGS):
     """`interpolate(net, ...)` with save_pretrained, from_pretrained and push_to_hub.
 
         shared = SharedInterpolated(MyNetwork(), num_scalars=100)
+        shared = SharedInterpolated.of(net)          # of interpolate(MyNetwork(), ...), trained
         shared.save_pretrained("folder")             # or push_to_hub("me/mine")
         again = SharedInterpolated.from_pretrained("folder", net=MyNetwork())
 
@@ -63,6 +67,9 @@ class SharedInterpolated(Interpolated, _Safe, library_name="dpi", tags=TAGS):
         include: Iterable[str] = ("*",),
         exclude: Iterable[str] = (),
         mode: Mode = "auto",
+        scalar: Range | None = None,
+        in_dims: dict[str, Dims] | None = None,
+        out_dims: Dims = None,
     ) -> None:
         made = interpolate(
             net,
@@ -74,8 +81,31 @@ class SharedInterpolated(Interpolated, _Safe, library_name="dpi", tags=TAGS):
             include=include,
             exclude=exclude,
             mode=mode,
+            scalar=scalar,
+            in_dims=in_dims,
+            out_dims=out_dims,
         )
-        super().__init__(made.sets(), made.interpolation, mode)
+        super().__init__(made.sets(), made.interpolation, mode, in_dims, out_dims)
+
+    @classmethod
+    def of(cls, net: Interpolated) -> "SharedInterpolated":
+        """Share a network that was made by `interpolate`. It is copied, in evaluation mode."""
+        function = net.interpolation
+        shared = cls(
+            copy.deepcopy(net.theta0),
+            num_scalars=function.num_scalars,
+            schedule="linear" if function.phi is None else "learnable",
+            endpoints=function.endpoints,
+            between=function.between,
+            num_sets=net.num_sets,
+            include=[glob.escape(name) for name in net.doubled],
+            mode=net.mode,
+            scalar=function.scalar,
+            in_dims=net.in_dims or None,
+            out_dims=net.out_dims,
+        )
+        shared.load_state_dict(net.state_dict())
+        return shared.eval()
 
 
 class SharedModel(

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from dpi.architectures import ADM, DRUNet
-from dpi.conditioning import DPI, MLP, NCSNv2, SigmaMap, TMap, unwrap
+from dpi.conditioning import DPI, MLP, NCSNv2, SigmaMap, TMap
 from dpi.errors import Excluded
 from dpi.frameworks import FlowMatching, VPDiffusion
 
@@ -120,17 +120,6 @@ def test_excluded_combinations_raise_and_name_alternatives(cond, network, framew
     with pytest.raises(Excluded, match=alternative) as error:
         cond(network=network, framework=framework)
     assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize("cond", [DPI, TMap])
-def test_unwrap_returns_the_base_network(cond):
-    made = []
-
-    def network(**options):
-        made.append(Recorder(**options))
-        return made[0]
-
-    assert unwrap(cond(network, VPDiffusion())) is made[0]
 
 
 def test_imports_only_torch_and_einops():

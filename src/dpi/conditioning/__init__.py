@@ -5,6 +5,5 @@ from dpi.conditioning.mlp import MLP
 from dpi.conditioning.ncsnv2 import NCSNv2
 from dpi.conditioning.sigmamap import SigmaMap
 from dpi.conditioning.tmap import TMap
-from dpi.conditioning.unwrap import unwrap
 
-__all__ = ["DPI", "MLP", "NCSNv2", "SigmaMap", "TMap", "unwrap"]
+__all__ = ["DPI", "MLP", "NCSNv2", "SigmaMap", "TMap"]

@@ -14,7 +14,6 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 from torch import nn
 
-from dpi.conditioning import unwrap
 from dpi.data import Source, memory_map, split
 from dpi.errors import UserError
 from dpi.frameworks.draw import network_evaluations
@@ -95,7 +94,7 @@ def make_module(
     if cfg.trainer.channels_last:
         network.to(memory_format=torch.channels_last)
     if cfg.trainer.compile:
-        unwrap(network).compile()
+        network.compile()
     t = cfg.training
     return TrainingModule(
         network,
