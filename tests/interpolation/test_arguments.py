@@ -63,6 +63,10 @@ def test_a_table_with_as_many_rows_as_samples_is_declared():
     g._arguments.append("table")  # the network above takes *args
     table = torch.randn(4, 3)
     torch.testing.assert_close(g(X, S, table), torch.cat(alone(g, lambda i: table)))
+    g = make(lambda y, table: y @ table.mT)
+    g.mode = "auto"
+    with pytest.raises(ValueError, match="belong to all samples"):
+        g(X, S, table)
     with pytest.raises(ValueError, match=r"shape \(5, 3\) in a batch of 4 scalars; declare"):
         make(lambda y, table: y @ table.mT)(X, S, torch.randn(5, 3))
 

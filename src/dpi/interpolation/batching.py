@@ -130,6 +130,9 @@ def why_not_one_pass(
         replica.net.train(training)
         return tree_leaves(replica(*some_args, **some_kwargs))
 
+    def plain(c: Tensor) -> Iterable[Tensor]:
+        return (interpolated(c, values) for values in zip(*perturbed, strict=True))
+
     def per_sample(c: Tensor) -> Iterable[PerSampleWeight]:
         batch = Batch(c)
         return (PerSampleWeight.of(batch, values) for values in zip(*perturbed, strict=True))
@@ -143,24 +146,36 @@ def why_not_one_pass(
             for k, theta in enumerate(sets)
         ]
         c = fractions(torch.tensor([0.0, 0.4, 1.0]).to(device, non_blocking=True), len(sets))
+        alone, pair, reason = [], [], None
         try:
+            alone = [run(plain(c[:, b]), [i]) for b, i in enumerate(three)]
+            pair = run(plain(c[:, 0]), three[:2])
             together = run(per_sample(c), three)
             reverse = run(per_sample(c.flip(1)), three[::-1])  # the network may sort
-            alone = [
-                run((interpolated(c[:, b], values) for values in zip(*perturbed, strict=True)), [i])
-                for b, i in enumerate(three)
-            ]
             if theta0.training:  # other operations may be reached
                 run(per_sample(c[:, :2]), three[:2], training=True)
-            equal = all(
-                _equal(found, assemble(expected, (1, 1, 1), None, 0))
-                for found, expected in ((together, alone), (reverse, alone[::-1]))
-            )
+            for found, expected in ((together, alone), (reverse, alone[::-1])):
+                if not _equal(found, assemble(expected, (1, 1, 1), None, 0)):
+                    reason = "its output in one pass is not that of one sample at a time"
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # of an operation, or of whatever the network does with a weight
-            return str(error).partition("\n")[0] or type(error).__name__
-    return None if equal else "its output in one pass is not that of one sample at a time"
+            reason = str(error).partition("\n")[0] or type(error).__name__
+    if pair:
+        _check_shapes(pair, alone[0])
+    return reason
+
+
+def _check_shapes(pair: list[Any], alone: list[Any]) -> None:
+    """Of two samples, one dimension of each output may differ from that of one: the batch."""
+    for two, one in zip(pair, alone, strict=True):
+        if not isinstance(two, Tensor) or two.dim() != one.dim():
+            continue
+        if sum(m != n for m, n in zip(two.shape, one.shape, strict=True)) > 1:
+            raise ValueError(
+                f"an output has shape {tuple(one.shape)} for one sample and {tuple(two.shape)} for "
+                "two; declare the arguments that belong to all samples: in_dims={name: None}"
+            )
 
 
 def _perturbed(parameter: Tensor, seed: int) -> Tensor:

@@ -75,12 +75,6 @@ class Interpolated(nn.Module):
         self._verified: dict[tuple, str | None] = {}
         self._harmless: dict[int, Any] = {}
 
-    def f(self, weight: Tensor) -> Replica:
-        """The network f with the parameters theta(s), Equation (2), for lambda(s) = weight."""
-        theta0, *_ = sets = self._parameters_of_sets()
-        theta = lerp(weight, sets)
-        return Replica(self.theta0, dict(zip(theta0, theta, strict=True)))
-
     def forward(
         self, x: Any = None, s: Tensor | float | Plan | None = None, *args: Any, **kwargs: Any
     ) -> Any:
@@ -111,21 +105,22 @@ class Interpolated(nn.Module):
         if theta0[0].is_meta and not all(leaf.is_meta for leaf in _tensors(args, kwargs)):
             raise RuntimeError(f"theta0.{self.doubled[0]} is on the meta device, x is not")
         weights = self.interpolation.at(plan.where).to(theta0[0].device, non_blocking=True)
+
+        def f(theta: Iterable[Any]) -> Replica:
+            return Replica(self.theta0, dict(zip(theta0, theta, strict=True)))
+
         if any(isinstance(parameter, PerSampleWeight) for parameter in theta0):
-            theta = nested_weights(weights, sets)
-            return Replica(self.theta0, dict(zip(theta0, theta, strict=True)))(*args, **kwargs)
+            return f(nested_weights(weights, sets))(*args, **kwargs)
         if plan.where.dim() == 0:
             self._note("one scalar")
-            return self.f(weights)(*args, **kwargs)
+            return f(lerp(weights, sets))(*args, **kwargs)
         if self._takes_one_pass(plan, args, kwargs):
-            theta = per_sample_weights(weights, sets, plan)
-            replica = Replica(self.theta0, dict(zip(theta0, theta, strict=True)))
             try:
-                return replica(*args, **kwargs)
+                return f(per_sample_weights(weights, sets, plan))(*args, **kwargs)
             except UnsupportedOperation as error:
                 self._fall_back(error)
         distinct = weights if plan.sizes is None else weights[plan.first(weights.device)]
-        networks = (self.f(weight) for weight in distinct)
+        networks = (f(lerp(weight, sets)) for weight in distinct)
         names = self._arguments
         return run_grouped(networks, plan, args, kwargs, names, self.in_dims, self.out_dims)
 
@@ -207,7 +202,6 @@ class Interpolated(nn.Module):
 
     def _parameters_of_sets(self) -> list[list[Tensor]]:
         """The interpolated parameters in theta0, theta1 and on, each in the order of `doubled`."""
-        self._check_references()
         sets: list[list[Tensor]] = []
         for k, theta in enumerate(self.sets()):
             found = dict(theta.named_parameters())
@@ -226,7 +220,11 @@ class Interpolated(nn.Module):
                     "shard the interpolated network as one, fully_shard(net), without its parts; "
                     "quantize net.at(s)"
                 )
+        self._check_references()
         return sets
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_harmless": {}}
 
     def sets(self) -> list[nn.Module]:
         """The parameter sets, theta0, theta1 and on."""
