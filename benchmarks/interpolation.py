@@ -2,11 +2,13 @@
 
     python benchmarks/interpolation.py drunet-mini adm-mini batch=32
     python benchmarks/interpolation.py drunet-small repeats=5 compile=true
+    python benchmarks/interpolation.py drunet-paper batch=8 repeats=1 compare=false
 
 Measured are a batch with one scalar, batches with 8 and 16 distinct scalars and with one for every
-sample, grouped and in one pass, and for comparison torch.func.vmap over parameters interpolated
-per sample. The ways are timed alternately, so that a drift of the machine's speed affects all of
-them; times are medians, memory is the peak size of all tensors.
+sample, in one pass, and for comparison (compare=false leaves it out) grouped and with
+torch.func.vmap over parameters interpolated per sample. The ways are timed alternately, so that a
+drift of the machine's speed affects all of them; times are medians, memory is the peak size of all
+tensors.
 """
 
 import statistics
@@ -56,7 +58,9 @@ def run_vmap(net: Interpolated, x: Tensor, s: Tensor) -> Tensor:
     return vmap(one)(theta, x)
 
 
-def ways(net: Interpolated, x: Tensor, compiled: bool) -> dict[str, Callable[[], Tensor]]:
+def ways(
+    net: Interpolated, x: Tensor, compiled: bool, compare: bool
+) -> dict[str, Callable[[], Tensor]]:
     """The plain network and DPI with different numbers of scalars."""
     plain = torch.compile(net.theta0) if compiled else net.theta0
     g = torch.compile(net) if compiled else net
@@ -73,7 +77,7 @@ def ways(net: Interpolated, x: Tensor, compiled: bool) -> dict[str, Callable[[],
     counts = sorted({n for n in (8, 16, len(x)) if n <= len(x)})
     found = {PLAIN: lambda: plain(x), "one scalar": lambda: g(x, torch.tensor(500))}
     found |= {f"{n} scalars, one pass": run("one_pass", n) for n in counts}
-    if not compiled:
+    if compare and not compiled:
         found |= {f"{n} scalars, grouped": run("grouped", n) for n in counts[:1]}
         every = torch.linspace(0, 999, len(x)).long()
         found |= {f"{len(x)} scalars, vmap": lambda: run_vmap(net, x, every)}
@@ -87,10 +91,10 @@ def make(build: Callable[[], nn.Module], size: int, batch: int) -> tuple[Interpo
     return net, torch.randn(batch, 3, size, size, device=DEVICE)
 
 
-def measure(name: str, batch: int, repeats: int, compiled: bool) -> None:
+def measure(name: str, batch: int, repeats: int, compiled: bool, compare: bool) -> None:
     build, size = CASES[name]
     net, x = make(build, size, batch)
-    runs = ways(net, x, compiled)
+    runs = ways(net, x, compiled, compare)
     times: dict[str, list[float]] = {way: [] for way in runs}
     for n in range(1 + repeats):
         for way, forward in runs.items():
@@ -104,7 +108,7 @@ def measure(name: str, batch: int, repeats: int, compiled: bool) -> None:
     for way in times:
 
         def fresh(way: str = way) -> Callable[[int], None]:
-            forward = ways(*(made := make(build, size, batch)), compiled)[way]
+            forward = ways(*(made := make(build, size, batch)), compiled, compare)[way]
 
             def step(n: int) -> None:
                 forward().square().sum().backward()
@@ -133,7 +137,8 @@ def main() -> None:
         "|---|--:|---|--:|--:|--:|--:|"
     )
     for name in names:
-        measure(name, batch, repeats, options.get("compile") == "true")
+        compiled, compare = options.get("compile") == "true", options.get("compare") != "false"
+        measure(name, batch, repeats, compiled, compare)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ COMMAND = [
     "training.show.every=20",
     "training.show.save_every=3",
     "training.show.num_steps=5",
-    "effort.every=111",
+    "effort.scalars=10",
     "eval.objective.pictures=64",
     "eval.samples.steps=20",
 ]

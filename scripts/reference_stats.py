@@ -17,8 +17,7 @@ from dpi.cli import one_line
 from dpi.data import Folder, memory_map, split
 from dpi.errors import UserError
 from dpi.evaluation.features import INCEPTION, Extractor
-from dpi.evaluation.fidelity import KEEP
-from dpi.evaluation.reference import read_images, write_reference
+from dpi.evaluation.reference import KEEP, read_images, write_reference
 
 
 def images_of(source: Path, image_size: int | None, cache: Path) -> np.ndarray:
@@ -62,7 +61,7 @@ def main() -> None:
         images = images_of(args.source, args.image_size, args.cache)
         indices = np.arange(len(images))
         if args.held_out:
-            indices, _ = split(len(images), args.held_out, args.split_seed)
+            indices = split(len(images), args.held_out, args.split_seed).train
         if args.count is not None and not 2 <= args.count <= len(indices):
             raise UserError(f"--count {args.count}: there are {len(indices)} images")
         indices = np.random.default_rng(1).permutation(indices)[: args.count]

@@ -14,7 +14,7 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from dpi.data import split
+from dpi.data import read_duplicates, split
 from dpi.errors import Excluded, UserError
 from dpi.runs.check import check_training
 from dpi.runs.files import CHECKPOINT, CONFIG, OUTPUT, atomic_write, samples_path
@@ -60,8 +60,10 @@ def train(cfg: DictConfig) -> None:
 def _train(cfg: DictConfig) -> None:
     run = Path(cfg.run)
     source = instantiate(cfg.data.source, _partial_=True)()
-    split(len(source), cfg.data.held_out, cfg.data.split_seed)  # refuses too few images
-    check_identity(cfg, run, source.fingerprint)
+    duplicates = read_duplicates(cfg.data.get("duplicates"), source)
+    # Refuses too few images.
+    parts = split(len(source), cfg.data.held_out, cfg.data.split_seed, duplicates)
+    check_identity(cfg, run, source.fingerprint, parts.left_out)
     missing = _missing(cfg, read_status(run))
     if _is_trained(cfg, run) and not missing:
         print(f"{run} is finished: {read_status(run).step} steps (more training.steps= extend it)")

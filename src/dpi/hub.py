@@ -9,13 +9,16 @@ import json
 from collections.abc import Iterable
 from typing import Any, Literal, NoReturn
 
+import torch
 from huggingface_hub import ModelCard, ModelCardData, PyTorchModelHubMixin
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from dpi.errors import UserError
-from dpi.interpolation import Interpolated, Mode, Range, interpolate
+from dpi.frameworks import predict
+from dpi.interpolation import Coefficients, Interpolated, Mode, Range, interpolate
 from dpi.interpolation.arguments import Dims
+from dpi.interpolation.interpolate import Schedule
 from dpi.runs.build import MODEL, build, refuse_foreign_code
 from dpi.runs.run import Run
 
@@ -60,10 +63,11 @@ class SharedInterpolated(Interpolated, _Safe, library_name="dpi", tags=TAGS):
         self,
         net: nn.Module,
         num_scalars: int = 1000,
-        schedule: Literal["learnable", "linear"] = "learnable",
+        schedule: Schedule = "learnable",
         endpoints: Literal["paper", "exact"] = "paper",
         between: Literal["linear", "nearest"] = "linear",
         num_sets: int = 2,
+        rank: int | float | None = None,
         include: Iterable[str] = ("*",),
         exclude: Iterable[str] = (),
         mode: Mode = "auto",
@@ -78,6 +82,7 @@ class SharedInterpolated(Interpolated, _Safe, library_name="dpi", tags=TAGS):
             endpoints,
             between,
             num_sets=num_sets,
+            rank=rank,
             include=include,
             exclude=exclude,
             mode=mode,
@@ -85,19 +90,25 @@ class SharedInterpolated(Interpolated, _Safe, library_name="dpi", tags=TAGS):
             in_dims=in_dims,
             out_dims=out_dims,
         )
-        super().__init__(made.sets(), made.interpolation, mode, in_dims, out_dims)
+        super().__init__(made.sets(), made.interpolation, made.low_rank, mode, in_dims, out_dims)
 
     @classmethod
     def of(cls, net: Interpolated) -> "SharedInterpolated":
         """Share a network that was made by `interpolate`. It is copied, in evaluation mode."""
         function = net.interpolation
+        options: dict[str, Any] = {}
+        if isinstance(function, Coefficients):
+            options["schedule"] = "mixture" if function.mixture else "free"
+        else:
+            options["schedule"] = "linear" if function.phi is None else "learnable"
+            options |= {"endpoints": function.endpoints, "between": function.between}
+        if net.low_rank is not None:
+            options["rank"] = net.low_rank.rank
         shared = cls(
             copy.deepcopy(net.theta0),
             num_scalars=function.num_scalars,
-            schedule="linear" if function.phi is None else "learnable",
-            endpoints=function.endpoints,
-            between=function.between,
             num_sets=net.num_sets,
+            **options,
             include=[glob.escape(name) for name in net.doubled],
             mode=net.mode,
             scalar=function.scalar,
@@ -142,7 +153,7 @@ class SharedModel(
 
     def forward(self, x: Tensor, s: Tensor | float) -> Tensor:
         """The predicted noise or velocity, (B, 3, H, W); see the framework's `corrupt`."""
-        return self.network(x, s)
+        return predict(self.framework, self.network, x, torch.as_tensor(s))
 
     def sample(self, noise: Tensor, num_steps: int = 200) -> Tensor:
         """Noise, (B, 3, H, W), standard normal, to images in [-1, 1]."""

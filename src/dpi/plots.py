@@ -8,8 +8,6 @@ from einops import rearrange
 from matplotlib.figure import Figure
 from PIL import Image
 
-from dpi.interpolation import InterpolationFunction
-
 SHOWN = 64
 """Smaller images are enlarged to about this many pixels."""
 
@@ -26,15 +24,25 @@ def save_grid(images: np.ndarray, path: Path) -> None:
     Image.fromarray(grid).save(path)
 
 
-def plot_lambda(interpolation: InterpolationFunction, path: Path) -> None:
-    """Draw lambda over the steps (Figure 3), and the straight line that it started from."""
-    table = interpolation.table().detach().cpu().numpy()
+def plot_lambda(table: np.ndarray, path: Path) -> None:
+    """Draw lambda over the steps (Figure 3), and the straight line that it started from.
+
+    Args:
+        table: lambda, (S,), or several coefficients, (N, S), which are drawn alone.
+        path: of the PNG.
+    """
+    last = table.shape[-1] - 1
     figure = Figure(figsize=(4, 3.2), layout="constrained")
     axes = figure.subplots()
-    axes.plot([0, len(table) - 1], [0, 1], color="0.75", linestyle="--", label="linear")
-    axes.plot(table, color="C3", label=r"$\lambda_\phi(s)$")
-    axes.set(xlabel="step", ylabel=r"$\lambda$", xlim=(0, len(table) - 1), ylim=(0, 1))
-    axes.legend(frameon=False, loc="upper left")
+    if table.ndim == 1:
+        axes.plot([0, last], [0, 1], color="0.75", linestyle="--", label="linear")
+        axes.plot(table, color="C3", label=r"$\lambda_\phi(s)$")
+        axes.set(ylabel=r"$\lambda$", ylim=(0, 1))
+        axes.legend(frameon=False, loc="upper left")
+    else:
+        axes.plot(table.T)
+        axes.set(ylabel="coefficients")
+    axes.set(xlabel="step", xlim=(0, last))
     figure.savefig(path, dpi=150)
 
 

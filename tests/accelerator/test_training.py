@@ -149,10 +149,10 @@ def test_the_validation_loss(accelerator, framework, conditioning, monkeypatch):
     on_device = batch.to(accelerator.device)
     with torch.no_grad(), accelerator.waits() as found:
         for scalar in (300, 700):
-            there.validation_step(ValidationBatch(on_device, scalar), 0)
+            there.validation_step(ValidationBatch(on_device, scalar, 0.5), 0)
     assert len(found) <= 2, found
     with torch.no_grad():
         for scalar in (300, 700):
-            here.validation_step(ValidationBatch(batch, scalar), 0)
+            here.validation_step(ValidationBatch(batch, scalar, 0.5), 0)
     for value, expected in zip(logged[:2], logged[2:], strict=True):
         accelerator.check_equal(value, expected)

@@ -1,4 +1,4 @@
-"""The input and output of the five conditionings, and the combinations that the paper excludes."""
+"""The input and output of the conditionings, and the combinations that the paper excludes."""
 
 import functools
 import subprocess
@@ -9,7 +9,18 @@ import torch
 from torch import nn
 
 from dpi.architectures import ADM, DRUNet
-from dpi.conditioning import DPI, MLP, NCSNv2, SigmaMap, TMap
+from dpi.architectures.adm import sinusoidal
+from dpi.conditioning import (
+    DPI,
+    MLP,
+    Compose,
+    FiLM,
+    LowRank,
+    Mixture,
+    NCSNv2,
+    SigmaMap,
+    TMap,
+)
 from dpi.errors import Excluded
 from dpi.frameworks import FlowMatching, VPDiffusion
 
@@ -95,17 +106,76 @@ def randomize(network: nn.Module) -> nn.Module:
         (NCSNv2, small_drunet, VPDiffusion()),
         (MLP, small_adm, VPDiffusion()),
         (MLP, small_adm, FlowMatching()),
+        (FiLM, small_drunet, VPDiffusion()),
+        (FiLM, small_adm, FlowMatching()),
+        (LowRank, small_drunet, FlowMatching()),
+        (Mixture, small_adm, VPDiffusion()),
+        (functools.partial(Compose, dpi=DPI, tmap=TMap), small_drunet, VPDiffusion()),
+        (functools.partial(Compose, film=FiLM, mlp=MLP), small_adm, FlowMatching()),
+        (functools.partial(Compose, lowrank=LowRank, film=FiLM), small_drunet, FlowMatching()),
+        (functools.partial(Compose, dpi=DPI, film=FiLM, tmap=TMap), small_drunet, VPDiffusion()),
     ],
 )
 def test_a_batch_equals_its_images_one_at_a_time(cond, network, framework):
-    g = randomize(cond(network=network, framework=framework))
-    x, s = torch.randn(4, 3, 8, 8), torch.tensor([700, 3, 3, 999])
+    g = randomize(cond(network=network, framework=framework)).double()
+    x, s = torch.randn(4, 3, 8, 8, dtype=torch.float64), torch.tensor([700, 3, 3, 999])
     alone = torch.cat([g(x[i : i + 1], s[i]) for i in range(4)])
     torch.testing.assert_close(g(x, s), alone, atol=1e-5, rtol=1e-5)
     shared = torch.cat([g(x[i : i + 1], torch.tensor(500)) for i in range(4)])
     torch.testing.assert_close(g(x, torch.tensor(500)), shared, atol=1e-5, rtol=1e-5)
     if cond is not NCSNv2:
         assert (g(x, torch.tensor(0)) - g(x, torch.tensor(999))).abs().max() > 1e-5
+
+
+def test_film_scales_and_shifts_the_output_of_every_layer():
+    g = randomize(FiLM(small_drunet, VPDiffusion(), embedding=8))
+    x, s = torch.randn(3, 3, 8, 8), torch.tensor([0, 10, 800])
+    e = g.embed(sinusoidal(s, 8))
+    scales, shifts = g.project(e).chunk(2, dim=1)
+    at = 0
+
+    def modulate(layer: nn.Module, inputs: tuple, y: torch.Tensor) -> torch.Tensor:
+        nonlocal at
+        channels = slice(at, at := at + y.shape[1])
+        scale, shift = (m[:, channels, None, None] for m in (scales, shifts))
+        return (1 + scale) * y + shift
+
+    y = g(x, s)
+    layers = [m for m in g.network.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+    for layer in layers:  # in the order in which they run
+        layer.register_forward_hook(modulate)
+    torch.testing.assert_close(y, g.network(x), atol=1e-5, rtol=1e-5)
+    assert at == scales.shape[1]
+
+
+@pytest.mark.parametrize("cond", [FiLM, LowRank, DPI, Mixture])
+def test_a_pretrained_network_is_kept_at_the_start(cond):
+    torch.manual_seed(0)
+    network = small_drunet().eval()
+    g = cond(lambda: network, VPDiffusion()).eval()
+    x = torch.randn(3, 3, 8, 8)
+    torch.testing.assert_close(g(x, torch.tensor([0, 500, 999])), network(x))
+
+
+def test_film_refuses_weights_that_it_cannot_modulate():
+    class Transposed(nn.Linear):
+        def forward(self, x):
+            return x @ self.weight
+
+    g = FiLM(lambda: Transposed(3, 3), VPDiffusion())
+    with pytest.raises(RuntimeError, match="only linear layers and convolutions"):
+        g(torch.randn(2, 3), torch.tensor(0))
+    with pytest.raises(ValueError, match="no linear or convolutional layer"):
+        FiLM(nn.ReLU, VPDiffusion())
+
+
+def test_a_composition_is_one_conditioning_of_another():
+    torch.manual_seed(0)
+    g = randomize(Compose(small_drunet, VPDiffusion(), dpi=DPI, tmap=TMap))
+    x, s = torch.randn(2, 3, 8, 8), torch.tensor([40, 900])
+    expected = [g.network.at(s[i])(x[i : i + 1], s[i]) for i in range(2)]
+    torch.testing.assert_close(g(x, s), torch.cat(expected), atol=1e-5, rtol=1e-5)
+    assert isinstance(g.network.theta0, TMap)
 
 
 @pytest.mark.parametrize(

@@ -78,14 +78,14 @@ def test_a_read_only_cache_raises(tmp_path):
 def test_a_split_is_complete_disjoint_and_reproducible(num_images, data):
     held_out = data.draw(st.integers(1, num_images - 1))
     seed = data.draw(st.integers(0, 100))
-    train, held = split(num_images, held_out, seed)
+    train, held, _ = split(num_images, held_out, seed)
     assert len(held) == held_out
     assert sorted([*train, *held]) == list(range(num_images))
-    assert np.array_equal(split(num_images, held_out, seed)[1], held)
+    assert np.array_equal(split(num_images, held_out, seed).held_out, held)
 
 
 def test_seeds_hold_out_different_images():
-    assert not np.array_equal(split(100, 10, 0)[1], split(100, 10, 1)[1])
+    assert not np.array_equal(split(100, 10, 0).held_out, split(100, 10, 1).held_out)
 
 
 @pytest.mark.parametrize(("num_images", "held_out"), [(10, 10), (3, 5), (10, 0)])

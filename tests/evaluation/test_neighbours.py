@@ -1,4 +1,4 @@
-"""Precision and recall are what a brute-force search gives, whatever the blocks."""
+"""What lies in whose balls is what a brute-force search gives, whatever the blocks."""
 
 import numpy as np
 import pytest
@@ -7,19 +7,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dpi.evaluation import neighbours, precision_recall
+from dpi.evaluation.neighbours import density_coverage
 
 
-def brute_force(real: np.ndarray, fake: np.ndarray, k: int) -> tuple[float, float]:
-    def distances(a, b):
-        return np.linalg.norm(a[:, None].astype(np.float64) - b[None], axis=-1)
+def inside(real: np.ndarray, fake: np.ndarray, k: int) -> np.ndarray:
+    """Whether each fake lies in each real point's ball: (N, M), exact for integers."""
 
-    def radii(points):
-        return np.sort(distances(points, points), axis=1)[:, k]  # the first is the point itself
+    def squared_distances(a, b):
+        return np.square(a[:, None].astype(np.float64) - b[None]).sum(axis=-1)
 
-    between = distances(real, fake)
-    precision = (between <= radii(real)[:, None]).any(axis=0).mean()
-    recall = (between <= radii(fake)[None]).any(axis=1).mean()
-    return precision, recall
+    # The nearest is the point itself.
+    radii = np.sort(squared_distances(real, real), axis=1)[:, k]
+    return squared_distances(real, fake) <= radii[:, None]
+
+
+def brute_force(real: np.ndarray, fake: np.ndarray, k: int) -> tuple[float, ...]:
+    """Precision, recall, density, coverage."""
+    balls = inside(real, fake, k)
+    precision, recall = balls.any(axis=0).mean(), inside(fake, real, k).any(axis=0).mean()
+    return precision, recall, balls.sum(axis=0).mean() / k, balls.any(axis=1).mean()
+
+
+def found(real: np.ndarray, fake: np.ndarray, k: int) -> tuple[float, ...]:
+    """The same, as dpi computes them."""
+    return *precision_recall(real, fake, k), *density_coverage(real, fake, k)
 
 
 @given(
@@ -35,9 +46,51 @@ def test_brute_force_agrees_across_blocks(seed, n, m, k, shift):
     fake = (rng.standard_normal((m, 3)) + shift).astype(np.float32)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(neighbours, "BLOCK", 7)
-        blocked = precision_recall(real, fake, k)
-    assert blocked == precision_recall(torch.from_numpy(real), torch.from_numpy(fake), k)
+        blocked = found(real, fake, k)
+    assert blocked == pytest.approx(found(torch.from_numpy(real), torch.from_numpy(fake), k))
     assert blocked == pytest.approx(brute_force(real, fake, k))
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    n=st.integers(5, 60),
+    m=st.integers(5, 60),
+    k=st.integers(1, 4),
+    dimensions=st.integers(1, 8),
+    side=st.integers(1, 6),
+    offset=st.sampled_from([0, 1000]),
+)
+def test_points_of_a_lattice_are_on_the_surface_of_many_balls(
+    seed, n, m, k, dimensions, side, offset
+):
+    """Many of them are there several times, so that balls of radius 0 occur, too."""
+    rng = np.random.default_rng(seed)
+    real = rng.integers(0, side + 1, (n, dimensions)) + offset
+    fake = rng.integers(0, side + 1, (m, dimensions)) + offset
+    assert found(real, fake, k) == pytest.approx(brute_force(real, fake, k), abs=1e-12)
+
+
+@pytest.mark.parametrize("dimensions", [3, 300, 2000])
+def test_copies_of_real_images_are_inside(dimensions):
+    rng = np.random.default_rng(0)
+    real = rng.standard_normal((40, dimensions)).astype(np.float32) * 100 + 7
+    real = np.concatenate([real, real, real])  # the second nearest neighbour is a copy
+    fake = np.concatenate([real[:40], real[:1] + 100])
+    precision, recall, density, coverage = found(real, fake, 2)
+    assert (precision, coverage) == (pytest.approx(40 / 41), 1)
+    assert recall == 1
+    assert density == pytest.approx(3 * 40 / (2 * 41))
+
+
+def test_the_precision_that_training_allows_does_not_matter():
+    real = torch.randn(50, 300, generator=torch.Generator().manual_seed(0))
+    before = found(real, real + 0.01, 3)
+    torch.set_float32_matmul_precision("medium")
+    try:
+        assert found(real, real + 0.01, 3) == before
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")
 
 
 def test_precision_is_of_the_fakes_and_recall_of_the_real():
@@ -49,28 +102,41 @@ def test_precision_is_of_the_fakes_and_recall_of_the_real():
     assert precision_recall(fake, real) == (recall, precision)
 
 
+def test_coverage_falls_where_modes_are_missing_and_density_does_not():
+    rng = np.random.default_rng(0)
+    real, fake = rng.standard_normal((2, 400, 4))
+    real[:200] += 50
+    half = density_coverage(real, fake)
+    both = density_coverage(real, np.concatenate([fake[:200] + 50, fake[200:]]))
+    assert half[0] == pytest.approx(1, abs=0.15) and both[0] == pytest.approx(1, abs=0.15)
+    assert half[1] <= 0.5 < 0.9 < both[1]
+
+
 def test_a_copy_is_perfect_and_a_far_set_has_nothing():
     real = torch.randn(50, 8, generator=torch.Generator().manual_seed(0)) + 100
     assert precision_recall(real, real.clone()) == (1, 1)
-    assert precision_recall(real, real + 50) == (0, 0)
+    # Each lies in its own ball and in those whose five nearest it is among.
+    assert density_coverage(real, real.clone()) == (pytest.approx(6 / 5), 1)
+    assert found(real, real + 50, 3) == (0, 0, 0, 0)
 
 
 def test_features_far_from_the_origin_keep_their_distances():
     rng = np.random.default_rng(0)
     real, fake = rng.standard_normal((2, 300, 5)).astype(np.float32)
     expected = brute_force(real, fake, 3)
-    assert precision_recall(real + 1000, fake + 1000) == pytest.approx(expected, abs=0.01)
+    assert found(real + 1000, fake + 1000, 3) == pytest.approx(expected, abs=0.01)
 
 
 def test_points_that_are_many_times_there_have_no_ball():
     real = torch.zeros(10, 2)
-    assert precision_recall(real, torch.ones(10, 2)) == (0, 0)
+    assert found(real, torch.ones(10, 2), 3) == (0, 0, 0, 0)
     assert precision_recall(real, torch.zeros(10, 2)) == (1, 1)
 
 
 @pytest.mark.parametrize(
     ("real", "fake", "k"), [((5, 3), (5, 4), 3), ((3, 3), (9, 3), 3), ((5, 3), (5, 3), 0)]
 )
-def test_impossible_features_are_refused(real, fake, k):
+@pytest.mark.parametrize("measure", [precision_recall, density_coverage])
+def test_impossible_features_are_refused(measure, real, fake, k):
     with pytest.raises(ValueError, match=r"features must be|more than"):
-        precision_recall(torch.zeros(real), torch.zeros(fake), k)
+        measure(torch.zeros(real), torch.zeros(fake), k)

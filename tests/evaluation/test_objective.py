@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from dpi.evaluation.images import held_out_images
+from dpi.evaluation.schedule import weights
 from dpi.runs.run import open_run
 
 ROOT = Path(__file__).parents[2]
@@ -18,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 def few(name: str, *more: str) -> list[str]:
     """A quick evaluation."""
-    settings = ["pictures=6", "noise_seeds=3", "every=333", *more]
+    settings = ["pictures=6", "noise_seeds=3", "scalars=4", *more]
     return [f"eval={name}", "accelerator=cpu", *(f"eval.{name}.{text}" for text in settings)]
 
 
@@ -51,11 +52,23 @@ def test_it_is_the_mean_squared_error_at_every_scalar(run, command, framework, a
             with torch.no_grad():
                 errors.append((opened.network(corrupted, t) - target).square().mean().item())
         expected[s] = np.mean(errors)
-    expected[None] = np.mean(list(expected.values()))
+    expected[None] = weights([0, 333, 666, 999], 1000) @ list(expected.values())
     assert found == pytest.approx(expected, rel=1e-5)
     over = next(row for row in rows(run, "objective") if row["scalar"] is None)
-    assert over["settings"]["scalars"] == 4 and over["standard_error"] > 0
+    assert over["settings"]["scalars"] == 4 and over["settings"]["mean"] == "interpolated"
+    assert over["standard_error"] > 0
     assert over["finished"] and over["step"] == 3 and over["weights"] == opened.weights
+
+
+def test_28_scalars_give_the_mean_over_the_schedule(run, command):
+    run = run()
+    for scalars in (28, "null"):
+        settings = few("objective", "pictures=8", "noise_seeds=1", f"scalars={scalars}")
+        assert command("evaluate.py", f"run={run}", *settings).status == 0
+    few_of_them, all_of_them = (r for r in rows(run, "objective") if r["scalar"] is None)
+    assert few_of_them["value"] == pytest.approx(all_of_them["value"], rel=0.01)
+    assert [r["settings"]["scalars"] for r in (few_of_them, all_of_them)] == [28, 1000]
+    assert "mean" not in all_of_them["settings"], "nothing is interpolated"
 
 
 def test_batch_size_and_the_other_scalars_do_not_matter(run, command):
@@ -145,7 +158,7 @@ def test_mistakes_are_one_line(run, command):
         (here, *few("objective", "t=[1000]")): "0 to 999",
         (here, *few("objective", "t=[a]")): "eval.objective.t=['a']",
         (here, *few("objective", "pictures=0")): "eval.objective.pictures=0",
-        (here, *few("objective", "every=0")): "eval.objective.every=0",
+        (here, *few("objective", "scalars=0")): "eval.objective.scalars=0",
         (here, *few("denoising")): "eval=objective",
         ("eval=objective",): "run= is missing",
         (here,): "eval",

@@ -171,7 +171,7 @@ def test_memory_format_is_preserved():
     g, x = make_network("convolutional")
     expected = g(x, 5)
     g.to(memory_format=torch.channels_last)
-    weight, *_ = lerp(torch.tensor(0.4), g._parameters_of_sets())
+    weight, *_ = lerp(torch.tensor([0.4]), g._parameters_of_sets())
     assert weight.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(g(x.to(memory_format=torch.channels_last), 5), expected)
 

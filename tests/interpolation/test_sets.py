@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from dpi.interpolation import interpolate
-from dpi.interpolation.lerp import combine_groups, lerp
+from dpi.interpolation.lerp import combine_groups, fractions, lerp
 
 
 @pytest.mark.parametrize("num_sets", [2, 3, 5])
@@ -14,10 +14,12 @@ def test_theta_is_piecewise_linear_through_the_sets(num_sets):
     sets = [[torch.randn(3, 2, dtype=torch.float64)] for _ in range(num_sets)]
     knots = torch.linspace(0, 1, num_sets, dtype=torch.float64)
     for k, knot in enumerate(knots):
-        torch.testing.assert_close(lerp(knot, sets), sets[k])
+        torch.testing.assert_close(lerp(fractions(knot, num_sets), sets), sets[k])
     for k, between in enumerate((knots[:-1] + knots[1:]) / 2):
-        torch.testing.assert_close(lerp(between, sets)[0], (sets[k][0] + sets[k + 1][0]) / 2)
-    assert torch.equal(lerp(torch.tensor(0.37).double(), [sets[0]] * num_sets)[0], sets[0][0])
+        theta = lerp(fractions(between, num_sets), sets)[0]
+        torch.testing.assert_close(theta, (sets[k][0] + sets[k + 1][0]) / 2)
+    c = fractions(torch.tensor(0.37).double(), num_sets)
+    assert torch.equal(lerp(c, [sets[0]] * num_sets)[0], sets[0][0])
 
 
 @pytest.mark.parametrize("num_sets", [2, 3, 5])
@@ -29,7 +31,8 @@ def test_gradients_match_finite_differences(num_sets, dtype):
         weight = torch.tensor(weight, dtype=torch.float64, requires_grad=True)
 
         def run(weight, *sets):
-            return tuple(lerp(weight, [sets[2 * k : 2 * k + 2] for k in range(num_sets)]))
+            c = fractions(weight, num_sets)
+            return tuple(lerp(c, [sets[2 * k : 2 * k + 2] for k in range(num_sets)]))
 
         assert torch.autograd.gradcheck(run, (weight, *sets))
     parts = [torch.randn(2, 3, dtype=dtype, requires_grad=True) for _ in range(num_sets)]

@@ -72,15 +72,18 @@ def write_run(
     return folder
 
 
+MEASURED = {"pictures": 500, "noise_seeds": 20, "precision": "32-true"}
+"""Settings of the errors that are the paper's."""
+
+
 def papers_rows(framework: str, arch: str, cond: str, times: float = 1.0) -> Rows:
     """What the paper prints of a run, as rows, multiplied by a number."""
     kind = framework, arch, cond
-    alike = {"pictures": 500, "noise_seeds": 20, "precision": "32-true"}
     rows: Rows = {}
     if kind in printed("table2"):
         errors = dict(printed("table2")[kind])
-        over = row("mse", errors.pop("mean") * times, **alike, scalars=1000)
-        at = [row("mse", error * times, int(t[1:]), **alike) for t, error in errors.items()]
+        over = row("mse", errors.pop("mean") * times, **MEASURED, scalars=1000)
+        at = [row("mse", error * times, int(t[1:]), **MEASURED) for t, error in errors.items()]
         rows["denoising"] = [*at, over, *(r | {"metric": "noise_scaled_mse"} for r in at)]
     if kind in printed("table3"):
         solver = "DDIM" if framework == "diffusion" else "euler"
@@ -96,7 +99,7 @@ def papers_rows(framework: str, arch: str, cond: str, times: float = 1.0) -> Row
         ]
     if cond == "dpi":
         learned = printed("table5")[None, arch, "λ learned"][framework] * times
-        rows["objective"] = [row("objective", learned, **alike, scalars=1000)]
+        rows["objective"] = [row("objective", learned, **MEASURED, scalars=1000)]
         rows["interpolation"] = [row("lambda", (s / 999) ** 2, s) for s in range(1000)]
     return rows
 
@@ -118,7 +121,7 @@ def save_samples(path: Path, seed: int = 0) -> None:
 def tables_of(folder: Path) -> dict[str, Table]:
     """All tables of a folder of runs, by name."""
     runs, _ = read_runs(folder)
-    return {table.spec.name: table for table in tables(runs, results(read_rows(runs)))}
+    return {table.spec.name: table for table in tables(results(read_rows(runs)))}
 
 
 def shown(table: Table, block: str, row: str, column: str) -> Any:

@@ -1,4 +1,5 @@
 import io
+import shutil
 import subprocess
 import sys
 
@@ -43,6 +44,69 @@ def test_results_can_be_used_in_a_notebook(papers_report):
     pd.testing.assert_frame_equal(pd.read_csv(io.StringIO(text)), results)
     pairs = pd.read_csv(folder / "pairs.csv")
     assert set(pairs.outcome) == {"better", "worse"}
+
+
+def test_a_report_can_be_made_from_its_results_alone(papers_report, tmp_path):
+    folder, _ = papers_report
+    report(folder / "results.csv", tmp_path)
+    again = tmp_path / "avatars-mini"
+    assert files(folder) - files(again) == {"figure2.svg", "figure5.svg"}, "samples are elsewhere"
+    for name in files(again) - {"index.html"}:
+        assert (again / name).read_text() == (folder / name).read_text(), name
+    page = (again / "index.html").read_text()
+    assert "Table 2" in page and 'id="runs"' not in page and "<script>" not in page
+
+
+def test_results_that_are_seldom_round_trip(make_run, runs, tmp_path):
+    """Settings of every kind, and names that a reader could take for missing values."""
+    settings = {"tag": "nan", "data.held_out": 200, "arch.base_channels": 48}
+    rows = [row("mse", 1 / 3, n=2, solver="NA", weights="00123", rate=0.25), row("mse", 1e-9, 0)]
+    for seed in (0, 1):
+        make_run(("diffusion", "NA", "null"), {"denoising": rows}, seed, settings)
+    make_run(("flow", "adm", "dpi"), {"fidelity": [row("fid", 1.0, n=50_000)]})
+    report(runs, tmp_path / "one")
+    report(tmp_path / "one" / "avatars-mini" / "results.csv", tmp_path / "two")
+    one, two = tmp_path / "one" / "avatars-mini", tmp_path / "two" / "avatars-mini"
+    for name in files(two) - {"index.html"}:
+        assert (two / name).read_text() == (one / name).read_text(), name
+
+
+def test_several_results_make_one_report(make_run, runs, tmp_path):
+    for cond, folder in (("tmap", "a"), ("dpi", "b")):
+        make_run(("diffusion", "adm", cond), {"denoising": [row("mse", len(cond))]})
+        report(runs, tmp_path / folder)
+        shutil.rmtree(runs)
+    report(tmp_path / "[ab]" / "avatars-mini" / "results.csv", tmp_path / "both")
+    table = (tmp_path / "both" / "avatars-mini" / "table2.md").read_text()
+    assert "4.000e0" in table and "3.000e0" in table
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, r"runs=.*results\.csv: there is no such file"),
+        ("a,b\n1,2\n", r"results\.csv cannot be read"),
+        ("", r"results\.csv cannot be read"),
+        (b"\xff\xfe", r"results\.csv cannot be read"),
+    ],
+)
+def test_a_file_of_other_numbers_is_named(tmp_path, content, said):
+    path = tmp_path / "results.csv"
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UserError, match=said) as error:
+        report(path, tmp_path / "out")
+    assert "\n" not in str(error.value)
+
+
+def test_results_of_a_name_that_is_no_file_name_are_refused(make_run, runs, tmp_path):
+    make_run(KIND, {"denoising": [row("mse", 1.0)]})
+    report(runs, tmp_path)
+    path = tmp_path / "avatars-mini" / "results.csv"
+    path.write_text(path.read_text().replace("avatars,mini", "../outside,mini"))
+    with pytest.raises(UserError, match=r"results\.csv cannot be read \(names\.data="):
+        report(path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_an_earlier_report_had_is_removed(make_run, runs, tmp_path):

@@ -149,6 +149,19 @@ def test_numbers_that_were_measured_otherwise_are_named(make_run, runs):
     assert "training steps 3,000 / 100, batch size 32, noise seeds" in ours
 
 
+def test_a_mean_of_an_older_version_is_not_mixed_with_others_silently(make_run, runs):
+    """It had equal weights, whatever the scalars, and did not say so."""
+    now = {"denoising": [row("mse", 1.0, scalars=28, mean="interpolated")]}
+    make_run(DPI, now)
+    make_run(DPI, now, seed=1)
+    old = make_run(TMAP, {"denoising": [row("mse", 1.0, scalars=28)]})
+    table = tables_of(runs)["table2"]
+    assert list(warnings(table)) == [
+        f"ADM, diffusion: rows differ in mean: interpolated for most, – for {old.name}."  # noqa: RUF001
+    ]
+    assert list(remarks(table))[1].endswith("scalars 28, mean interpolated.")
+
+
 def test_a_cell_of_fewer_seeds_is_named(make_run, runs):
     make_run(DPI, {"fidelity": [row("fid", 1.0), row("sfid", 1.0)]})
     make_run(DPI, {"fidelity": [row("fid", 1.0)]}, seed=1)

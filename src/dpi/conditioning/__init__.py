@@ -1,9 +1,23 @@
-"""The paper's five ways to condition a network on the scalar; each makes f(x) into g(x, s)."""
+"""Ways to condition a network on the scalar; each makes f(x) into g(x, s)."""
 
+from dpi.conditioning.compose import Compose
 from dpi.conditioning.dpi import DPI
+from dpi.conditioning.film import FiLM
+from dpi.conditioning.lowrank import LowRank
+from dpi.conditioning.mixture import Mixture
 from dpi.conditioning.mlp import MLP
 from dpi.conditioning.ncsnv2 import NCSNv2
 from dpi.conditioning.sigmamap import SigmaMap
 from dpi.conditioning.tmap import TMap
 
-__all__ = ["DPI", "MLP", "NCSNv2", "SigmaMap", "TMap"]
+__all__ = [
+    "DPI",
+    "MLP",
+    "Compose",
+    "FiLM",
+    "LowRank",
+    "Mixture",
+    "NCSNv2",
+    "SigmaMap",
+    "TMap",
+]

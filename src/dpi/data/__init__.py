@@ -1,6 +1,7 @@
 """Image sources: a folder or zip, an .npz file, and cartoon faces generated from seeds."""
 
 from dpi.data.avatars import Avatars
+from dpi.data.duplicates import read_duplicates
 from dpi.data.folder import Folder
 from dpi.data.memory_map import memory_map
 from dpi.data.npz import Npz, read_npz, save_npz
@@ -14,6 +15,7 @@ __all__ = [
     "Npz",
     "Source",
     "memory_map",
+    "read_duplicates",
     "read_npz",
     "save_npz",
     "split",

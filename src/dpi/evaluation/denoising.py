@@ -20,7 +20,7 @@ def denoising(
     pictures: int,
     noise_seeds: int,
     t: Sequence[int] | None,
-    every: int,
+    scalars: int | None,
     batch_size: int,
 ) -> list[Row]:
     """The mean squared error of the predicted noise, and sigma_t^2 times it.
@@ -41,7 +41,7 @@ def denoising(
         raise UserError(
             "eval=denoising is of noise, which a flow does not predict: use eval=objective"
         )
-    mse = objective(run, fabric, folder, pictures, noise_seeds, t, every, batch_size, "mse")
+    mse = objective(run, fabric, folder, pictures, noise_seeds, t, scalars, batch_size, "mse")
     rows = list(mse)
     for row in mse:
         if row.scalar is not None:

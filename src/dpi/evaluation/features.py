@@ -2,11 +2,12 @@
 
 import hashlib
 import pickle
+import sys
 import zipfile
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -41,6 +42,21 @@ class Features(NamedTuple):
     """(N, 2023): for sFID, positions before channels as in guided-diffusion; Inception only."""
     logits: np.ndarray | None
     """(N, 1008): for the Inception Score; Inception only."""
+
+
+class FeatureNetwork(Protocol):
+    """What maps images to features."""
+
+    name: str
+    weights: str
+    """Identifies its weights."""
+    size: int
+    """D, the number of pooled features of an image."""
+    is_inception: bool
+    """Whether it has spatial features and logits, too."""
+
+    def __call__(self, images: np.ndarray) -> Features:
+        """(B, H, W, 3) uint8 images to features."""
 
 
 class Extractor:
@@ -126,7 +142,7 @@ class Chunks(Sequence[np.ndarray]):
 
 def extract(
     images: Chunks | Shards,
-    extractor: Extractor,
+    extractor: FeatureNetwork,
     cache: Path,
     batch_size: int,
     fabric: Fabric,
@@ -165,6 +181,17 @@ def extract(
     if not fabric.is_global_zero:
         return Features(np.empty((0, 0)), None, None)
     return _joined([_load(path) for path in paths])
+
+
+def warn_of_few(count: int, network: FeatureNetwork, metric: str) -> None:
+    """Say on stderr that there are too few samples for a Frechet distance, if there are."""
+    if count <= network.size:
+        print(
+            f"warning: {count:,} samples are fewer than the {network.size + 1:,} for which a "
+            f"covariance of {network.size:,} features is regular: this {metric} is far above that "
+            f"of more samples; compare it only with that of as many",
+            file=sys.stderr,
+        )
 
 
 def _hash(chunk: np.ndarray) -> str:

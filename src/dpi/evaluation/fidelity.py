@@ -12,24 +12,19 @@ from torch_fidelity.metric_kid import kid_features_to_metric
 
 from dpi.data import read_npz
 from dpi.errors import UserError
-from dpi.evaluation.features import Chunks, Extractor, Features, extract
+from dpi.evaluation.features import Chunks, Extractor, Features, extract, warn_of_few
 from dpi.evaluation.frechet import frechet_distance, statistics
-from dpi.evaluation.images import images_of
 from dpi.evaluation.neighbours import precision_recall
 from dpi.evaluation.reference import (
     Reference,
     content,
     read_images,
     read_reference,
-    write_reference,
+    training_reference,
 )
 from dpi.evaluation.rows import Row
-from dpi.evaluation.samples import draw_shards
-from dpi.frameworks.draw import network_evaluations
+from dpi.evaluation.samples import draw_shards, sample_settings
 from dpi.runs.run import Run
-
-KEEP = 10_000
-"""Real images that precision, recall and KID use."""
 
 
 def check_fidelity(settings: DictConfig) -> None:
@@ -79,8 +74,12 @@ def fidelity(
     how = (network, Path(cache), batch_size, fabric)
     given = None if samples is None else read_images(Path(samples))
     size = (run.cfg.image_size,) * 2 if given is None else given.shape[1:3]
+    if run is None and reference is None:
+        raise UserError(
+            "eval.fidelity.reference= is missing: give an .npz of real images or their statistics"
+        )
     # The reference first: mistakes show before hours of sampling.
-    path = _reference_of(run, *how) if reference is None else Path(reference)
+    path = training_reference(run, *how) if reference is None else Path(reference)
     real = read_reference(path, size, *how)
     settings = {"extractor": network.name, "extractor_weights": network.weights}
     settings |= {"reference": path.name, "reference_content": content(real.pool[0])}
@@ -88,27 +87,12 @@ def fidelity(
         fakes = Chunks(given)
         settings |= {"samples": Path(samples).name, "n": len(given)}
     else:
-        solver = solver or run.framework.solvers[0]
-        settings |= {
-            "n": n,
-            "seed": seed,
-            "solver": solver,
-            "steps": steps,
-            "network_evaluations": network_evaluations(run.framework, steps, solver),
-            "precision": fabric._precision.precision,
-        }
+        settings |= sample_settings(run, fabric, n, seed, steps, solver)
         fakes = draw_shards(run, fabric, folder, n, seed, steps, solver, batch_size)
     features = extract(fakes, *how)
     if not fabric.is_global_zero:
         return []
-    count = len(features.pool)
-    if count <= network.size:
-        print(
-            f"warning: {count:,} samples are fewer than the {network.size + 1:,} for which a "
-            f"covariance of {network.size:,} features is regular: this FID is far above that of "
-            "more samples; compare it only with FIDs of as many",
-            file=sys.stderr,
-        )
+    warn_of_few(len(features.pool), network, "FID")
     return [
         Row(metric, value, error, settings=settings)
         for metric, (value, error) in _metrics(features, real, fabric.device).items()
@@ -136,22 +120,3 @@ def _metrics(
         error = score["inception_score_std"] / np.sqrt(splits)
         values["inception_score"] = (score["inception_score_mean"], float(error))
     return values
-
-
-def _reference_of(
-    run: Run | None, network: Extractor, cache: Path, batch_size: int, fabric: Fabric
-) -> Path:
-    """The file of statistics of a run's training images, written if there is none."""
-    if run is None:
-        raise UserError(
-            "eval.fidelity.reference= is missing: give an .npz of real images or their statistics"
-        )
-    images = images_of(run)
-    key = content(images.fingerprint, images.train, network.name, network.weights, KEEP)
-    path = cache / f"reference-{run.cfg.data.name}-{run.cfg.image_size}-{key}.npz"
-    exists = path.exists()
-    fabric.barrier()
-    if not exists:
-        real = images.all.transpose(0, 2, 3, 1)
-        write_reference(path, real, images.train, KEEP, network, cache, batch_size, fabric)
-    return path

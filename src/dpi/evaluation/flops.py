@@ -25,8 +25,8 @@ def count_flops(
     """Count the floating-point operations of model(x, s).
 
     "true": two for each multiply-add of every convolution, linear layer and matrix product,
-    attention included, one a bias, and (2)'s two multiply-adds for each parameter that DPI
-    interpolates.
+    attention included, one a bias, and (2)'s two multiply-adds for each parameter that is
+    interpolated and each set beyond the first.
 
     "paper": what the printed GFLOPs of Table 4 come to. Convolutions and linear layers two a
     multiply-add, and one a bias; transposed convolutions as if every output position saw the
@@ -63,8 +63,9 @@ def _count_true(model: nn.Module, x: Tensor, s: Tensor | float) -> int:
 
     def interpolation(module: Interpolated, inputs: tuple, output: Tensor) -> None:
         nonlocal flops
-        parameters = sum(p.numel() for p in module.theta1.parameters())
-        flops += 4 * parameters
+        theta0 = dict(module.theta0.named_parameters())
+        parameters = sum(theta0[name].numel() for name in module.doubled)
+        flops += 4 * parameters * (module.num_sets - 1)
 
     with FlopCounterMode(display=False) as products:
         _run_hooked(model, {WITH_BIAS: bias, Interpolated: interpolation}, x, s)
@@ -97,13 +98,15 @@ def _count_paper(model: nn.Module, x: Tensor, s: Tensor | float) -> int:
 
     def interpolation(module: Interpolated, inputs: tuple, output: Tensor) -> None:
         nonlocal flops
+        doubled = {module.theta0.get_parameter(name) for name in module.doubled}
         interpolated = sum(
             parameter.numel()
-            for layer in module.theta1.modules()
+            for layer in module.theta0.modules()
             if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
             for parameter in layer.parameters()
+            if parameter in doubled
         )
-        flops += 4 * interpolated
+        flops += 4 * interpolated * (module.num_sets - 1)
 
     hooks = {
         nn.Conv2d: convolution,

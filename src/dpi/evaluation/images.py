@@ -20,7 +20,7 @@ class Images(NamedTuple):
     train: np.ndarray
     """Indices of the training images."""
     held_out: np.ndarray
-    """Indices of the others."""
+    """Indices of the held-out images."""
     fingerprint: str
     """Of all of them; another data set has another one."""
 
@@ -55,5 +55,5 @@ def images_of(run: Run) -> Images:
         )
     images = memory_map(source, Path(run.cfg.data.cache_dir), run.cfg.data.name)
     held_out = np.array(split["held_out"])
-    train = np.setdiff1d(np.arange(len(images)), held_out)
+    train = np.setdiff1d(np.arange(len(images)), [*held_out, *split["left_out"]])
     return Images(images, train, held_out, split["fingerprint"])

@@ -1,24 +1,30 @@
-"""Figure 3: the learned interpolation function lambda."""
+"""Figure 3: the learned interpolation function lambda, or other learned coefficients."""
 
 from pathlib import Path
 
 from lightning.fabric import Fabric
 
 from dpi.evaluation.rows import Row
-from dpi.interpolation import InterpolationFunction
+from dpi.interpolation import Coefficients, InterpolationFunction
 from dpi.runs.run import Run
 
 
 def interpolation(run: Run, fabric: Fabric, folder: Path) -> list[Row]:
-    """lambda(s) at every scalar s, for a run conditioned by DPI; no rows for any other.
+    """lambda(s) at every scalar s, or `coefficient_k` for each of several; no rows for a run whose
+    parameters are not interpolated.
 
     Args:
         run: of the evaluation.
         fabric, folder: not used, there is nothing to compute and nothing to keep.
     """
+    tables = {}
+    for module in run.network.modules():
+        if isinstance(module, InterpolationFunction):
+            tables["lambda"] = module.table()
+        elif isinstance(module, Coefficients):
+            tables |= {f"coefficient_{k}": c for k, c in enumerate(module.table(), start=1)}
     return [
-        Row("lambda", value, scalar=s)
-        for module in run.network.modules()
-        if isinstance(module, InterpolationFunction)
-        for s, value in enumerate(module.table().tolist())
+        Row(name, value, scalar=s)
+        for name, table in tables.items()
+        for s, value in enumerate(table.tolist())
     ]

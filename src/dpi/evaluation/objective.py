@@ -10,6 +10,7 @@ from dpi.errors import UserError
 from dpi.evaluation.images import held_out_images
 from dpi.evaluation.per_scalar import scalar_errors
 from dpi.evaluation.rows import Row
+from dpi.evaluation.schedule import nodes, weights
 from dpi.runs.run import Run
 
 
@@ -20,7 +21,7 @@ def objective(
     pictures: int,
     noise_seeds: int,
     t: Sequence[int] | None,
-    every: int,
+    scalars: int | None,
     batch_size: int,
     metric: str = "objective",
 ) -> list[Row]:
@@ -30,8 +31,8 @@ def objective(
         run, fabric, folder: of the evaluation; the errors are kept in the folder.
         pictures: how many held-out ones.
         noise_seeds: draws of noise for each image at each scalar.
-        t: at these steps; None for every `every`-th of all.
-        every: 1 for all.
+        t: at these steps; None for steps of the whole schedule.
+        scalars: how many of the whole schedule, see `nodes`; None for all.
         batch_size: images at once; does not change the result but for rounding.
         metric: its name.
 
@@ -42,25 +43,28 @@ def objective(
     Raises:
         UserError: scalars that the run does not have, too few held-out images.
     """
-    scalars = _scalars(t, every, run.framework.num_scalars)
+    num_scalars = run.framework.num_scalars
+    steps = nodes(scalars or num_scalars, num_scalars) if t is None else _steps(t, num_scalars)
     precision = fabric._precision.precision
     errors = scalar_errors(
         run,
         fabric,
         held_out_images(run, pictures),
         noise_seeds,
-        scalars,
+        steps,
         batch_size,
         folder / f"errors-{pictures}pictures-{precision}",
     )
     settings = {"pictures": pictures, "noise_seeds": noise_seeds, "precision": precision}
     rows = [
         Row(metric, *_mean(at_seeds), scalar=s, settings=settings)
-        for s, at_seeds in zip(scalars, errors, strict=True)
+        for s, at_seeds in zip(steps, errors, strict=True)
     ]
     if t is None:
-        over = settings | {"scalars": len(scalars)}
-        rows.append(Row(metric, *_mean(errors.mean(axis=0)), settings=over))
+        over = settings | {"scalars": len(steps)}
+        if len(steps) < num_scalars:
+            over["mean"] = "interpolated"
+        rows.append(Row(metric, *_mean(weights(steps, num_scalars) @ errors), settings=over))
     return rows
 
 
@@ -70,11 +74,9 @@ def _mean(at_seeds: np.ndarray) -> tuple[float, float | None]:
     return float(at_seeds.mean()), float(at_seeds.std(ddof=1) / np.sqrt(len(at_seeds)))
 
 
-def _scalars(t: Sequence[int] | None, every: int, num_scalars: int) -> list[int]:
-    if t is None:
-        return list(range(0, num_scalars, every))
-    scalars = sorted(set(t))
-    bad = [s for s in scalars if not isinstance(s, int) or not 0 <= s < num_scalars]
-    if bad or not scalars:
+def _steps(t: Sequence[int], num_scalars: int) -> list[int]:
+    steps = sorted(set(t))
+    bad = [s for s in steps if not isinstance(s, int) or not 0 <= s < num_scalars]
+    if bad or not steps:
         raise UserError(f"t={list(t)}: give steps from 0 to {num_scalars - 1}, such as t=[0,333]")
-    return scalars
+    return steps

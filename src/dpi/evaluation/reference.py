@@ -10,11 +10,16 @@ from lightning.fabric import Fabric
 
 from dpi.data import read_npz, save_npz
 from dpi.errors import UserError
-from dpi.evaluation.features import Chunks, Extractor, extract
+from dpi.evaluation.features import Chunks, FeatureNetwork, extract
 from dpi.evaluation.frechet import statistics
+from dpi.evaluation.images import images_of
+from dpi.runs.run import Run
 
 Gaussian = tuple[np.ndarray, np.ndarray]
 """A mean, (D,), and a covariance, (D, D)."""
+
+KEEP = 10_000
+"""Real images that are kept for metrics of neighbours and KID."""
 
 
 class Reference(NamedTuple):
@@ -33,7 +38,7 @@ def write_reference(
     images: np.ndarray,
     indices: np.ndarray,
     keep: int,
-    extractor: Extractor,
+    extractor: FeatureNetwork,
     cache: Path,
     batch_size: int,
     fabric: Fabric,
@@ -69,10 +74,25 @@ def write_reference(
     fabric.barrier()
 
 
+def training_reference(
+    run: Run, extractor: FeatureNetwork, cache: Path, batch_size: int, fabric: Fabric
+) -> Path:
+    """The file of statistics of a run's training images, written if there is none."""
+    images = images_of(run)
+    key = content(images.fingerprint, images.train, extractor.name, extractor.weights, KEEP)
+    path = cache / f"reference-{run.cfg.data.name}-{run.cfg.image_size}-{key}.npz"
+    exists = path.exists()
+    fabric.barrier()
+    if not exists:
+        real = images.all.transpose(0, 2, 3, 1)
+        write_reference(path, real, images.train, KEEP, extractor, cache, batch_size, fabric)
+    return path
+
+
 def read_reference(
     path: Path,
     size: Sequence[int],
-    extractor: Extractor,
+    extractor: FeatureNetwork,
     cache: Path,
     batch_size: int,
     fabric: Fabric,
@@ -146,7 +166,7 @@ def content(*parts: object) -> str:
 
 
 def _check_extractor(
-    path: Path, arrays: dict[str, np.ndarray], extractor: Extractor, has_statistics: bool
+    path: Path, arrays: dict[str, np.ndarray], extractor: FeatureNetwork, has_statistics: bool
 ) -> None:
     for key, ours in (("extractor", extractor.name), ("weights", extractor.weights)):
         if key in arrays and str(arrays[key]) != ours:

@@ -41,7 +41,7 @@ def _identity(row: dict[str, Any]) -> str:
 
 
 SHOWN = 8
-"""With more scalars than this, a table shows four of them, the first and the last included."""
+"""With more scalars than this, a table shows four: the ends and those nearest to the thirds."""
 
 
 def table(rows: list[Row]) -> str:
@@ -49,7 +49,8 @@ def table(rows: list[Row]) -> str:
     metrics = list(dict.fromkeys(row.metric for row in rows))
     scalars = sorted({row.scalar for row in rows if row.scalar is not None})
     if len(scalars) > SHOWN:
-        scalars = [scalars[round(i * (len(scalars) - 1) / 3)] for i in range(4)]
+        thirds = [i * scalars[-1] / 3 for i in range(4)]
+        scalars = [min(scalars, key=lambda s: abs(s - third)) for third in thirds]
     cells = {(row.scalar, row.metric): _cell(row) for row in rows}
     lines = [["scalar", *metrics]]
     for scalar in [*scalars, None]:

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -97,6 +98,21 @@ class Shards(Sequence[np.ndarray]):
 
     def __getitem__(self, i: int) -> np.ndarray:
         return np.load(self.paths[i])[: self.sizes[i]]
+
+
+def sample_settings(
+    run: Run, fabric: Fabric, n: int, seed: int, steps: int, solver: str | None
+) -> dict[str, Any]:
+    """What the rows of samples say of how they were drawn, see `draw_shards`."""
+    solver = solver or run.framework.solvers[0]
+    return {
+        "n": n,
+        "seed": seed,
+        "solver": solver,
+        "steps": steps,
+        "network_evaluations": network_evaluations(run.framework, steps, solver),
+        "precision": fabric._precision.precision,
+    }
 
 
 def draw_shards(

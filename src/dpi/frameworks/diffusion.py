@@ -1,10 +1,13 @@
 """Variance-preserving diffusion: the network predicts the noise; DDIM samples."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from dpi.errors import UserError
 from dpi.frameworks.extra_solvers import SCHEDULERS, run_scheduler
+from dpi.frameworks.precondition import predict
 from dpi.frameworks.samplers import Network, ddim
 from dpi.interpolation import at
 
@@ -18,15 +21,22 @@ class VPDiffusion:
     Args:
         num_scalars: T, the number of steps; the scalar s is the step t in 0 ... T-1.
         beta_min, beta_max: the variance added at the first and at the last step.
+        precondition: let the network predict v = sqrt(abar_t) eps - sqrt(1 - abar_t) x_0 (Salimans
+            and Ho, 2022), from which eps follows, see `preconditioning`.
     """
 
     solvers = ("DDIM", *SCHEDULERS)
     """DDIM, the paper's and the default, and schedulers of diffusers."""
 
     def __init__(
-        self, num_scalars: int = 1000, beta_min: float = 1e-4, beta_max: float = 0.02
+        self,
+        num_scalars: int = 1000,
+        beta_min: float = 1e-4,
+        beta_max: float = 0.02,
+        precondition: bool = False,
     ) -> None:
         self.num_scalars = num_scalars
+        self.precondition = precondition
         self._betas = torch.linspace(beta_min, beta_max, num_scalars, dtype=torch.float64)
         alpha_bar = (1 - self._betas).cumprod(dim=0)
         self.alpha_bar = alpha_bar.float()
@@ -48,6 +58,11 @@ class VPDiffusion:
         alpha_bar = at(self.alpha_bar, s).reshape(-1, 1, 1, 1).to(x.device, non_blocking=True)
         return alpha_bar.sqrt() * x + (1 - alpha_bar).sqrt() * noise, noise
 
+    def preconditioning(self, s: Tensor) -> tuple[Tensor, Tensor]:
+        """(c_skip, c_out) of eps = sqrt(1 - abar_t) x_t + sqrt(abar_t) v, shaped as s."""
+        alpha_bar = at(self.alpha_bar, s)
+        return (1 - alpha_bar).sqrt(), alpha_bar.sqrt()
+
     @torch.no_grad()
     def sample(
         self,
@@ -60,7 +75,7 @@ class VPDiffusion:
         """Turn noise into images. The result is a function of network and noise alone.
 
         Args:
-            network: g(x_t, t), predicts the noise. t is an integer step; for some solvers it is a
+            network: g(x_t, t), as in `predict`. t is an integer step; for some solvers it is a
                 float in [0, 1].
             noise: standard normal, shape (B, 3, H, W).
             num_steps: number of solver steps, for DDIM a divisor of T. Each takes one network
@@ -75,6 +90,7 @@ class VPDiffusion:
             UserError: an unknown solver, one that is not installed, or one that does not support
                 num_steps.
         """
+        network = partial(predict, self, network)
         solver = solver or self.solvers[0]
         if solver == "DDIM":
             x = ddim(network, noise, self.alpha_bar, num_steps, progress)

@@ -1,10 +1,13 @@
 """Flow matching: the network predicts the velocity of a straight path from noise to data."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from dpi.errors import UserError
 from dpi.frameworks.extra_solvers import METHODS, run_odeint
+from dpi.frameworks.precondition import predict
 from dpi.frameworks.samplers import Network, euler
 from dpi.interpolation import position
 
@@ -15,13 +18,16 @@ class FlowMatching:
     Args:
         num_scalars: S, the number of steps. Step i is the time t = i / (S - 1), from noise at
             t = 0 to data at t = 1.
+        precondition: let the network predict what is left of the velocity after the part of it that
+            is known from x_t, see `preconditioning`.
     """
 
     solvers = ("euler", *METHODS)
     """Euler's method, the paper's and the default, and methods of torchdiffeq."""
 
-    def __init__(self, num_scalars: int = 1000) -> None:
+    def __init__(self, num_scalars: int = 1000, precondition: bool = False) -> None:
         self.num_scalars = num_scalars
+        self.precondition = precondition
 
     def corrupt(self, x: Tensor, noise: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
         """Interpolate between noise and images, Equation (1).
@@ -39,6 +45,14 @@ class FlowMatching:
         t = t.reshape(-1, 1, 1, 1).to(x, non_blocking=True)
         return t * x + (1 - t) * noise, x - noise
 
+    def preconditioning(self, s: Tensor) -> tuple[Tensor, Tensor]:
+        """(c_skip, c_out) of v = (2t - 1) / n^2 x_t + u / n, shaped as s, with
+        n^2 = t^2 + (1 - t)^2 and u = ((1 - t) x_1 - t x_0) / n, of unit variance if x_1 is.
+        """
+        t = position(s, self.num_scalars) / (self.num_scalars - 1)
+        squared = t**2 + (1 - t) ** 2
+        return (2 * t - 1) / squared, squared.rsqrt()
+
     @torch.no_grad()
     def sample(
         self,
@@ -52,7 +66,7 @@ class FlowMatching:
         noise alone.
 
         Args:
-            network: g(x_t, t), predicts the velocity at times t, floats in [0, 1].
+            network: g(x_t, t), as in `predict`, at times t, floats in [0, 1].
             noise: x_0, standard normal, shape (B, 3, H, W).
             num_steps: number of equal steps, each with as many network evaluations as the
                 solver's order.
@@ -65,6 +79,7 @@ class FlowMatching:
         Raises:
             UserError: an unknown solver, one that is not installed, or num_steps below 1.
         """
+        network = partial(predict, self, network)
         solver = solver or self.solvers[0]
         if num_steps < 1:
             raise UserError(f"steps={num_steps}: too few; give at least 1")

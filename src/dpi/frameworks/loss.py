@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from dpi.frameworks.precondition import predict
 from dpi.frameworks.samplers import Network
 
 if TYPE_CHECKING:
@@ -13,7 +14,9 @@ if TYPE_CHECKING:
 def loss(network: Network, framework: "Framework", x: Tensor, noise: Tensor, s: Tensor) -> Tensor:
     """The squared error of the prediction, averaged over the elements of each sample,
 
-        || g(x_s, s) - target ||^2 / (3 H W),   (x_s, target) = corrupt(x, noise, s).
+        || g(x_s, s) - target ||^2 / (3 H W),   (x_s, target) = corrupt(x, noise, s),
+
+    where g is preconditioned if the framework says so, see `predict`.
 
     Args:
         network: g, conditioned on the scalar.
@@ -27,5 +30,5 @@ def loss(network: Network, framework: "Framework", x: Tensor, noise: Tensor, s: 
         The loss of each sample, shape (B,), float32 also under autocast.
     """
     corrupted, target = framework.corrupt(x, noise, s)
-    prediction = network(corrupted, s).float()
+    prediction = predict(framework, network, corrupted, s).float()
     return (prediction - target).square().flatten(1).mean(dim=1)

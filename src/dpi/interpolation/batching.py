@@ -23,21 +23,21 @@ from dpi.interpolation.replica import Replica
 
 
 def per_sample_weights(
-    weights: Tensor, sets: Sequence[Sequence[Tensor]], plan: Plan
+    c: Tensor, sets: Sequence[Sequence[Tensor]], plan: Plan
 ) -> list[PerSampleWeight]:
     """The parameters theta(s_b) of every sample b, for one pass.
 
     Args:
-        weights: lambda for each sample, (B,).
+        c: the coefficients of each sample, see `lerp`, (K - 1, B).
         sets: the interpolated parameters in theta0, theta1 and on.
         plan: which samples share a scalar.
     """
-    order = plan.order if plan.order is None else plan.order.to(weights.device, non_blocking=True)
-    batch = Batch(fractions(weights, len(sets)), plan.sizes, order)
+    order = plan.order if plan.order is None else plan.order.to(c.device, non_blocking=True)
+    batch = Batch(c, plan.sizes, order)
     return [PerSampleWeight.of(batch, values) for values in zip(*sets, strict=True)]
 
 
-def nested_weights(weights: Tensor, sets: Sequence[Sequence[Any]]) -> list[PerSampleWeight]:
+def nested_weights(d: Tensor, sets: Sequence[Sequence[Any]]) -> list[PerSampleWeight]:
     """The parameters of an interpolated network inside another that runs in one pass.
 
     Its sets differ between samples themselves, S_k = p_k0 + sum_n c_n p_kn, so that
@@ -47,11 +47,11 @@ def nested_weights(weights: Tensor, sets: Sequence[Sequence[Any]]) -> list[PerSa
               + sum_kn d_k c_n (p_kn - p_{k-1,n}).
 
     Args:
-        weights: the inner lambda, () or (B,).
+        d: the inner coefficients, (K - 1,) or (K - 1, B).
         sets: the inner sets.
     """
     outer = next(p.batch for theta in sets for p in theta if isinstance(p, PerSampleWeight))
-    d = fractions(weights.expand(outer.size), len(sets))
+    d = d.reshape(len(d), -1).expand(-1, outer.size)
     products = (d[:, None] * outer.c).flatten(0, 1)
     batch = Batch(torch.cat([outer.c, d, products]))
     nested = []

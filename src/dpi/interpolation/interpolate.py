@@ -11,19 +11,24 @@ from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from dpi.interpolation.arguments import Dims
+from dpi.interpolation.coefficients import Coefficients
+from dpi.interpolation.low_rank import LowRank
 from dpi.interpolation.network import Interpolated, Mode
 from dpi.interpolation.scalar import Range
 from dpi.interpolation.schedule import InterpolationFunction
+
+Schedule = Literal["learnable", "linear", "mixture", "free"]
 
 
 def interpolate(
     net: nn.Module,
     num_scalars: int = 1000,
-    schedule: Literal["learnable", "linear"] = "learnable",
+    schedule: Schedule = "learnable",
     endpoints: Literal["paper", "exact"] = "paper",
     between: Literal["linear", "nearest"] = "linear",
     init: Literal["copy", "independent"] = "copy",
     num_sets: int = 2,
+    rank: int | float | None = None,
     include: Iterable[str] = ("*",),
     exclude: Iterable[str] = (),
     mode: Mode = "auto",
@@ -42,13 +47,19 @@ def interpolate(
         net: any module that maps a batch to a batch. It becomes theta0 and is not copied. Weight
             norm, LoRA and the like come before: its structure must not change afterwards.
         num_scalars: S, the number of steps at which lambda is defined.
-        schedule, endpoints, between: see `InterpolationFunction`.
+        schedule: "learnable" or "linear", a monotone lambda, see `InterpolationFunction`; or, see
+            `Coefficients`, "mixture", theta(s) = sum_k p_k(s) theta_k with p = softmax(...),
+            or "free", theta(s) = theta_0 + sum_k c_k(s) (theta_k - theta_{k-1}) with any c_k.
+        endpoints, between: of lambda, see `InterpolationFunction`.
         init: how theta1 is initialized. "copy": equal to theta0, so that the output equals that
             of net and does not depend on s until training starts. "independent": by each layer's
             `reset_parameters`, except for tensors that are constant in theta0 (norms and
             zero-initialized output layers), which keep their values.
         num_sets: K, the number of parameter sets. lambda runs through them in K - 1 segments of
             equal length.
+        rank: let the sets differ at low rank, theta_k = theta_{k-1} + U_k V_k, see `LowRank`: an
+            absolute rank, or a fraction of the full one. Usually with schedule="free". theta_k
+            is then equal to theta0 at the start.
         include, exclude: file-name patterns of parameter names ("encoder.*", "*.bias"). A
             parameter is doubled if it is included and not excluded; the sets share all others.
         mode: how a batch with several distinct scalars is run. "one_pass": all samples at once,
@@ -80,18 +91,26 @@ def interpolate(
         raise ValueError(f"init must be 'copy' or 'independent', got {init!r}")
     if num_sets < 2:
         raise ValueError(f"num_sets must be at least 2, got {num_sets}")
+    if rank is not None and init == "independent":
+        raise ValueError("sets that differ at low rank start as copies; leave out init or rank")
     _check_modules(net)
     shared = _shared_names(net, _as_list(include), _as_list(exclude))
     _check_parameters(net, shared)
-    sets = [net]
-    for _ in range(num_sets - 1):
+    sets, low_rank = [net], None
+    if rank is not None:
+        low_rank = LowRank(net, shared, num_sets - 1, rank)
+    for _ in range(num_sets - 1 if rank is None else 0):
         theta = _copy(net)
         if init == "independent":
             _reinitialize(theta)
         _remove_shared(theta, shared)
         sets.append(theta)
-    interpolation = InterpolationFunction(num_scalars, schedule, endpoints, between, scalar)
-    return Interpolated(sets, interpolation, mode, in_dims, out_dims)
+    c: InterpolationFunction | Coefficients
+    if schedule == "free" or schedule == "mixture":
+        c = Coefficients(num_sets, num_scalars, schedule == "mixture", scalar)
+    else:
+        c = InterpolationFunction(num_scalars, schedule, endpoints, between, scalar, num_sets)
+    return Interpolated(sets, c, low_rank, mode, in_dims, out_dims)
 
 
 def _check_modules(net: nn.Module) -> None:
@@ -150,7 +169,9 @@ def _shared_names(net: nn.Module, include: list[str], exclude: list[str]) -> set
                 f"the pattern {pattern!r} matches none of the parameters "
                 f"({', '.join(list(parameters)[:3])}, ...)"
             )
-    phis = {id(m.phi) for m in net.modules() if isinstance(m, InterpolationFunction)}
+    phis = {
+        id(m.phi) for m in net.modules() if isinstance(m, (InterpolationFunction, Coefficients))
+    }
     doubled = {
         id(parameter)
         for name, parameter in parameters.items()
@@ -205,7 +226,7 @@ def parameter_groups(
     Returns:
         One group for the network, and one for phi if there are any.
     """
-    phis = [m.phi for m in net.modules() if isinstance(m, InterpolationFunction)]
+    phis = [m.phi for m in net.modules() if isinstance(m, (InterpolationFunction, Coefficients))]
     phis = [phi for phi in phis if phi is not None]
     ids = {id(phi) for phi in phis}
     groups = [{"params": [p for p in net.parameters() if id(p) not in ids], "lr": lr}]

@@ -11,27 +11,27 @@ from torch import Tensor
 ParameterSet = Sequence[Tensor]
 
 
-def lerp(weight: Tensor, sets: Sequence[ParameterSet]) -> list[Tensor]:
-    """Interpolate between parameter sets, theta0 + lambda (theta1 - theta0), Equation (2).
+def lerp(c: Tensor, sets: Sequence[ParameterSet]) -> list[Tensor]:
+    """Interpolate between parameter sets, theta_0 + sum_k c_k (theta_k - theta_{k-1}).
 
-    With K sets, lambda runs over K - 1 segments of equal length and is linear within each.
+    For two sets c is lambda: theta0 + lambda (theta1 - theta0), Equation (2).
 
     Args:
-        weight: lambda, shape (), in [0, 1].
-        sets: theta0, theta1 and on, each a list of parameters.
+        c: the coefficients, shape (K - 1,).
+        sets: theta0, theta1 and on, K lists of parameters.
 
     Returns:
         The parameters theta(s), differentiable with respect to all arguments, computed in float32
         or higher and with the dtypes of theta0. Where the sets are equal, theta(s) equals them.
     """
-    c = fractions(weight, len(sets))
     if _transformed():
         return [interpolated(c, values) for values in zip(*sets, strict=True)]
     return list(_Lerp.apply(c, *(p for theta in sets for p in theta)))
 
 
 def fractions(weights: Tensor, num_sets: int) -> Tensor:
-    """The c of theta = theta_0 + sum_k c_k (theta_k - theta_{k-1}), k = 1 ... K-1.
+    """The coefficients c of a lambda that runs through K sets, in segments of equal length:
+    theta = theta_0 + sum_k c_k (theta_k - theta_{k-1}), k = 1 ... K-1.
 
     c_k is 1 beyond segment k, 0 before it, and the fraction of the segment within.
 
@@ -98,6 +98,8 @@ class _CombineGroups(torch.autograd.Function):
 
 def precise(tensor: Tensor) -> Tensor:
     """The tensor in float32, if its precision is lower."""
+    if tensor.dtype in (torch.float32, torch.float64):  # a network has many
+        return tensor
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 

@@ -18,7 +18,9 @@ from dpi.interpolation.batching import (
     run_grouped,
     why_not_one_pass,
 )
+from dpi.interpolation.coefficients import Coefficients
 from dpi.interpolation.lerp import lerp
+from dpi.interpolation.low_rank import LowRank
 from dpi.interpolation.per_sample import PerSampleWeight, UnsupportedOperation
 from dpi.interpolation.plan import Plan, make_plan
 from dpi.interpolation.replica import Replica, check_references
@@ -29,31 +31,33 @@ MODES = ("auto", "one_pass", "grouped")
 
 
 class Interpolated(nn.Module):
-    """A network f with two parameter sets, run with the parameters
+    """A network f with several parameter sets, run with the parameters
 
         theta(s) = (1 - lambda(s)) theta0 + lambda(s) theta1.                      (2)
 
     `theta0` is the given network and `theta1` has the same structure. Both use the network's own
     parameter names, so that either half of the state dict can be loaded into the plain network.
     Buffers (running statistics, for example) and parameters that are not doubled belong to theta0
-    alone. With more than two sets, theta2 and on, lambda runs through them in order.
+    alone. More generally, theta(s) = theta_0 + sum_k c_k(s) (theta_k - theta_{k-1}), where the c_k
+    follow from lambda or are learned themselves, and where the differences may have low rank.
 
     Use `interpolate` to create one. Attributes of f that are plain values, such as the `config` of
     a diffusers model, are also those of g.
 
     Args:
         sets: theta0, theta1 and on; the first holds what the others share.
-        interpolation: lambda.
+        interpolation: lambda, or the coefficients c.
+        low_rank: the differences between the sets, in place of further sets.
         mode, in_dims, out_dims: see `interpolate`.
     """
 
     theta0: nn.Module
-    theta1: nn.Module
 
     def __init__(
         self,
         sets: Sequence[nn.Module],
-        interpolation: InterpolationFunction,
+        interpolation: InterpolationFunction | Coefficients,
+        low_rank: LowRank | None = None,
         mode: Mode = "auto",
         in_dims: Mapping[str, Dims] | None = None,
         out_dims: Dims = None,
@@ -62,11 +66,14 @@ class Interpolated(nn.Module):
         for k, theta in enumerate(sets):
             self.add_module(f"theta{k}", theta)
         self.interpolation = interpolation
-        self.num_sets = len(sets)
+        self.low_rank = low_rank
+        self.num_sets = len(sets) if low_rank is None else 1 + low_rank.bases
         self.mode = mode
         self.in_dims = dict(in_dims or {})
         self.out_dims = out_dims
-        self.doubled = [name for name, _ in sets[1].named_parameters()]
+        self.doubled = (
+            [name for name, _ in sets[1].named_parameters()] if low_rank is None else low_rank.names
+        )
         """Names of the interpolated parameters; a tied one is listed under its first name."""
         self.last_run: str | None = None
         """How the last batch was run and, if it was grouped, why."""
@@ -102,25 +109,25 @@ class Interpolated(nn.Module):
         args = args if x is None and not args else (x, *args)
         plan = s if isinstance(s, Plan) else self.plan(s)
         theta0, *_ = sets = self._parameters_of_sets()
-        if theta0[0].is_meta and not all(leaf.is_meta for leaf in _tensors(args, kwargs)):
+        if theta0[0].is_meta and not all(leaf.is_meta for leaf in _tensors(args, kwargs)[:1]):
             raise RuntimeError(f"theta0.{self.doubled[0]} is on the meta device, x is not")
-        weights = self.interpolation.at(plan.where).to(theta0[0].device, non_blocking=True)
+        c = self.interpolation.coefficients(plan.where).to(theta0[0].device, non_blocking=True)
 
         def f(theta: Iterable[Any]) -> Replica:
             return Replica(self.theta0, dict(zip(theta0, theta, strict=True)))
 
         if any(isinstance(parameter, PerSampleWeight) for parameter in theta0):
-            return f(nested_weights(weights, sets))(*args, **kwargs)
+            return f(nested_weights(c, sets))(*args, **kwargs)
         if plan.where.dim() == 0:
             self._note("one scalar")
-            return f(lerp(weights, sets))(*args, **kwargs)
+            return f(lerp(c, sets))(*args, **kwargs)
         if self._takes_one_pass(plan, args, kwargs):
             try:
-                return f(per_sample_weights(weights, sets, plan))(*args, **kwargs)
+                return f(per_sample_weights(c, sets, plan))(*args, **kwargs)
             except UnsupportedOperation as error:
                 self._fall_back(error)
-        distinct = weights if plan.sizes is None else weights[plan.first(weights.device)]
-        networks = (f(lerp(weight, sets)) for weight in distinct)
+        distinct = c if plan.sizes is None else c[:, plan.first(c.device)]
+        networks = (f(lerp(c_of_one, sets)) for c_of_one in distinct.unbind(1))
         names = self._arguments
         return run_grouped(networks, plan, args, kwargs, names, self.in_dims, self.out_dims)
 
@@ -221,14 +228,15 @@ class Interpolated(nn.Module):
                     "quantize net.at(s)"
                 )
         self._check_references()
-        return sets
+        return sets if self.low_rank is None else self.low_rank(sets[0])
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_harmless": {}}
 
     def sets(self) -> list[nn.Module]:
-        """The parameter sets, theta0, theta1 and on."""
-        return [self.get_submodule(f"theta{k}") for k in range(self.num_sets)]
+        """The parameter sets, theta0, theta1 and on; theta0 alone if they differ at low rank."""
+        count = self.num_sets if self.low_rank is None else 1
+        return [self.get_submodule(f"theta{k}") for k in range(count)]
 
     def _note(self, how: str) -> None:
         if not torch.compiler.is_compiling():
@@ -274,7 +282,7 @@ class Interpolated(nn.Module):
         if plan.where.dim() > 0:
             raise ValueError(f"at takes one scalar, got shape {tuple(plan.where.shape)}")
         theta0, *_ = sets = self._parameters_of_sets()
-        theta = lerp(self.interpolation.at(plan.where).to(theta0[0].device), sets)
+        theta = lerp(self.interpolation.coefficients(plan.where).to(theta0[0].device), sets)
         net = copy.deepcopy(self.theta0)
         parameters = dict(net.named_parameters())
         for name, value in zip(self.doubled, theta, strict=True):
@@ -302,6 +310,8 @@ class Interpolated(nn.Module):
         Raises:
             RuntimeError: keys are missing or unexpected, or shapes differ.
         """
+        if self.low_rank is not None:
+            self.low_rank.reset_parameters()
         for theta in self.sets():
             if isinstance(theta, Interpolated):
                 theta.load_plain(state_dict)
@@ -313,12 +323,14 @@ class Interpolated(nn.Module):
             )
 
     def extra_repr(self) -> str:
-        total = sum(parameter.numel() for parameter in self.theta0.parameters())
-        doubled = sum(parameter.numel() for parameter in self.theta1.parameters())
+        parameters = dict(self.theta0.named_parameters())
+        total = sum(parameter.numel() for parameter in parameters.values())
+        doubled = sum(parameters[name].numel() for name in self.doubled if name in parameters)
         shared = f"; shared: {', '.join(self._shared)}" if self._shared else ""
+        rank = "" if self.low_rank is None else f" that differ at rank {self.low_rank.rank}"
         last = f"; last batch: {self.last_run}" if self.last_run else ""
         return (
-            f"{self.num_sets} sets of {doubled:,} of {total:,} parameters, mode={self.mode}"
+            f"{self.num_sets} sets of {doubled:,} of {total:,} parameters{rank}, mode={self.mode}"
             f"{shared}{last}"
         )
 

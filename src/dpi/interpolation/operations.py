@@ -25,7 +25,7 @@ from dpi.interpolation.per_sample import (
     implements,
 )
 
-POSITIONS = 48
+POSITIONS = 96
 """From this many positions (pixels, tokens) per distinct scalar on, weights are interpolated."""
 
 LARGE = 32e6

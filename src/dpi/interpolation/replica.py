@@ -40,8 +40,9 @@ class Replica:
         self._attributes = []
         for module, copy in self._copies.items():
             state = copy.__dict__
-            for name in [name for name in state if name not in OWN_STATE]:
-                state[name] = self._translate(state[name])
+            for name, value in list(state.items()):
+                if type(value) not in VALUES and name not in OWN_STATE:
+                    state[name] = self._translate(value)
             self._attributes.append((module, state, state.copy()))
 
     def _copy(self, module: nn.Module) -> nn.Module:
@@ -76,6 +77,8 @@ class Replica:
 
     def _translate(self, value: Any) -> Any:
         """Let an attribute refer to the replica where it refers to the original."""
+        if type(value) in VALUES:
+            return value
         if isinstance(value, nn.Module):
             return self._copies.get(value, value)
         if isinstance(value, Tensor):
@@ -124,9 +127,13 @@ def check_references(net: nn.Module, harmless: dict[int, Any]) -> None:
     }
     owned.discard(id(None))
     for name, module in net.named_modules():
-        attributes = {k: v for k, v in module.__dict__.items() if k not in OWN_STATE}
+        attributes = [
+            (label, value)
+            for label, value in module.__dict__.items()
+            if type(value) not in VALUES and label not in OWN_STATE
+        ]
         hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
-        for label, value in [*attributes.items(), *(("a forward hook", hook) for hook in hooks)]:
+        for label, value in [*attributes, *(("a forward hook", hook) for hook in hooks)]:
             if isinstance(value, PLAIN) or harmless.get(id(value), harmless) is value:
                 continue
             if _hides(value, owned, hidden=False, seen=set()):
@@ -138,7 +145,8 @@ def check_references(net: nn.Module, harmless: dict[int, Any]) -> None:
             harmless[id(value)] = value
 
 
-PLAIN = (bool, int, float, complex, str, bytes, type(None), Tensor, nn.Module, type)
+VALUES = (bool, int, float, complex, str, bytes, type(None))
+PLAIN = (*VALUES, Tensor, nn.Module, type)
 
 
 def _hides(value: Any, owned: set[int], hidden: bool, seen: set[int]) -> bool:

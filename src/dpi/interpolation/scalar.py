@@ -134,14 +134,15 @@ def at(table: Tensor, s: Tensor, between: Literal["linear", "nearest"] = "linear
 
 
 def look_up(table: Tensor, where: Tensor, between: Literal["linear", "nearest"]) -> Tensor:
-    """Evaluate a table, (S,), at positions in [0, S-1]. NaN for NaN."""
+    """Evaluate a table, (..., S), at positions in [0, S-1], in its last dimension. NaN for NaN."""
     where = where.to(table.device, non_blocking=True)
     shape, where = where.shape, where.reshape(-1)  # an index without dimensions synchronizes
     if not where.is_floating_point():
-        return table[where].reshape(shape)
+        return table[..., where].reshape((*table.shape[:-1], *shape))
     if between == "nearest":
         where = where.round()
     below = where.nan_to_num(0.0).floor().long()
-    above = (below + 1).clamp(max=len(table) - 1)
+    above = (below + 1).clamp(max=table.shape[-1] - 1)
     fraction = (where - below).to(table.dtype)
-    return torch.lerp(table[below], table[above], fraction).reshape(shape)
+    values = torch.lerp(table[..., below], table[..., above], fraction)
+    return values.reshape((*table.shape[:-1], *shape))

@@ -5,6 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from dpi.interpolation.lerp import fractions
 from dpi.interpolation.scalar import Range, look_up, position
 
 
@@ -26,6 +27,7 @@ class InterpolationFunction(nn.Module):
         between: how lambda is evaluated at an s between two steps, by "linear" interpolation or by
             the "nearest" step, whose derivative with respect to s is zero.
         scalar: what s is, see `Range`; None for integer steps in [0, S-1] or floats in [0, 1].
+        num_sets: K, the number of parameter sets that lambda runs through.
 
     Raises:
         ValueError: fewer than two steps, or an unknown option.
@@ -40,6 +42,7 @@ class InterpolationFunction(nn.Module):
         endpoints: Literal["paper", "exact"] = "paper",
         between: Literal["linear", "nearest"] = "linear",
         scalar: Range | None = None,
+        num_sets: int = 2,
     ) -> None:
         super().__init__()
         if num_scalars < 2:
@@ -54,6 +57,7 @@ class InterpolationFunction(nn.Module):
         self.endpoints = endpoints
         self.between = between
         self.scalar = scalar
+        self.num_sets = num_sets
         phi = nn.Parameter(torch.zeros(num_scalars)) if schedule == "learnable" else None
         self.register_parameter("phi", phi)
 
@@ -88,6 +92,10 @@ class InterpolationFunction(nn.Module):
     def at(self, where: Tensor) -> Tensor:
         """lambda at positions in [0, S-1] among the steps, shaped as they are."""
         return look_up(self.table(), where, self.between)
+
+    def coefficients(self, where: Tensor) -> Tensor:
+        """The c of theta = theta_0 + sum_k c_k (theta_k - theta_{k-1}), (K - 1, *where.shape)."""
+        return fractions(self.at(where), self.num_sets)
 
     def extra_repr(self) -> str:
         schedule = "linear" if self.phi is None else f"learnable, endpoints={self.endpoints}"

@@ -30,7 +30,8 @@ def explore(runs: pd.DataFrame, results: pd.DataFrame) -> Iterator[dict[str, Any
     Raises:
         UserError: a file that cannot be read.
     """
-    numbers = results[["run", "metric", "scalar", "value"]]
+    measured = results["eval"] != "architecture"
+    numbers = results.loc[measured, ["run", "metric", "scalar", "value"]]
     by_run = dict(list(numbers.groupby("run")))
     for name, run in runs.sort_index(key=lambda names: names.map(natural)).iterrows():
         own = by_run.get(name, numbers[:0]).sort_values("scalar")

@@ -53,6 +53,8 @@ def figures(runs: pd.DataFrame, results: pd.DataFrame) -> dict[str, str]:
 
 def _samples(runs: pd.DataFrame) -> str:
     """For each heading a row of samples: for each block and model those of the lowest seed."""
+    if "folder" not in runs:
+        return ""
     paths = runs.folder.map(lambda folder: folder / "evaluation" / "samples.png")
     runs = runs.assign(path=paths).loc[[path.exists() for path in paths]]
     first = runs.sort_values("seed").drop_duplicates(["block", "model"]).index

@@ -1,7 +1,7 @@
 """A folder of runs as two DataFrames: a row a run, and a row a number."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import pandas as pd
 import yaml
 
 from dpi.errors import UserError
+from dpi.reporting.architecture import facts
 from dpi.reporting.labels import label, natural, order, setting, short_names, title
 
 NAMES = ["data", "scale", "framework", "arch", "cond"]
@@ -18,12 +19,19 @@ NAMES = ["data", "scale", "framework", "arch", "cond"]
 MODEL = ("arch.", "cond.")
 """Settings of the model. All others are the protocol: how it was trained, and on what."""
 
+
+def number(value: Any) -> float:
+    """A number to six significant digits, as results.csv has it; whole ones are exact."""
+    exact = float(value)
+    return exact if exact.is_integer() else float(f"{exact:.6g}")
+
+
 ROW = {
     "eval": str,
     "metric": str,
     "scalar": lambda scalar: None if scalar is None else int(scalar),
-    "value": float,
-    "standard_error": lambda error: None if error is None else float(error),
+    "value": number,
+    "standard_error": lambda error: None if error is None else number(error),
     "step": int,
     "finished": bool,
     "weights": str,
@@ -55,26 +63,38 @@ def read_runs(folder: Path) -> tuple[pd.DataFrame, list[str]]:
         {"run": path.name, "folder": path} | run | _labels(run, short) for path, run in runs.items()
     )
     if runs:
-        places = ["protocol", "arch", "framework", "model", "variant"]
-        frame = frame.sort_values(places, key=order, kind="stable").set_index("run")
+        frame = in_order(frame.set_index("run"))
     return frame, [path.name for path, run in found.items() if not run]
 
 
+def in_order(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs in the order of the tables."""
+    places = ["protocol", "arch", "framework", "model", "variant"]
+    return runs.sort_values(places, key=order, kind="stable")
+
+
 def read_rows(runs: pd.DataFrame) -> pd.DataFrame:
-    """All rows of the runs' evaluations, with the runs' names and labels.
+    """All rows of the runs' evaluations and what their configurations say of the architecture, with
+    the runs' names and labels.
 
     Raises:
         UserError: a file that cannot be read.
     """
     rows = pd.DataFrame(
-        {"run": run, **row}
-        for run, folder in runs.folder.items()
-        for path in sorted(folder.glob("evaluation/*.json"))
-        for row in parse(path, _rows, "delete it and evaluate the run again")
+        {"run": run.Index, **row}
+        for run in runs.itertuples()
+        for row in [*_architecture(run), *_evaluations(run.folder)]
     )
+    return labelled(runs, rows)
+
+
+def labelled(runs: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of these runs, in their order, with their names and labels."""
     rows = rows.reindex(columns=rows.columns.union(["run", *ROW, *THOROUGH], sort=False))
-    rows = rows.astype({"scalar": "Int64", "standard_error": float, "finished": bool})
-    labels = runs.drop(columns=["folder", "config", "text", "settings"])
+    rows = rows.astype(
+        {"scalar": "Int64", "value": float, "standard_error": float, "finished": bool}
+    )
+    labels = runs.drop(columns=["folder", "config", "text", "settings"], errors="ignore")
     return labels.merge(rows, on="run")
 
 
@@ -106,15 +126,19 @@ def parse(path: Path, reader: Callable[[str], Any], remedy: str) -> Any:
         raise UserError(f"{path} cannot be read ({reason}): {remedy}") from None
 
 
+def check_names(names: dict[str, str]) -> None:
+    """Raise ValueError for a name that cannot be a file's: a folder of the report is named so."""
+    for name, value in names.items():
+        if not value.isprintable() or ".." in value or set(value) & set("/\\"):
+            raise ValueError(f"names.{name}={value!r} is not a plain name")
+
+
 def _run(text: str) -> dict[str, Any] | None:
     config = yaml.load(text, yaml.CSafeLoader)
     if not isinstance(config, dict) or not {"names", "settings"} <= config.keys():
         return None
     names = {name: config["names"][name] for name in NAMES}
-    for name, value in names.items():
-        # A folder of the report is named after them.
-        if not value.isprintable() or ".." in value or set(value) & set("/\\"):
-            raise ValueError(f"names.{name}={value!r} is not a plain name")
+    check_names(names)
     return names | {
         "config": config,
         "text": text,
@@ -137,6 +161,17 @@ def _labels(run: dict[str, Any], short: dict[str, str]) -> dict[str, str]:
         "variant": "; ".join(parts.values()),
         "block": title([run["arch"], run["framework"]], protocol),
     }
+
+
+def _architecture(run: Any) -> Iterator[dict[str, Any]]:
+    alike = {"eval": "architecture", "step": run.training_steps, "finished": True, "weights": ""}
+    for metric, value in facts(run.config.get("arch")).items():
+        yield alike | {"metric": metric, "value": value}
+
+
+def _evaluations(folder: Path) -> Iterator[dict[str, Any]]:
+    for path in sorted(folder.glob("evaluation/*.json")):
+        yield from parse(path, _rows, "delete it and evaluate the run again")
 
 
 def _rows(text: str) -> list[dict[str, Any]]:

@@ -15,9 +15,12 @@ LABELS = {
     "sigmamap": "σ map",
     "tmap": "t map",
     "mlp": "MLP",
+    "film": "FiLM",
+    "lowrank": "low-rank sets",
+    "mixture": "mixture",
     "dpi": "DPI",
 }
-"""Names of the paper as it writes them; names of one's own are printed as they are."""
+"""Names as they are printed; names of one's own are printed as they are."""
 
 LAMBDAS = {"DPI, schedule = linear": "λ(s) = s", "DPI": "λ learned"}
 """The models of Table 5, and what they are called there."""
@@ -37,8 +40,9 @@ def natural(text: str) -> str:
 
 
 def label(name: str, *settings: str) -> str:
-    """E.g. "DPI, schedule = linear"."""
-    return ", ".join([LABELS.get(name, name), *settings])
+    """E.g. "DPI, schedule = linear", or "DPI + t map" of the name dpi+tmap."""
+    names = " + ".join(LABELS.get(part, part) for part in name.split("+"))
+    return ", ".join([names, *settings])
 
 
 def title(names: Iterable[str], protocol: str = "") -> str:

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from dpi.reporting.labels import some
+from dpi.reporting.paper import MISSING
 from dpi.reporting.table import Table
 
 TRAINING = ["training_steps", "batch_size"]
@@ -45,25 +46,27 @@ def remarks(table: Table) -> Iterator[str]:
         ours = f"ours are of {data} at scale {scale}"
         yield f"The paper's numbers are of FFHQ 64x64 and 500,000 steps, {ours}."
     settings = _settings(table.numbers)
-    values = (
-        settings[~settings.setting.isin(UNPRINTED)].groupby("setting", sort=False).value.unique()
-    )
+    shown = ~settings.setting.isin(UNPRINTED) & (settings.value != MISSING)
+    values = settings[shown].groupby("setting", sort=False).value.unique()
     if len(values):
         said = ", ".join(f"{setting} {' / '.join(of)}" for setting, of in values.items())
         yield f"Ours were measured with: {said}."
 
 
 def _settings(numbers: pd.DataFrame) -> pd.DataFrame:
-    """A row for each number and setting: block, column, run, setting, value; both as text."""
+    """A row for each number and setting that its column has: block, column, run, setting, value;
+    both as text, MISSING where others alone have the setting."""
     where = ["eval", "block", "column", "run"]
     settings = [key for key in numbers if key.startswith("settings.")]
     long = numbers[[*where, *TRAINING, *settings]].melt(where, var_name="setting")
     relevant = long["eval"].isin(TRAINED) | ~long.setting.isin(TRAINING)
-    long = long[long.value.notna() & relevant]
+    long = long[relevant & (long.groupby(["column", "setting"]).value.transform("count") > 0)]
     names = long.setting.str.removeprefix("settings.").str.replace("_", " ")
     return long.assign(setting=names, value=long.value.map(_text))
 
 
 def _text(value: Any) -> str:
+    if pd.isna(value):
+        return MISSING
     is_whole = isinstance(value, int | float) and float(value).is_integer()
     return f"{int(value):,}" if is_whole and not isinstance(value, bool) else str(value)

@@ -1,8 +1,6 @@
 """Which results belong in which table, in which block and row."""
 
 from dataclasses import replace
-from math import log2
-from typing import Any
 
 import pandas as pd
 
@@ -15,18 +13,18 @@ UNCHANGED = ("ncsnv2", "tmap", "sigmamap")
 """Conditionings at the input or the output, which leave a network as it is."""
 
 
-def tables(runs: pd.DataFrame, results: pd.DataFrame) -> list[Table]:
+def tables(results: pd.DataFrame) -> list[Table]:
     """All tables of which there is at least one number of ours.
 
     Args:
-        runs, results: as from `frame`; of one data set at one scale, no run twice.
+        results: as from `frame`; of one data set at one scale, no run twice.
     """
     spec = specs()
     shown = {column.scalar for of in spec.values() for column in of.columns.values()} - {None}
     results = results[results.scalar.isna() | results.scalar.isin(shown)]
     objectives = _objectives(results)
     numbers = {
-        "table1": _by_network(select(results, spec["table1"]), runs),
+        "table1": _by_network(select(results, spec["table1"])),
         **{name: _by_model(select(results, spec[name])) for name in ("table2", "table3", "table4")},
         "table5": _by_lambda(select(objectives, spec["table5"])),
         "ablations": _by_variant(select(objectives, spec["ablations"])),
@@ -42,33 +40,11 @@ def _objectives(results: pd.DataFrame) -> pd.DataFrame:
     return own.assign(metric="objective").sort_index()
 
 
-def _by_network(numbers: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+def _by_network(numbers: pd.DataFrame) -> pd.DataFrame:
     """Of each network one run, one whose parameters were counted if there is any."""
-    facts = [
-        (run, "architecture", key, value)
-        for run, config in runs.config.items()
-        for key, value in _facts(config.get("arch")).items()
-    ]
-    facts = pd.DataFrame(facts, columns=["run", "eval", "column", "value"])
-    own = pd.concat([numbers, runs.merge(facts, on="run")], ignore_index=True)
-    own = own[own.cond.isin(UNCHANGED)].assign(block="", row=own.network)
-    return own[own.run == own.groupby("row").run.transform("first")]
-
-
-def _facts(arch: Any) -> dict[str, float]:
-    """DRUNet has no attention; ADM's heads are those where it is first."""
-    match arch:
-        case {"num_blocks": blocks, "channels": [base, *_]}:
-            return {"residual_blocks": blocks, "base_channels": base}
-        case {"num_res_blocks": blocks, "base_channels": base, "attention_resolutions": [*sides]}:
-            facts = {"residual_blocks": blocks, "base_channels": base}
-            if sides:
-                level = int(log2(arch["image_size"] // max(sides)))
-                heads = base * arch["channel_mult"][level] // arch["head_channels"]
-                facts |= {"heads": heads, "head_channels": arch["head_channels"]}
-                facts |= {"attention": max(sides)}
-            return facts
-    return {}
+    own = numbers[numbers.cond.isin(UNCHANGED)].assign(block="", row=numbers.network)
+    counted = own.sort_values("column", key=lambda column: column != "parameters", kind="stable")
+    return own[own.run == own.row.map(counted.groupby("row").run.first())]
 
 
 def _by_model(numbers: pd.DataFrame) -> pd.DataFrame:

@@ -1,5 +1,7 @@
-"""From a folder of runs to a folder of tables, figures and a page."""
+"""From a folder of runs, or their numbers, to a folder of tables, figures and a page."""
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -9,11 +11,12 @@ from dpi.errors import UserError
 from dpi.reporting.explorer import explore
 from dpi.reporting.figures import figures
 from dpi.reporting.formats import markdown, markdown_pairs
-from dpi.reporting.frame import NAMES, is_final, read_rows, read_runs, results
+from dpi.reporting.frame import NAMES, is_final, labelled, read_rows, read_runs, results
 from dpi.reporting.labels import some
 from dpi.reporting.page import render
 from dpi.reporting.pairs import conclusion, differences
 from dpi.reporting.paper import specs
+from dpi.reporting.results_csv import read_csv, to_csv
 from dpi.reporting.tables import tables
 from dpi.runs.files import atomic_write
 
@@ -24,8 +27,8 @@ FORMATS = {
 }
 """Of tables."""
 
-INTERNAL = ["network", "variant", "block", "finished", "weights"]
-"""Columns that results.csv does not have."""
+LeftOut = dict[str, Sequence[str]]
+"""Names of what is not in the report, by the reason."""
 
 
 def report(runs: Path, out: Path, data: str | None = None, scale: str | None = None) -> None:
@@ -36,14 +39,20 @@ def report(runs: Path, out: Path, data: str | None = None, scale: str | None = N
     .svg.
 
     Args:
-        runs: a folder of runs.
+        runs: a folder of runs; or a results.csv, or a pattern of several, for the same without
+            what is in the runs' folders alone: samples, losses, configurations.
         out: a folder, created if need be.
         data, scale: report on these alone.
 
     Raises:
         UserError: no runs, or none of these; a damaged file; a name that cannot be a file's.
     """
-    found, unnamed = read_runs(Path(runs))
+    if Path(runs).suffix == ".csv":
+        found, rows = read_csv(str(runs))
+        unnamed, rows_of = [], partial(labelled, rows=rows)
+    else:
+        found, unnamed = read_runs(Path(runs))
+        rows_of = read_rows
     if found.empty:
         others = f" but {len(unnamed)} whose configuration has no `names`" if unnamed else ""
         hint = "make some, such as with `make table2 SCALE=mini`"
@@ -59,51 +68,46 @@ def report(runs: Path, out: Path, data: str | None = None, scale: str | None = N
     for (of, at), own in chosen.groupby(["data", "scale"]):
         print(f"# {of}, {at}\n")
         folder = Path(out) / f"{of}-{at}"
-        _write(folder, _files(own, unnamed))
+        twice = own.duplicated([*NAMES, "variant", "seed"])
+        left_out = {
+            "folders whose configuration has no `names` or `settings`": unnamed,
+            "runs with the settings and the seed of another": own.index[twice],
+        }
+        _write(folder, _files(own[~twice], rows_of(own[~twice]), left_out))
         print(f"\npage    {folder / 'index.html'}\n")
 
 
-def _files(runs: pd.DataFrame, unnamed: list[str]) -> dict[str, str]:
+def _files(runs: pd.DataFrame, rows: pd.DataFrame, left_out: LeftOut) -> dict[str, str]:
     """The content of each file; prints the tables."""
-    twice = runs.duplicated([*NAMES, "variant", "seed"])
-    runs, doubles = runs[~twice], runs.index[twice]
-    rows = read_rows(runs)
     final = results(rows)
-    made = tables(runs, final)
+    made = tables(final)
     compared = differences(made)
     sentence = conclusion(compared)
     drawn = figures(runs, final)
-    left_out = _left_out(unnamed, doubles, rows[~is_final(rows)])
+    early = rows[~is_final(rows)]
+    count = f"{len(early):,} row{'s' * (len(early) > 1)}"
+    left_out |= {f"{count} measured before the end of the training": early.run.unique()}
+    notes = [f"Left out: {why}: {some(of, most=5)}." for why, of in left_out.items() if len(of)]
 
     files = {f"{t.spec.name}.{end}": show(t) for end, show in FORMATS.items() for t in made}
-    print("\n".join([*(files[f"{t.spec.name}.md"] for t in made), sentence, *left_out]))
+    print("\n".join([*(files[f"{t.spec.name}.md"] for t in made), sentence, *notes]))
     files |= {f"{name}.svg": figure for name, figure in drawn.items()}
     files["pairs.md"] = markdown_pairs(compared, sentence)
     files["pairs.csv"] = compared.to_csv(index=False)
-    files["results.csv"] = final.drop(columns=INTERNAL).to_csv(index=False)
+    files["results.csv"] = to_csv(final)
     files["index.html"] = render(
         "page.html.j2",
         names=runs.iloc[0][NAMES],
+        count=len(runs),
         seeds=sorted(runs.seed.unique()),
         sentence=sentence,
-        left_out=left_out,
+        left_out=notes,
         tables=made,
         pairs=compared.to_dict("records"),
         figures={name: Markup(figure) for name, figure in drawn.items()},
-        runs=list(explore(runs, final)),
+        runs=list(explore(runs, final)) if "folder" in runs else [],
     )
     return files
-
-
-def _left_out(unnamed: list[str], doubles: pd.Index, early: pd.DataFrame) -> list[str]:
-    """A line for each reason why something that was found is not in the report."""
-    count = f"{len(early):,} row{'s' * (len(early) > 1)}"
-    reasons = {
-        "folders whose configuration has no `names` or `settings`": unnamed,
-        "runs with the settings and the seed of another": doubles,
-        f"{count} measured before the end of the training": early.run.unique(),
-    }
-    return [f"Left out: {why}: {some(of, most=5)}." for why, of in reasons.items() if len(of)]
 
 
 def _write(folder: Path, files: dict[str, str]) -> None:

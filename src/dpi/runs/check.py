@@ -41,7 +41,7 @@ TRAINING: dict[str, Range] = {
 EVALUATION: dict[str, Range] = {
     "pictures": (int, 1, MANY),
     "noise_seeds": (int, 1, MANY),
-    "every": (int, 1, 999),
+    "scalars": (int, 4, MANY),
     "n": (int, 2, MANY),
     "grid": (int, 1, 500),
     "seed": (int, 0, MANY),
@@ -104,6 +104,8 @@ def check_evaluations(evals: Mapping[str, Any]) -> None:
     """Raise UserError where a setting of an `eval` section is out of range or a file missing."""
     for name, settings in evals.items():
         keys = {key: EVALUATION[key] for key in settings if key in EVALUATION}
+        if settings.get("scalars") is None:  # all
+            keys.pop("scalars", None)
         check_values(settings, keys, f"eval.{name}.")
         scalars = settings.get("t")
         if scalars is not None and not (

@@ -19,8 +19,9 @@ HARMLESS = (
     # devices and execution: the same numbers but for rounding (and for which units drop out)
     *("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy"),
     *("trainer.compile", "trainer.channels_last", "cond.mode"),
-    # where the images are; their fingerprint is compared instead
+    # where the images and the list of near-duplicates are; their contents are compared instead
     *("data.name", "data.path", "data.cache_dir", "data.source.path", "data.source.missing"),
+    "data.duplicates",
 )
 """Keys and sections that cannot change what is learned. Any other key distinguishes runs."""
 

@@ -23,13 +23,14 @@ KEYS = ("framework", "arch", "cond", "image_size", "data.source", "training.step
 """What the configuration of a run has at least."""
 
 
-def check_identity(cfg: DictConfig, run: Path, fingerprint: str) -> None:
+def check_identity(cfg: DictConfig, run: Path, fingerprint: str, left_out: np.ndarray) -> None:
     """Raise UserError if the folder holds a checkpoint of a run with other settings or images.
 
     Args:
         cfg: the composed configuration.
         run: the folder.
-        fingerprint: of the data set that `cfg` names.
+        fingerprint, left_out: of the data set that `cfg` names, and which of its images are left
+            out as near-duplicates.
     """
     if not (run / CHECKPOINT).exists():
         return
@@ -40,11 +41,16 @@ def check_identity(cfg: DictConfig, run: Path, fingerprint: str) -> None:
                 f"{run} holds a run with other settings ({key} was {then.get(key)}, now "
                 f"{now.get(key)}): name the new one with tag=NAME, or delete that folder"
             )
-    before = read_split(run)["fingerprint"]
-    if before != fingerprint:
+    before = read_split(run)
+    if before["fingerprint"] != fingerprint:
         raise UserError(
             f"{run} was trained on other images: point data.path at the same ones, or name the "
             "new run with tag=NAME"
+        )
+    if before["left_out"] != left_out.tolist():
+        raise UserError(
+            f"{run} left other near-duplicates out ({len(before['left_out'])} images, now "
+            f"{len(left_out)}): give the same data.duplicates=, or name the new run with tag=NAME"
         )
 
 
@@ -81,7 +87,8 @@ def find_runs(pattern: str | None) -> list[Path]:
 
 
 def read_split(run: Path) -> dict:
-    """The data set of a run: its `fingerprint`, the number of `images`, the indices `held_out`.
+    """The data set of a run: its `fingerprint`, the number of `images`, the indices `held_out` and
+    `left_out`.
 
     Raises:
         UserError: there is no such file, or it is damaged.
@@ -89,7 +96,8 @@ def read_split(run: Path) -> dict:
     path = run / SPLIT
     try:
         split = json.loads(path.read_text())
-        return {key: split[key] for key in ("fingerprint", "images", "held_out")}
+        known = {key: split[key] for key in ("fingerprint", "images", "held_out")}
+        return known | {"left_out": split.get("left_out", [])}  # none in older runs
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path} cannot be read ({error}): it says which images were held out"
@@ -97,7 +105,12 @@ def read_split(run: Path) -> dict:
 
 
 def record(
-    cfg: DictConfig, run: Path, fingerprint: str, num_images: int, held_out: np.ndarray
+    cfg: DictConfig,
+    run: Path,
+    fingerprint: str,
+    num_images: int,
+    held_out: np.ndarray,
+    left_out: np.ndarray,
 ) -> None:
     """Write the configuration, every interpolation resolved, and how the data set was split.
 
@@ -105,9 +118,10 @@ def record(
         cfg: the composed configuration.
         run: the folder, created if need be.
         fingerprint, num_images: of the data set.
-        held_out: indices of the held-out images.
+        held_out, left_out: indices of the held-out images, and of those in neither part.
     """
-    split = {"fingerprint": fingerprint, "images": num_images, "held_out": held_out.tolist()}
+    indices = {"held_out": held_out.tolist(), "left_out": left_out.tolist()}
+    split = {"fingerprint": fingerprint, "images": num_images} | indices
     atomic_write(run / SPLIT, json.dumps(split))
     # A run with half a configuration could not be resumed.
     atomic_write(run / CONFIG, OmegaConf.to_yaml(cfg, resolve=True))

@@ -9,12 +9,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from dpi.errors import UserError
+from dpi.evaluation.schedule import nodes, weights
 from dpi.training.draws import Draws
 from dpi.training.module import MicroBatch, ValidationBatch
 
 VAL_SCALARS = 100
 VAL_IMAGES = 16
-"""The validation loss: at 100 scalars spread over the schedule, 16 images each."""
+"""The validation loss: the mean over the schedule from 100 of its scalars, 16 images each."""
 
 
 class DataModule(L.LightningDataModule):
@@ -58,13 +59,14 @@ class DataModule(L.LightningDataModule):
         return DataLoader(_Stream(self), batch_size=None)
 
     def val_dataloader(self) -> DataLoader:
-        scalars = np.linspace(0, self.draws.num_scalars - 1, VAL_SCALARS).round().astype(int)
-        places = np.arange(VAL_SCALARS * VAL_IMAGES) % len(self.held_out)
-        indices = self.held_out[places].reshape(VAL_SCALARS, VAL_IMAGES)
-        mine = slice(self.trainer.global_rank, None, self.trainer.world_size)
-        batches = list(zip(indices[mine], scalars[mine].tolist(), strict=True))
+        scalars = nodes(VAL_SCALARS, self.draws.num_scalars)
+        shares = len(scalars) * weights(scalars, self.draws.num_scalars)
+        places = np.arange(len(scalars) * VAL_IMAGES) % len(self.held_out)
+        indices = self.held_out[places].reshape(len(scalars), VAL_IMAGES)
+        batches = list(zip(indices, scalars, shares.tolist(), strict=True))
+        mine = batches[self.trainer.global_rank :: self.trainer.world_size]
         return DataLoader(
-            batches, batch_size=None, collate_fn=lambda b: ValidationBatch(self.take(b[0]), b[1])
+            mine, batch_size=None, collate_fn=lambda b: ValidationBatch(self.take(b[0]), *b[1:])
         )
 
     def take(self, indices: np.ndarray) -> Tensor:

@@ -14,7 +14,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 from torch import nn
 
-from dpi.data import Source, memory_map, split
+from dpi.data import Source, memory_map, read_duplicates, split
 from dpi.errors import UserError
 from dpi.frameworks.draw import network_evaluations
 from dpi.runs.build import build
@@ -49,16 +49,17 @@ def fit(cfg: DictConfig, source: Source) -> None:
     trainer = _trainer(cfg, run, max(steps, first_step))
     _check_processes(trainer)
     images = memory_map(source, Path(cfg.data.cache_dir), cfg.data.name)
-    train, held_out = split(len(images), cfg.data.held_out, cfg.data.split_seed)
-    draws = make_draws(cfg, len(train), framework.num_scalars)
+    duplicates = read_duplicates(cfg.data.get("duplicates"), source)
+    parts = split(len(images), cfg.data.held_out, cfg.data.split_seed, duplicates)
+    draws = make_draws(cfg, len(parts.train), framework.num_scalars)
     module = make_module(cfg, framework, network, draws)
     accumulate = cfg.trainer.accumulate_grad_batches
-    data = DataModule(images, train, held_out, draws, first_step, accumulate)
+    data = DataModule(images, parts.train, parts.held_out, draws, first_step, accumulate)
     if trainer.is_global_zero:
-        record(cfg, run, source.fingerprint, len(images), held_out)
+        record(cfg, run, source.fingerprint, len(images), parts.held_out, parts.left_out)
         record_session(run, first_step, device_name(trainer.strategy.root_device))
         doing = f"resuming from step {first_step}" if first_step else "training"
-        print(f"{run}: {doing}, {_count(network):,} parameters, {len(train):,} images")
+        print(f"{run}: {doing}, {_count(network):,} parameters, {len(parts.train):,} images")
     # A run ends with the samples and losses of its last step, which every process knows beforehand.
     interval = min(show.every, steps)
     validated = first_step < steps and steps % interval == 0

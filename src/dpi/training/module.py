@@ -31,6 +31,8 @@ class ValidationBatch(NamedTuple):
     """(b, 3, H, W) uint8."""
     scalar: int
     """The step, 0 ... S-1."""
+    weight: float
+    """Of its loss in the mean over the schedule; 1 on average."""
 
 
 class TrainingModule(L.LightningModule):
@@ -100,6 +102,7 @@ class TrainingModule(L.LightningModule):
         x = to_unit(batch.images)
         noise = torch.randn(x.shape, generator=generator(batch.scalar)).to(x)
         value = loss(self.network, self.framework, x, noise, torch.tensor(batch.scalar)).mean()
+        value = batch.weight * value
         self.log("val_loss", value, prog_bar=True, batch_size=len(x), sync_dist=True)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:

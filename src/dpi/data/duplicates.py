@@ -1,0 +1,37 @@
+"""Lists of near-duplicates, as scripts/near_duplicates.py writes them."""
+
+from pathlib import Path
+
+from dpi.data.source import Source
+from dpi.errors import UserError
+
+
+def read_duplicates(path: str | Path | None, source: Source) -> list[list[int]]:
+    """The groups of near-duplicates in a data set, as indices of its images.
+
+    Args:
+        path: a text file with a line for each group, the images' names separated by tabs; None for
+            no groups.
+        source: the data set; its images must have `names`.
+
+    Raises:
+        UserError: no such file, not one of names, or a name that the data set does not have.
+    """
+    if path is None:
+        return []
+    if not hasattr(source, "names"):
+        raise UserError("data.duplicates= names images, and those of this data set have no names")
+    try:
+        lines = Path(path).read_text("utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"data.duplicates={path} cannot be read: {error}") from None
+    places = {name: i for i, name in enumerate(source.names)}
+    groups = [line.split("\t") for line in lines if line]
+    unknown = [name for group in groups for name in group if name not in places]
+    if unknown:
+        raise UserError(
+            f"data.duplicates={path} names {len(unknown)} images that the data set does not have, "
+            f"{unknown[0]!r} the first: write the list of these images with "
+            "scripts/near_duplicates.py"
+        )
+    return [[places[name] for name in group] for group in groups]

@@ -1,0 +1,70 @@
+"""Parameter sets that differ at low rank."""
+
+import math
+from collections.abc import Collection, Sequence
+
+from torch import Tensor, nn
+
+
+class LowRank(nn.Module):
+    """The differences theta_k - theta_{k-1} = U_k V_k of each parameter, k = 1 ... N.
+
+    A weight of shape (O, ...) is a matrix of O rows here, with U_k of shape (O, r) and V_k of shape
+    (r, ...). Vectors, such as biases and the scales of norms, differ by vectors V_k. All V_k are
+    zero at the start. DPI is the case N = 1 with full rank.
+
+    Args:
+        net: the network with the parameters theta0.
+        shared: names of parameters that the sets share.
+        bases: N.
+        rank: r, or r as a fraction of the full rank of each weight, rounded up.
+
+    Raises:
+        ValueError: a rank that is not positive, or a fraction above 1.
+    """
+
+    def __init__(
+        self, net: nn.Module, shared: Collection[str], bases: int, rank: int | float
+    ) -> None:
+        super().__init__()
+        if not 0 < rank <= (1 if isinstance(rank, float) else math.inf):
+            raise ValueError(f"rank must be a positive integer or a fraction in (0, 1], got {rank}")
+        self.bases, self.rank = bases, rank
+        self.names: list[str] = []
+        self.u, self.v = nn.ParameterDict(), nn.ParameterDict()
+        for name, parameter in net.named_parameters():
+            if name in shared:
+                continue
+            self.names.append(name)
+            key = name.replace(".", "/")
+            if parameter.dim() < 2:
+                self.v[key] = parameter.new_empty(bases, *parameter.shape)
+                continue
+            rows, *columns = parameter.shape
+            full = min(rows, math.prod(columns))
+            r = min(full, math.ceil(rank * full) if isinstance(rank, float) else rank)
+            self.u[key] = parameter.new_empty(bases, rows, r)
+            self.v[key] = parameter.new_empty(bases, r, *columns)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the U_k from a normal distribution and set the V_k to zero."""
+        for u in self.u.values():
+            # With variance 1/r a step of Adam on V changes U V as much as one on theta0 does that.
+            nn.init.normal_(u, std=u.shape[-1] ** -0.5)
+        for v in self.v.values():
+            nn.init.zeros_(v)
+
+    def forward(self, theta0: Sequence[Tensor]) -> list[list[Tensor]]:
+        """theta0, theta1 and on, N + 1 lists of parameters."""
+        sets = [list(theta0)]
+        steps = [
+            (self.u[key] @ v.flatten(2)).unflatten(2, v.shape[2:]) if key in self.u else v
+            for key, v in self.v.items()
+        ]
+        for k in range(self.bases):
+            sets.append([below + step[k] for below, step in zip(sets[-1], steps, strict=True)])
+        return sets
+
+    def extra_repr(self) -> str:
+        return f"{self.bases} differences of rank {self.rank}"

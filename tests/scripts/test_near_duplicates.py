@@ -1,0 +1,55 @@
+"""scripts/near_duplicates.py: groups of images that differ little, by name."""
+
+import runpy
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dpi.data import Folder, read_duplicates
+
+SCRIPT = Path(__file__).parents[2] / "scripts/near_duplicates.py"
+
+
+@pytest.fixture
+def near_duplicates(monkeypatch):
+    """The function, in blocks of seven images."""
+    function = runpy.run_path(str(SCRIPT))["near_duplicates"]
+    monkeypatch.setitem(function.__globals__, "BLOCK", 7)
+    return function
+
+
+def test_groups_are_those_of_all_differences(near_duplicates):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 250, (30, 3, 4, 4))
+    chain = (images[3] + 3, images[3] + 6)  # the last is near the first through the one between
+    images[[28, 11]] = chain
+    images[5] = images[6]
+    images[20] = images[21] + 5
+    found = [group.tolist() for group in near_duplicates(images.astype(np.uint8), 4.0)]
+    assert found == [[3, 11, 28], [5, 6]]
+    found = [group.tolist() for group in near_duplicates(images.astype(np.uint8), 5.01)]
+    assert found == [[3, 11, 28], [5, 6], [20, 21]]
+    assert near_duplicates(images[:3].astype(np.uint8), 4.0) == []
+
+
+def test_the_list_names_the_images_of_a_zip(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3))
+    pixels[10] = pixels[9] * 0.99
+    with zipfile.ZipFile(tmp_path / "faces.zip", "w") as archive:
+        for i, image in enumerate(pixels.astype(np.uint8)):
+            Image.fromarray(image).resize((32, 32)).save(tmp_path / "a.png")
+            archive.write(tmp_path / "a.png", f"0/{i:02} x.png")
+    command = [sys.executable, SCRIPT, "faces.zip", "list.txt", "--image-size", "8"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "list.txt: groups 1, images 2 of 12\n"
+    assert (tmp_path / "list.txt").read_text() == "0/09 x.png\t0/10 x.png\n"
+    assert read_duplicates(tmp_path / "list.txt", Folder(tmp_path / "faces.zip", 8)) == [[9, 10]]
+    command[2] = "nowhere.zip"
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.startswith("error: nowhere.zip does not exist")

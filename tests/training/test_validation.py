@@ -1,0 +1,37 @@
+"""The validation loss is the mean over the whole schedule."""
+
+import lightning as L
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from dpi.frameworks import VPDiffusion
+from dpi.training.datamodule import DataModule
+from dpi.training.draws import Draws
+from dpi.training.module import TrainingModule
+
+
+class Known(nn.Module):
+    """Its error is 1, and more near t = 0, as that of a trained network is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unused = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x, s):
+        return torch.full_like(x, 5 * np.exp(-s.item() / 40))
+
+
+def test_each_scalar_has_its_share(monkeypatch):
+    monkeypatch.setattr("dpi.training.datamodule.VAL_SCALARS", 100)
+    draws = Draws(0, 16, 4, 1000, distinct_scalars=2, stratified=True)
+    rates = {"lr": 1e-3, "lr_lambda": 1e-3, "weight_decay": 0.0, "weight_decay_lambda": 0.0}
+    module = TrainingModule(Known(), VPDiffusion(), draws, **rates)
+    images = np.random.default_rng(0).integers(0, 256, (20, 3, 8, 8), np.uint8)
+    data = DataModule(images, np.arange(16), np.arange(16, 20), draws, 0, accumulate=1)
+    silent = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+    trainer = L.Trainer(accelerator="cpu", **dict.fromkeys(silent, False))
+    (found,) = trainer.validate(module, data, verbose=False)
+    errors = 1 + (5 * np.exp(-np.arange(1000) / 40)) ** 2
+    assert found["val_loss"] == pytest.approx(errors.mean(), rel=0.01)
