@@ -6,8 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dpi.evaluation import neighbours, precision_recall
-from dpi.evaluation.neighbours import density_coverage
+from dpi.evaluation import density_coverage, neighbours, precision_recall
 
 
 def inside(real: np.ndarray, fake: np.ndarray, k: int) -> np.ndarray:

@@ -2,6 +2,6 @@
 
 from dpi.evaluation.flops import count_flops
 from dpi.evaluation.frechet import frechet_distance
-from dpi.evaluation.neighbours import precision_recall
+from dpi.evaluation.neighbours import density_coverage, precision_recall
 
-__all__ = ["count_flops", "frechet_distance", "precision_recall"]
+__all__ = ["count_flops", "density_coverage", "frechet_distance", "precision_recall"]

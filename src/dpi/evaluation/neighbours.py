@@ -54,9 +54,9 @@ def precision_recall(
     real_radii, fake_radii = _radii(real, k, progress), _radii(fake, k, progress)
     real_in, fake_in = (torch.zeros_like(radii).bool() for radii in (real_radii, fake_radii))
     for rows, columns, a, b in _blocks(real, fake, progress):
-        d = _squared_distances(a, b)
-        real_in[rows] |= _within(a, b, d, fake_radii[columns]).any(dim=1)
-        fake_in[columns] |= _within(a, b, d, real_radii[rows, None]).any(dim=0)
+        least = _squared_distances(a, b, _slack(a))
+        real_in[rows] |= _within(a, b, least, fake_radii[columns]).any(dim=1)
+        fake_in[columns] |= _within(a, b, least, real_radii[rows, None]).any(dim=0)
     return fake_in.double().mean().item(), real_in.double().mean().item()
 
 
@@ -82,7 +82,7 @@ def density_coverage(
     radii = _radii(real, k, progress)
     held, covered = 0, torch.zeros_like(radii).bool()
     for rows, _, a, b in _blocks(real, fake, progress):
-        inside = _within(a, b, _squared_distances(a, b), radii[rows, None])
+        inside = _within(a, b, _squared_distances(a, b, _slack(a)), radii[rows, None])
         held += inside.sum().item()
         covered[rows] |= inside.any(dim=1)
     return held / (k * len(fake.given)), covered.double().mean().item()
@@ -152,23 +152,29 @@ def _radii(points: _Points, k: int, progress: bool) -> Tensor:
     return torch.cat(parts, dim=1).amax(dim=0)
 
 
-def _within(a: _Points, b: _Points, d: Tensor, radii: Tensor) -> Tensor:
-    """Whether squared distances are at most the radii; in float64 where rounding of d decides."""
-    rough = radii.float()
-    inside = d <= rough
-    # Rounding changes a distance by a few eps (|a|^2 + |b|^2) when it is centred and added up, and
-    # by the errors of D products, which add up as a random walk: about sqrt(D) eps times it.
-    slack = 8 * a.given.shape[1] ** 0.5 * torch.finfo(d.dtype).eps
-    unsure = (d - rough).abs() <= slack * (a.squares[:, None] + b.squares)
-    for pairs in unsure.nonzero().split(BLOCK):
-        i, j = pairs.unbind(dim=1)
-        inside[i, j] = _exact(a.given[i], b.given[j]) <= radii.expand(d.shape)[i, j]
+def _within(a: _Points, b: _Points, least: Tensor, radii: Tensor) -> Tensor:
+    """Whether squared distances, of which `least` is the least, are at most the radii, which have
+    their shape or are expanded to it. Where rounding decides, it is decided in float64."""
+    inside = least <= radii.float()
+    i, j = inside.nonzero(as_tuple=True)
+    most = least[i, j] + 2 * _slack(a) * (a.squares[i] + b.squares[j])
+    radii = radii.expand(inside.shape)
+    unsure = most > radii[i, j]
+    for m, n in zip(i[unsure].split(BLOCK), j[unsure].split(BLOCK), strict=True):
+        inside[m, n] = _exact(a.given[m], b.given[n]) <= radii[m, n]
     return inside
 
 
-def _squared_distances(a: _Points, b: _Points) -> Tensor:
-    d = torch.addmm(b.squares, a.centred, b.centred.T, alpha=-2)
-    return d.add_(a.squares[:, None]).clamp_(min=0)
+def _slack(points: _Points) -> float:
+    """What rounding may change a squared distance by, in parts of |a|^2 + |b|^2: a few eps when it
+    is centred and added up, and the errors of D products, which add up as a random walk."""
+    return 8 * points.given.shape[1] ** 0.5 * torch.finfo(torch.float32).eps
+
+
+def _squared_distances(a: _Points, b: _Points, slack: float = 0.0) -> Tensor:
+    """All of two sets, in float32, less the slack."""
+    d = torch.addmm((1 - slack) * b.squares, a.centred, b.centred.T, alpha=-2)
+    return d.add_((1 - slack) * a.squares[:, None]).clamp_(min=0)
 
 
 def _exact(a: Tensor, b: Tensor) -> Tensor:

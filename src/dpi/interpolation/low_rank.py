@@ -50,8 +50,9 @@ class LowRank(nn.Module):
     def reset_parameters(self) -> None:
         """Draw the U_k from a normal distribution and set the V_k to zero."""
         for u in self.u.values():
-            # With variance 1/r a step of Adam on V changes U V as much as one on theta0 does that.
-            nn.init.normal_(u, std=u.shape[-1] ** -0.5)
+            # A step of Adam on all V_k changes theta as much as one on theta0 does. With larger U_k
+            # training diverges at learning rates that are good for theta0.
+            nn.init.normal_(u, std=u.shape[-1] ** -0.5 / self.bases)
         for v in self.v.values():
             nn.init.zeros_(v)
 
