@@ -64,7 +64,7 @@ def test_a_trained_model_comes_back_and_samples_the_same(
     run, command, tmp_path, framework, arch, cond
 ):
     run = run(framework, arch, cond)
-    few = ["effort.every=333", "effort.noise_seeds=1", "eval.objective.pictures=2"]
+    few = ["effort.scalars=4", "effort.noise_seeds=1", "eval.objective.pictures=2"]
     assert (
         command("evaluate.py", f"run={run}", "eval=objective", "accelerator=cpu", *few).status == 0
     )
