@@ -76,6 +76,28 @@ def test_every_combination_of_the_paper_trains(command, tiny, framework, arch, c
     assert record["images"] == 40 and len(record["held_out"]) == 8
 
 
+@pytest.mark.parametrize(
+    ("framework", "arch", "cond", "learned"),
+    [
+        ("diffusion", "drunet", "film", set()),
+        ("flow", "adm", "film+mlp", set()),
+        ("diffusion", "drunet", "lowrank+tmap", {f"coefficient_{k}" for k in range(1, 5)}),
+        ("flow", "drunet", "mixture", {f"coefficient_{k}" for k in range(1, 4)}),
+        ("diffusion", "adm", "dpi+film", {"lambda"}),
+    ],
+)
+def test_conditionings_beyond_the_paper_train(command, tiny, framework, arch, cond, learned):
+    overrides = [f"framework={framework}", f"arch={arch}", f"cond={cond}", "run=run"]
+    overrides += ["framework.precondition=true", "eval=[interpolation]"]
+    done = command("train.py", *tiny, *overrides)
+    assert done.status == 0, done.err
+    assert Path("run/lambda.png").exists() == bool(learned)
+    evaluated = Path("run/evaluation/interpolation.json")
+    rows = json.loads(evaluated.read_text()) if learned else []
+    assert {row["metric"] for row in rows} == learned
+    assert command("sample.py", "run=run", "n=2", "steps=2", "device=cpu").status == 0
+
+
 @pytest.mark.parametrize("extra", [[], ["cond=tmap"], ["trainer.accumulate_grad_batches=2"]])
 def test_a_resumed_run_has_the_weights_of_one_never_interrupted(command, tiny, extra):
     command("train.py", *tiny, *extra, "run=whole", "training.steps=7")
