@@ -13,7 +13,7 @@ SEEDS ?= 0
 ARGS ?=
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint format counts api clean
-.PHONY: table1 table2 table3 table4 table5 tables figures ablations report status
+.PHONY: table1 table2 table3 table4 table5 tables figures ablations conditioning report status
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9_-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -45,6 +45,7 @@ table5: $(READY)  ## of Table 5: learned and linear lambda
 figures: $(READY)  ## of Figures 2, 3 and 5: samples and lambda (Figure 4: table2)
 tables: $(READY)  ## of all tables and figures at once
 ablations: $(READY)  ## beyond the paper: scalars a step, how theta1 starts, lambda's ends
+conditioning: $(READY)  ## beyond the paper: other conditionings, at several learning rates
 # A sweep is a grid (configs/sweep); some tables take several, given beside it. A failure in one
 # does not stop the next.
 GRIDS = ""
@@ -53,7 +54,7 @@ tables: GRIDS = "" "framework=diffusion eval=[denoising,complexity]" \
 	"cond=dpi cond.schedule=linear eval=[objective]"
 ablations: GRIDS = "" "training.distinct_scalars=1,2,4,16" "cond=dpi cond.init=independent" \
 	"cond=dpi cond.endpoints=exact"
-table1 table2 table3 table4 table5 figures tables ablations:
+table1 table2 table3 table4 table5 figures tables ablations conditioning:
 	@set -f; status=0; for grid in $(GRIDS); do \
 		echo "train.py sweep=$@ scale=$(SCALE) seed=$(SEEDS) $$grid $(ARGS)"; \
 		$(PYTHON) train.py sweep=$(@:table1=table4) scale=$(SCALE) seed=$(SEEDS) $$grid $(ARGS) \
