@@ -63,8 +63,9 @@ class LowRank(nn.Module):
             (self.u[key] @ v.flatten(2)).unflatten(2, v.shape[2:]) if key in self.u else v
             for key, v in self.v.items()
         ]
-        for k in range(self.bases):
-            sets.append([below + step[k] for below, step in zip(sets[-1], steps, strict=True)])
+        # unbind: the backward pass of an index would fill a tensor of zeros for each k.
+        for step_k in zip(*(step.unbind() for step in steps), strict=True):
+            sets.append([below + step for below, step in zip(sets[-1], step_k, strict=True)])
         return sets
 
     def extra_repr(self) -> str:

@@ -26,7 +26,8 @@ from dpi.interpolation.per_sample import (
 )
 
 POSITIONS = 96
-"""From this many positions (pixels, tokens) per distinct scalar on, weights are interpolated."""
+"""From this many positions (pixels, tokens) per distinct scalar on, divided by the number of parts
+that are interpolated, weights are interpolated."""
 
 LARGE = 32e6
 """Multiply-adds per distinct scalar from which on each gets a call of its own."""
@@ -72,7 +73,7 @@ def _product(
     equal = len(set(batch.sizes)) == 1
     large = positions * weight.numel() > LARGE
     fits = groups * weight.numel() <= MEMORY * x.numel()
-    if positions >= POSITIONS and fits and (equal or large):
+    if positions * len(batch.c) >= POSITIONS and fits and (equal or large):
         weights, biases = _of_groups(weight, groups), _of_groups(bias, groups)
         x = batch.sort(x)
         if large:
