@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from dpi.hub import SharedInterpolated
-from dpi.interpolation import Range, interpolate, parameter_groups
+from dpi.interpolation import Range, interpolate, operations, parameter_groups
 
 OPTIONS = {
     "mixture": {"schedule": "mixture", "num_sets": 3},
@@ -65,18 +65,23 @@ def theta_by_hand(g: nn.Module, name: str, s: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-@pytest.mark.parametrize("mode", ["one_pass", "grouped"])
-def test_each_sample_is_run_with_theta_of_its_scalar(options, mode):
+@pytest.mark.parametrize(
+    ("mode", "positions"), [("one_pass", 0), ("one_pass", 1e9), ("grouped", 0)]
+)
+def test_each_sample_is_run_with_theta_of_its_scalar(options, mode, positions, monkeypatch):
+    # In one pass, each product is computed with interpolated weights, or with the parts.
+    monkeypatch.setattr(operations, "POSITIONS", positions)
+    monkeypatch.setattr(operations, "MEMORY", float("inf"))
     g = make(**options, mode=mode)
-    x = torch.randn(5, 2, 4, 4, dtype=torch.float64, requires_grad=True)
-    s = torch.tensor([3, 20, 3, 0, 7])
+    x = torch.randn(6, 2, 4, 4, dtype=torch.float64, requires_grad=True)
+    s = torch.tensor([3, 20, 3, 0, 20, 0])
     y = g(x, s)
 
     def alone(i: int) -> torch.Tensor:
         theta = {name: theta_by_hand(g, name, s[i]) for name in g.doubled}
         return torch.func.functional_call(g.theta0, theta, (x[i : i + 1],))
 
-    expected = torch.cat([alone(i) for i in range(5)])
+    expected = torch.cat([alone(i) for i in range(6)])
     torch.testing.assert_close(y, expected, rtol=1e-5, atol=1e-6)
     variables = [x, *g.parameters()]
     found = torch.autograd.grad(y.square().sum(), variables)

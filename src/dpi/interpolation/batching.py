@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 from dpi.interpolation.arguments import Dims, assemble, take
 from dpi.interpolation.lerp import fractions, interpolated
+from dpi.interpolation.low_rank import LowRank
 from dpi.interpolation.operations import filled_parts
 from dpi.interpolation.per_sample import Batch, PerSampleWeight
 from dpi.interpolation.plan import Plan
@@ -23,7 +24,7 @@ from dpi.interpolation.replica import Replica
 
 
 def per_sample_weights(
-    c: Tensor, sets: Sequence[Sequence[Tensor]], plan: Plan
+    c: Tensor, sets: Sequence[Sequence[Tensor]], plan: Plan, low_rank: LowRank | None = None
 ) -> list[PerSampleWeight]:
     """The parameters theta(s_b) of every sample b, for one pass.
 
@@ -31,9 +32,13 @@ def per_sample_weights(
         c: the coefficients of each sample, see `lerp`, (K - 1, B).
         sets: the interpolated parameters in theta0, theta1 and on.
         plan: which samples share a scalar.
+        low_rank: the differences between the sets, in place of all but the first.
     """
     order = plan.order if plan.order is None else plan.order.to(c.device, non_blocking=True)
     batch = Batch(c, plan.sizes, order)
+    if low_rank is not None:
+        factors = zip(sets[0], low_rank.factors(), strict=True)
+        return [PerSampleWeight.of_low_rank(batch, first, u, v) for first, (u, v) in factors]
     return [PerSampleWeight.of(batch, values) for values in zip(*sets, strict=True)]
 
 

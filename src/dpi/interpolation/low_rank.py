@@ -1,9 +1,16 @@
 """Parameter sets that differ at low rank."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from torch import Tensor, nn
+
+from dpi.interpolation.lerp import precise
+
+
+def products(u: Tensor, v: Tensor) -> Tensor:
+    """The U_k V_k, (N, O, ...), of U, (N, O, r), and V, (N, r, ...)."""
+    return (u @ v.flatten(2)).unflatten(2, v.shape[2:])
 
 
 class LowRank(nn.Module):
@@ -56,17 +63,33 @@ class LowRank(nn.Module):
         for v in self.v.values():
             nn.init.zeros_(v)
 
+    def factors(self) -> Iterator[tuple[Tensor | None, Tensor]]:
+        """(U, V) of each parameter, (N, O, r) and (N, r, ...); (None, V) of a vector."""
+        for key, v in self.v.items():
+            yield self.u.get(key), v
+
     def forward(self, theta0: Sequence[Tensor]) -> list[list[Tensor]]:
         """theta0, theta1 and on, N + 1 lists of parameters."""
         sets = [list(theta0)]
-        steps = [
-            (self.u[key] @ v.flatten(2)).unflatten(2, v.shape[2:]) if key in self.u else v
-            for key, v in self.v.items()
-        ]
         # unbind: the backward pass of an index would fill a tensor of zeros for each k.
-        for step_k in zip(*(step.unbind() for step in steps), strict=True):
+        steps = [v.unbind() if u is None else products(u, v).unbind() for u, v in self.factors()]
+        for step_k in zip(*steps, strict=True):
             sets.append([below + step for below, step in zip(sets[-1], step_k, strict=True)])
         return sets
+
+    def theta(self, c: Tensor, theta0: Sequence[Tensor]) -> list[Tensor]:
+        """theta0 + sum_k c_k U_k V_k, computed in float32 or higher, for c of shape (N,)."""
+        theta = []
+        for first, (u, v) in zip(theta0, self.factors(), strict=True):
+            c_k = c.to(precise(v).dtype)
+            if u is None:
+                step = c_k @ precise(v)
+            else:
+                # One product for all k, (O, N r) times (N r, ...).
+                scaled = (c_k[:, None, None] * precise(u)).transpose(0, 1).flatten(1)
+                step = (scaled @ precise(v).flatten(2).flatten(0, 1)).view(first.shape)
+            theta.append((precise(first) + step).to(first.dtype))
+        return theta
 
     def extra_repr(self) -> str:
         return f"{self.bases} differences of rank {self.rank}"

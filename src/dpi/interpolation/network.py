@@ -117,17 +117,18 @@ class Interpolated(nn.Module):
             return Replica(self.theta0, dict(zip(theta0, theta, strict=True)))
 
         if any(isinstance(parameter, PerSampleWeight) for parameter in theta0):
-            return f(nested_weights(c, sets))(*args, **kwargs)
+            return f(nested_weights(c, self._complete(sets)))(*args, **kwargs)
         if plan.where.dim() == 0:
             self._note("one scalar")
-            return f(lerp(c, sets))(*args, **kwargs)
+            return f(self._theta(c, sets))(*args, **kwargs)
         if self._takes_one_pass(plan, args, kwargs):
             try:
-                return f(per_sample_weights(c, sets, plan))(*args, **kwargs)
+                weights = per_sample_weights(c, sets, plan, self.low_rank)
+                return f(weights)(*args, **kwargs)
             except UnsupportedOperation as error:
                 self._fall_back(error)
         distinct = c if plan.sizes is None else c[:, plan.first(c.device)]
-        networks = (f(lerp(c_of_one, sets)) for c_of_one in distinct.unbind(1))
+        networks = (f(self._theta(c_of_one, sets)) for c_of_one in distinct.unbind(1))
         names = self._arguments
         return run_grouped(networks, plan, args, kwargs, names, self.in_dims, self.out_dims)
 
@@ -187,7 +188,7 @@ class Interpolated(nn.Module):
         self._note(f"grouped, since {error}")
 
     def _verify(self, size: int, args: tuple, kwargs: dict[str, Any]) -> str | None:
-        sets = self._parameters_of_sets()
+        sets = self._complete(self._parameters_of_sets())
         names = self._arguments
         return why_not_one_pass(self.theta0, sets, size, args, kwargs, names, self.in_dims)
 
@@ -208,7 +209,7 @@ class Interpolated(nn.Module):
     vars(_check_references)["_dynamo_marked_constant"] = True
 
     def _parameters_of_sets(self) -> list[list[Tensor]]:
-        """The interpolated parameters in theta0, theta1 and on, each in the order of `doubled`."""
+        """The interpolated parameters of the modules in `sets`, each in the order of `doubled`."""
         sets: list[list[Tensor]] = []
         for k, theta in enumerate(self.sets()):
             found = dict(theta.named_parameters())
@@ -228,7 +229,15 @@ class Interpolated(nn.Module):
                     "quantize net.at(s)"
                 )
         self._check_references()
+        return sets
+
+    def _complete(self, sets: list[list[Tensor]]) -> list[list[Tensor]]:
+        """The parameters in theta0, theta1 and on."""
         return sets if self.low_rank is None else self.low_rank(sets[0])
+
+    def _theta(self, c: Tensor, sets: list[list[Tensor]]) -> list[Tensor]:
+        """theta(s) for one scalar."""
+        return lerp(c, sets) if self.low_rank is None else self.low_rank.theta(c, sets[0])
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_harmless": {}}
@@ -282,7 +291,7 @@ class Interpolated(nn.Module):
         if plan.where.dim() > 0:
             raise ValueError(f"at takes one scalar, got shape {tuple(plan.where.shape)}")
         theta0, *_ = sets = self._parameters_of_sets()
-        theta = lerp(self.interpolation.coefficients(plan.where).to(theta0[0].device), sets)
+        theta = self._theta(self.interpolation.coefficients(plan.where).to(theta0[0].device), sets)
         net = copy.deepcopy(self.theta0)
         parameters = dict(net.named_parameters())
         for name, value in zip(self.doubled, theta, strict=True):

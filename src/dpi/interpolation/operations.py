@@ -6,7 +6,8 @@ shapes (measured in results/interpolation.md):
 - with theta interpolated for each distinct scalar, in one grouped convolution or batched product;
 - likewise, in one call for each distinct scalar;
 - with the parts of theta, since a product is linear in its weight:
-  L(x; theta0 + lambda (theta1 - theta0)) = L(x; theta0) + lambda L(x; theta1 - theta0).
+  L(x; theta0 + lambda (theta1 - theta0)) = L(x; theta0) + lambda L(x; theta1 - theta0), and with
+  c_k U_k V_k in place of lambda (theta1 - theta0), by V_k first, then c_k, then U_k.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,8 +27,8 @@ from dpi.interpolation.per_sample import (
 )
 
 POSITIONS = 96
-"""From this many positions (pixels, tokens) per distinct scalar on, divided by the number of parts
-that are interpolated, weights are interpolated."""
+"""With this many positions (pixels, tokens) per distinct scalar, a product with weights of each
+scalar takes twice as long as one with a weight for all; with more, less."""
 
 LARGE = 32e6
 """Multiply-adds per distinct scalar from which on each gets a call of its own."""
@@ -61,10 +62,12 @@ def _product(
     run: Callable[..., Tensor],
     at_once: Callable[..., Tensor],
     channel: int,
+    low_rank: Callable[..., Tensor] | None = None,
 ) -> Tensor:
     """y_b = run(x_b, weight_b, bias_b), with channels in dimension `channel`.
 
     at_once(x, weights, biases) is the same for x of shape (G, B/G, ...) and a weight of each group.
+    low_rank(x, c, u, v) is sum_k c_kb run(x_b, U_k V_k), without computing U_k V_k.
     """
     batch = _batch(weight, bias)
     batch.check(x, name)
@@ -73,7 +76,13 @@ def _product(
     equal = len(set(batch.sizes)) == 1
     large = positions * weight.numel() > LARGE
     fits = groups * weight.numel() <= MEMORY * x.numel()
-    if positions * len(batch.c) >= POSITIONS and fits and (equal or large):
+    # In units of the product with theta0 alone: with interpolated weights, and with the parts.
+    interpolating, parts = 1 + POSITIONS / max(positions, 1), 1 + len(batch.c)
+    factors = weight.low_rank if isinstance(weight, PerSampleWeight) else None
+    if low_rank is not None and factors is not None:
+        u, v = (factor[0].numel() for factor in factors)
+        parts = 1 + len(batch.c) * (u + v) / weight.numel()
+    if interpolating <= parts and fits and (equal or large):
         weights, biases = _of_groups(weight, groups), _of_groups(bias, groups)
         x = batch.sort(x)
         if large:
@@ -83,13 +92,32 @@ def _product(
             y = at_once(x.unflatten(0, (groups, -1)), weights, biases).flatten(0, 1)
         return batch.unsort(y)
     count = len(batch.c) + 1
+    if low_rank is not None and factors is not None:
+        y = run(x, weight.parts[0], bias if isinstance(bias, Tensor) else None)
+        y = y + low_rank(x, batch.c, *factors)
+        if not isinstance(bias, PerSampleWeight):
+            return y
+        steps = [_along(b, y, channel) for b in bias.parts]
+        return combine(y + steps[0], batch.c, steps[1:])
     (weight0, *weights), (bias0, *biases) = _parts(weight, count), _parts(bias, count)
     y = run(x, weight0, bias0)
     if isinstance(weight, PerSampleWeight):
         steps = [run(x, w, b) for w, b in zip(weights, biases, strict=True)]
     else:
-        steps = [b.reshape([-1, *[1] * (y.dim() - 1 - channel % y.dim())]) for b in biases]
+        steps = [_along(b, y, channel) for b in biases]
     return combine(y, batch.c, steps)
+
+
+def _along(bias: Tensor, y: Tensor, channel: int) -> Tensor:
+    return bias.reshape([-1, *[1] * (y.dim() - 1 - channel % y.dim())])
+
+
+def _scaled(z: Tensor, c: Tensor, channel: int) -> Tensor:
+    """Each of N r channels of samples b, times c_kb, (N, B)."""
+    each = c.T.repeat_interleave(z.shape[channel] // len(c), dim=1)
+    shape = [1] * z.dim()
+    shape[0], shape[channel] = each.shape
+    return (z * each.reshape(shape)).to(z.dtype)
 
 
 @implements(F.linear)
@@ -98,7 +126,11 @@ def _linear(func: Callable, input: Tensor, weight: Any, bias: Any = None) -> Ten
         y = torch.bmm(x.flatten(1, -2), weights.mT)
         return (y if biases is None else y + biases[:, None]).unflatten(1, x.shape[1:-1])
 
-    return _product("linear", input, weight, bias, func, at_once, -1)
+    def low_rank(x: Tensor, c: Tensor, u: Tensor, v: Tensor) -> Tensor:
+        z = _scaled(func(x, v.flatten(0, 1)), c, -1)
+        return func(z, u.transpose(0, 1).flatten(1))
+
+    return _product("linear", input, weight, bias, func, at_once, -1, low_rank)
 
 
 @implements(torch.matmul, Tensor.matmul, Tensor.__matmul__)
@@ -126,7 +158,11 @@ def _conv(
     def run(x: Tensor, w: Tensor, b: Tensor | None, groups: int = groups) -> Tensor:
         return func(x, w, b, stride, padding, dilation, groups)
 
-    return _convolution("convolution", input, weight, bias, run, groups)
+    def low_rank(x: Tensor, c: Tensor, u: Tensor, v: Tensor) -> Tensor:
+        z = _scaled(run(x, v.flatten(0, 1), None), c, 1)
+        return func(z, _pointwise(u.transpose(0, 1).flatten(1), z))
+
+    return _convolution("convolution", input, weight, bias, run, groups, low_rank)
 
 
 @implements(F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)
@@ -144,11 +180,26 @@ def _conv_transpose(
     def run(x: Tensor, w: Tensor, b: Tensor | None, groups: int = groups) -> Tensor:
         return func(x, w, b, stride, padding, output_padding, groups, dilation)
 
-    return _convolution("transposed convolution", input, weight, bias, run, groups)
+    def low_rank(x: Tensor, c: Tensor, u: Tensor, v: Tensor) -> Tensor:
+        z = func(x, _pointwise(u.transpose(0, 1).flatten(1), x))
+        return run(_scaled(z, c, 1), v.flatten(0, 1), None)
+
+    return _convolution("transposed convolution", input, weight, bias, run, groups, low_rank)
+
+
+def _pointwise(matrix: Tensor, x: Tensor) -> Tensor:
+    """A matrix as the kernel of a convolution of x."""
+    return matrix.reshape(*matrix.shape, *[1] * (x.dim() - 2))
 
 
 def _convolution(
-    name: str, x: Tensor, weight: Any, bias: Any, run: Callable[..., Tensor], groups: int
+    name: str,
+    x: Tensor,
+    weight: Any,
+    bias: Any,
+    run: Callable[..., Tensor],
+    groups: int,
+    low_rank: Callable[..., Tensor],
 ) -> Tensor:
     if x.dim() != weight.ndim:
         raise UnsupportedOperation(f"a {name} has an input without batch dimension")
@@ -161,7 +212,7 @@ def _convolution(
         y = run(flat, weights.flatten(0, 1), biases, count * groups)
         return y.unflatten(1, (count, -1)).transpose(0, 1)
 
-    return _product(name, x, weight, bias, run, at_once, 1)
+    return _product(name, x, weight, bias, run, at_once, 1, low_rank if groups == 1 else None)
 
 
 @implements(F.embedding)

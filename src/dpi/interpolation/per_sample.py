@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from dpi.interpolation.lerp import combine, combine_groups
+from dpi.interpolation.low_rank import products
 
 WEIGHTS = "weights that differ between samples"
 
@@ -64,6 +65,24 @@ class Batch:
             )
 
 
+class Products(Sequence[Tensor]):
+    """theta0, U_1 V_1, ... U_N V_N; the products are computed only if they are looked at."""
+
+    def __init__(self, first: Tensor, u: Tensor, v: Tensor) -> None:
+        self.first, self.u, self.v = first, u, v
+        self._steps: tuple[Tensor, ...] | None = None
+
+    def __len__(self) -> int:
+        return 1 + len(self.v)
+
+    def __getitem__(self, k: Any) -> Any:
+        if k == 0:
+            return self.first
+        if self._steps is None:
+            self._steps = products(self.u, self.v).unbind()
+        return (self.first, *self._steps)[k]
+
+
 class PerSampleWeight:
     """A parameter of each sample b, theta_b = part_0 + sum_n c_nb part_n.
 
@@ -93,6 +112,20 @@ class PerSampleWeight:
             name = getattr(func, "__name__", None) or str(func)
             raise UnsupportedOperation(f"{name} does not support {WEIGHTS}")
         return implementation(func, *args, **(kwargs or {}))
+
+    low_rank: tuple[Tensor, Tensor] | None = None
+    """For parts U_k V_k, k = 1 ... N: U, (N, O, r), and V, (N, r, ...)."""
+
+    @classmethod
+    def of_low_rank(
+        cls, batch: Batch, first: Tensor, u: Tensor | None, v: Tensor
+    ) -> "PerSampleWeight":
+        """A parameter theta0 + sum_k c_k U_k V_k, or theta0 + sum_k c_k V_k of a vector."""
+        if u is None:
+            return cls(batch, [first, *v.unbind()])
+        weight = cls(batch, Products(first, u, v))
+        weight.low_rank = u, v
+        return weight
 
     def each(self) -> Tensor:
         """theta_b for every sample, (B, *shape)."""
