@@ -67,7 +67,7 @@ def table(own: pd.DataFrame, sizes: pd.Series) -> str:
     for name, mean in means.items():
         size = sizes.get((own.network.iloc[0], name))
         cells = [name, "" if size is None else f"{size:.2f}"]
-        cells += [f"{at[name, lr]:.5f}" if (name, lr) in at else "" for lr in lrs]
+        cells += [_cell(at.get((name, lr))) for lr in lrs]
         cells += [str(seeds[name]), f"{mean:.5f}", ""]
         if name in found.index:
             percent, half, star = found.loc[name, ["percent", "half", "significant"]]
@@ -76,6 +76,12 @@ def table(own: pd.DataFrame, sizes: pd.Series) -> str:
         lines.append(cells)
     text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     return f"### {own.block.iloc[0]}\n\n{text}\n"
+
+
+def _cell(error: float | None) -> str:
+    if error is None:
+        return ""
+    return f"{error:.5f}" if error < 10 else f"{error:.0e}"  # diverged
 
 
 def main() -> None:

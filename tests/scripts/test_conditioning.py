@@ -26,6 +26,7 @@ def test_each_is_compared_at_its_best_learning_rate(tmp_path, monkeypatch):
         add("tmap", seed, 1e-3, 0.060 + noise)
     add("film", 0, 1e-3, 0.055)
     add("dpi", 0, 2e-3, 0.053)
+    add("dpi", 0, 4e-3, 3e9)
     add("dpi", 0, 1e-3, 0.2, "flow")
     report(Path("runs"), Path("report"))
     command = [sys.executable, SCRIPT, "report/*/results.csv"]
@@ -36,9 +37,9 @@ def test_each_is_compared_at_its_best_learning_rate(tmp_path, monkeypatch):
         [cell.strip() for cell in line.split("|")[1:-1]] for line in diffusion.splitlines()[4:7]
     ]
     assert [line[0] for line in lines] == ["FiLM", "DPI", "t map"]
-    assert lines[0] == ["FiLM", "2.13", "0.05500", "0.05010", "4", "0.05010", ""]
-    assert lines[1][2:6] == ["0.05213", "0.05300", "4", "0.05213"]
-    assert lines[1][6].startswith("+4.1 ± 0.1") and lines[1][6].endswith("*")
+    assert lines[0] == ["FiLM", "2.13", "0.05500", "0.05010", "", "4", "0.05010", ""]
+    assert lines[1][2:7] == ["0.05213", "0.05300", "3e+09", "4", "0.05213"]
+    assert lines[1][7].startswith("+4.1 ± 0.1") and lines[1][7].endswith("*")
     assert "DPI" in flow and "FiLM" not in flow
 
 
