@@ -55,6 +55,21 @@ def test_compiles_to_one_graph_without_recompiling(name):
         assert counter.frame_count == 1
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"schedule": "mixture", "num_sets": 3}, {"schedule": "free", "num_sets": 3, "rank": 2}],
+)
+def test_a_compiled_network_takes_other_batch_sizes(options):
+    torch._dynamo.reset()
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.GroupNorm(2, 8), nn.Conv2d(8, 3, 1))
+    g = make(net, **options)
+    compiled = torch.compile(g, backend=CompileCounter(), fullgraph=True)
+    for size in (4, 3, 5):  # from the second on, dynamo compiles for any size
+        x, s = torch.randn(size, 3, 8, 8), torch.randint(1000, (size,))
+        torch.testing.assert_close(compiled(x, s), g(x, s), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(compiled(x, torch.tensor(7)), g(x, 7), atol=1e-5, rtol=1e-4)
+
+
 def test_compiled_in_place_groups_equal_scalars():
     torch._dynamo.reset()
     g, x = make(NETWORKS["DRUNet"]()), torch.randn(6, 3, 8, 8)

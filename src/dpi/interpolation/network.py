@@ -167,7 +167,9 @@ class Interpolated(nn.Module):
             return False
         leaves = tree_leaves((args, kwargs))
         if torch.compiler.is_compiling():
-            reason = self._verify_while_compiling(size, tuple(kwargs), *args, *kwargs.values())
+            reason = self._verify_while_compiling(
+                plan.where, tuple(kwargs), *args, *kwargs.values()
+            )
         else:
             key = (self.theta0.training, tuple(kwargs), *(_kind(leaf, size) for leaf in leaves))
             if key not in self._verified:
@@ -193,11 +195,12 @@ class Interpolated(nn.Module):
         return why_not_one_pass(self.theta0, sets, size, args, kwargs, names, self.in_dims)
 
     def _verify_while_compiling(
-        self, size: int, names: tuple[str, ...], *values: Any
+        self, where: Tensor, names: tuple[str, ...], *values: Any
     ) -> str | None:
+        # Not the size: under dynamic shapes it is symbolic, while tensors are passed as they are.
         positional = len(values) - len(names)
         kwargs = dict(zip(names, values[positional:], strict=True))
-        return self._verify(size, values[:positional], kwargs)
+        return self._verify(len(where), values[:positional], kwargs)
 
     # Run once, when the network is compiled. This is torch.compiler.assume_constant_result, which
     # would import the compiler.
