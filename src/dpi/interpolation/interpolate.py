@@ -72,7 +72,7 @@ def interpolate(
             The two differ for batch norms in training mode. Grouped, each group is normalized by
             its own statistics and updates the running ones; in one pass, the batch is one group.
         scalar: what s is: a `Range` such as Range(0.002, 80, log=True). None for integer steps in
-            [0, S-1] or floats in [0, 1], told apart by the dtype.
+            [0, S-1] or floats in [0, 1], distinguished by dtype.
         in_dims: for grouped batches, the dimension that is the batch, by the name of an argument
             of net; None for an argument that belongs to all samples. For nested arguments it may
             have their structure, as in `torch.vmap`. Not needed for tensors whose first dimension

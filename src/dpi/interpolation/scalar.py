@@ -55,7 +55,7 @@ def position(s: Tensor, num_scalars: int, scalar: Range | None = None) -> Tensor
     Args:
         s: scalars of any shape and any integer or floating-point dtype.
         num_scalars: S.
-        scalar: what s is. None for integer steps in [0, S-1] or floats in [0, 1], told apart by
+        scalar: what s is. None for integer steps in [0, S-1] or floats in [0, 1], distinguished by
             the dtype: the integer 1 is the second step, the float 1.0 the last.
 
     Returns:
