@@ -148,6 +148,17 @@ def test_film_scales_and_shifts_the_output_of_every_layer():
     assert at == scales.shape[1]
 
 
+def test_the_layers_that_are_conditioned_can_be_chosen():
+    g = FiLM(small_drunet, VPDiffusion(), include=["*.conv1"])
+    blocks = [m for m in g.network.modules() if hasattr(m, "conv1")]
+    assert g.widths == [block.conv1.out_channels for block in blocks]
+    with pytest.raises(ValueError, match="no linear or convolutional layer named attention"):
+        FiLM(small_drunet, VPDiffusion(), include=["attention"])
+    for cond in (DPI, LowRank):
+        names = cond(small_drunet, VPDiffusion(), include=["*.conv1.*"]).doubled
+        assert names and all("conv1" in name for name in names)
+
+
 @pytest.mark.parametrize("cond", [FiLM, LowRank, DPI, Mixture])
 def test_a_pretrained_network_is_kept_at_the_start(cond):
     torch.manual_seed(0)

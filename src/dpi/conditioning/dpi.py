@@ -1,6 +1,6 @@
 """DPI: the scalar interpolates between two sets of the network's parameters (Section 3)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 from torch import nn
@@ -17,6 +17,7 @@ def DPI(
     between: Literal["linear", "nearest"] = "linear",
     init: Literal["copy", "independent"] = "copy",
     num_sets: int = 2,
+    include: Iterable[str] = ("*",),
     mode: Mode = "auto",
 ) -> Interpolated:
     """g(x, s) = f((1 - lambda(s)) theta0 + lambda(s) theta1, x) for a base network f.
@@ -24,7 +25,17 @@ def DPI(
     Args:
         network: creates the base network f.
         framework: defines the number of scalars.
-        schedule, endpoints, between, init, num_sets, mode: see `dpi.interpolation.interpolate`.
+        schedule, endpoints, between, init, num_sets, include, mode: see
+            `dpi.interpolation.interpolate`.
     """
-    scalars = framework.num_scalars
-    return interpolate(network(), scalars, schedule, endpoints, between, init, num_sets, mode=mode)
+    return interpolate(
+        network(),
+        framework.num_scalars,
+        schedule,
+        endpoints,
+        between,
+        init,
+        num_sets,
+        include=include,
+        mode=mode,
+    )

@@ -1,6 +1,7 @@
 """FiLM: an embedding of the scalar scales and shifts the output of every layer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
 class FiLM(nn.Module):
-    """g(x, s) = f(x), where each linear and convolutional layer of f computes
+    """g(x, s) = f(x), where each linear and convolutional layer of f, or some of them, computes
 
         h_i = (1 + a_i(s)) (W_i h + bias_i) + b_i(s)
 
@@ -30,21 +31,30 @@ class FiLM(nn.Module):
         network: creates the base network f.
         framework: defines the number of scalars.
         embedding: length of the embedding, even.
+        include: file-name patterns of the names of the layers ("*.conv1").
 
     Raises:
         ValueError: f has no such layers.
     """
 
     def __init__(
-        self, network: Callable[..., nn.Module], framework: Framework, embedding: int = 64
+        self,
+        network: Callable[..., nn.Module],
+        framework: Framework,
+        embedding: int = 64,
+        include: Iterable[str] = ("*",),
     ) -> None:
         super().__init__()
         self.network = network()
         self.num_scalars = framework.num_scalars
         self.embedding = embedding
-        self.widths = list(_widths(self.network).values())
+        self.include = [include] if isinstance(include, str) else list(include)
+        self.widths = list(self._widths().values())
         if not self.widths:
-            raise ValueError(f"{type(self.network).__name__} has no linear or convolutional layer")
+            raise ValueError(
+                f"{type(self.network).__name__} has no linear or convolutional layer named "
+                f"{' or '.join(self.include)}"
+            )
         self.embed = nn.Sequential(
             nn.Linear(embedding, embedding), nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU()
         )
@@ -68,7 +78,7 @@ class FiLM(nn.Module):
         e = self.embed(sinusoidal(t.reshape(-1), self.embedding).to(x))
         scales, shifts = self.project(e).chunk(2, dim=1)
         modulations = zip(
-            _widths(self.network),
+            self._widths(),
             (1 + scales).split(self.widths, dim=1),
             shifts.split(self.widths, dim=1),
             strict=True,
@@ -78,16 +88,17 @@ class FiLM(nn.Module):
         }
         return Replica(self.network, weights)(x, *args)
 
-
-def _widths(net: nn.Module) -> dict[Tensor, int]:
-    """The weights of the layers, and the number of their output channels."""
-    found = {}
-    for layer in net.modules():
-        if isinstance(layer, LAYERS):
-            found[layer.weight] = layer.weight.shape[0]
-        elif isinstance(layer, TRANSPOSED):
-            found[layer.weight] = layer.weight.shape[1] * layer.groups
-    return found
+    def _widths(self) -> dict[Tensor, int]:
+        """The weights of the layers, and the number of their output channels."""
+        found = {}
+        for name, layer in self.network.named_modules():
+            if not any(fnmatchcase(name, pattern) for pattern in self.include):
+                continue
+            if isinstance(layer, LAYERS):
+                found[layer.weight] = layer.weight.shape[0]
+            elif isinstance(layer, TRANSPOSED):
+                found[layer.weight] = layer.weight.shape[1] * layer.groups
+        return found
 
 
 class ModulatedWeight:

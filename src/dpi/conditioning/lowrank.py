@@ -1,6 +1,6 @@
 """Low-rank sets: theta0 plus a few matrices of low rank, weighted by functions of the scalar."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from torch import nn
 
@@ -13,6 +13,7 @@ def LowRank(
     framework: Framework,
     rank: int | float = 0.125,
     bases: int = 4,
+    include: Iterable[str] = ("*",),
     mode: Mode = "auto",
 ) -> Interpolated:
     """g(x, s) = f(theta(s), x) with theta(s) = theta0 + sum_k c_k(s) U_k V_k, k = 1 ... N.
@@ -25,7 +26,7 @@ def LowRank(
         framework: defines the number of scalars.
         rank: of U_k V_k, absolute or a fraction of the full rank of each weight.
         bases: N.
-        mode: see `dpi.interpolation.interpolate`.
+        include, mode: see `dpi.interpolation.interpolate`.
     """
     # theta_k - theta_{k-1} = U_k V_k: N + 1 sets.
     return interpolate(
@@ -34,5 +35,6 @@ def LowRank(
         schedule="free",
         num_sets=bases + 1,
         rank=rank,
+        include=include,
         mode=mode,
     )
