@@ -1,53 +1,69 @@
 """Which conditioning has the lowest error: each at its best settings, compared seed by seed.
 
-    python scripts/conditioning.py 'results/conditioning/*.csv'
+    python scripts/conditioning.py 'results/conditioning/*.csv' [curves.png]
 
-The files are results.csv of reports (report.py). Runs that differ in nothing but conditioning,
-learning rates, weight decay, dropout and seed are in one table. The settings are chosen by the
-seeds that ran with most of them, and compared on the others, if there are any. The last column is
-the difference from the first row, with its 95 % interval over paired seeds; * marks what is
-significant (5 %, Holm-corrected within a table).
+The files are results.csv of reports (report.py). Runs that differ in nothing but network size,
+conditioning, learning rates, weight decay, dropout and seed are in one table. The settings are
+chosen by the seeds that ran with most of them, and compared on the others, if there are any. The
+last column is the difference from the first row, with its 95 % interval over paired seeds; * marks
+what is significant (5 %, Holm-corrected within a table). The figure shows the error over what a
+conditioning costs, a line through the sizes of each.
 """
 
 import re
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pandas as pd
+from matplotlib import style
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from dpi.cli import one_line
+from dpi.reporting.labels import label
 from dpi.reporting.pairs import LEVEL, compare, holm
 from dpi.reporting.results_csv import read_csv
 
 TUNED = re.compile(r"(?:, )?\b((?:lr|lr_lambda|weight_decay_lambda|dropout) = [\d.e-]+)")
 """Settings that are chosen for each conditioning, as labels have them."""
 
+SIZE = re.compile(r", (?:channels|base_channels) = [\d, ]*\d")
+
+COST = {
+    "parameters": ("parameters, M", 1e-6),
+    "gflops_true": ("GFLOPs", 1),
+    "training_step_s": ("training step, ms", 1e3),
+    "training_peak_mb": ("training memory, MiB", 1),
+}
+"""What a network costs: metric, title and unit."""
+
 
 def read(pattern: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The errors, a row a run with block, network, row (the conditioning), tuned (the settings),
-    seed and value, the mean over the schedule; and the cost by network and row.
+    """The errors and the costs.
+
+    Returns:
+        errors: a row a run: block, row (the conditioning), tuned (the settings), seed, and value,
+            the mean over the schedule. costs: those of COST, by arch and row.
 
     Raises:
         UserError: no such file, or one that is not of a report.
     """
     runs, rows = read_csv(pattern)
     rows = rows.merge(runs.reset_index(), on="run")
-    labels = rows[["network", "model", "protocol"]]
     tuned = rows.variant.map(lambda text: ", ".join(sorted(TUNED.findall(text))))
-    rows = rows.assign(tuned=tuned, **labels.map(lambda text: TUNED.sub("", text).strip(", ")))
-    rows = rows.rename(columns={"model": "row"})
-    cost = rows[rows.metric.isin(COST)].pivot_table("value", ["network", "row"], "metric", "median")
+    bare = rows[["model", "protocol"]].map(lambda text: TUNED.sub("", text).strip(", "))
+    rows = rows.assign(tuned=tuned, row=bare.model, protocol=bare.protocol)
+    costs = rows[rows.metric.isin(COST)].pivot_table("value", ["arch", "row"], "metric", "median")
     errors = rows[rows.metric.isin(["mse", "objective"]) & rows.scalar.isna()]
     block = (
-        errors.network
+        errors.arch.map(label)
         + errors.framework.map(", {}".format)
         + errors.protocol.map(lambda text: f"; {text}" if text else "")
         + errors.training_steps.map("; {:,} steps".format)
     )
-    return errors.assign(block=block)[["block", "network", "row", "tuned", "seed", "value"]], cost
-
-
-COST = {"parameters": 1e-6, "gflops_true": 1, "training_step_s": 1e3}
-"""What a network costs, and the unit in which it is printed."""
+    keep = ["block", "arch", "row", "tuned", "seed", "value"]
+    return errors.assign(block=block)[keep], costs.reindex(columns=list(COST))
 
 
 def at_best(own: pd.DataFrame) -> tuple[str, int, pd.DataFrame]:
@@ -60,7 +76,7 @@ def at_best(own: pd.DataFrame) -> tuple[str, int, pd.DataFrame]:
     return best, tried.max(), runs if fresh.empty else fresh
 
 
-def table(own: pd.DataFrame, cost: pd.DataFrame) -> str:
+def table(own: pd.DataFrame, costs: pd.DataFrame) -> str:
     """A block as Markdown, the best conditioning first."""
     chosen = {name: at_best(of) for name, of in own.groupby("row")}
     best = pd.concat(runs for _, _, runs in chosen.values()).assign(column="error")
@@ -68,13 +84,14 @@ def table(own: pd.DataFrame, cost: pd.DataFrame) -> str:
     is_first = best.row == means.index[0]
     found = compare(best[~is_first], best[is_first]).set_index("row")
     found["significant"] = holm(found.p) < LEVEL
-    head = ["conditioning", "parameters, M", "GFLOPs", "step, ms", "settings", "of", "seeds"]
-    head += ["error", "%"]
-    lines = [head, ["---", "--:", "--:", "--:", "---", *["--:"] * 4]]
+    shown = {metric: of for metric, of in COST.items() if costs[metric].notna().any()}
+    head = ["conditioning", *(title for title, _ in shown.values())]
+    lines = [[*head, "settings", "of", "seeds", "error", "%"]]
+    lines += [["---", *["--:"] * len(shown), "---", *["--:"] * 4]]
     for name, mean in means.items():
         settings, tried, runs = chosen[name]
-        own_cost = cost.reindex(columns=list(COST)).reindex([(own.network.iloc[0], name)]).iloc[0]
-        numbers = [own_cost[key] * unit for key, unit in COST.items()]
+        cost = costs.reindex([(own.arch.iloc[0], name)]).iloc[0]
+        numbers = [cost[metric] * unit for metric, (_, unit) in shown.items()]
         cells = [name, *("" if pd.isna(n) else f"{n:.3g}" for n in numbers)]
         cells += [settings, str(tried), str(runs.seed.nunique()), _error(mean), ""]
         if name in found.index:
@@ -90,13 +107,54 @@ def _error(error: float) -> str:
     return f"{error:.5f}" if error < 10 else f"{error:.0e}"  # diverged
 
 
+def curves(errors: pd.DataFrame, costs: pd.DataFrame, path: Path) -> None:
+    """Draw the error over each cost, for each block that has conditionings of several sizes."""
+    lines = {block: dict(_lines(own, costs)) for block, own in errors.groupby("block", sort=False)}
+    lines = {block: own for block, own in lines.items() if any(len(of) > 1 for of in own.values())}
+    names = list(dict.fromkeys(name for own in lines.values() for name in own))
+    shown = [metric for metric in COST if costs[metric].notna().any()]
+    with style.context("dpi.reporting.figures"), style.context({"axes.titlecolor": "black"}):
+        figure = Figure(figsize=(3 * len(shown), 0.5 + 2.6 * len(lines)), layout="constrained")
+        grid = figure.subplots(len(lines), len(shown), sharey="row", squeeze=False)
+        for row, (block, own) in zip(grid, lines.items(), strict=True):
+            for axes, metric in zip(row, shown, strict=True):
+                title, unit = COST[metric]
+                for name, of in own.items():
+                    of = of.sort_values(metric)
+                    color = f"C{names.index(name) % 10}"
+                    axes.plot(of[metric] * unit, of.error, "o-", ms=3, color=color, label=name)
+                axes.set(xscale="log", xlabel=title)
+                axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+                axes.xaxis.set_minor_formatter(NullFormatter())
+            row[0].set(ylabel="mean error", title=block)
+        handles = {line.get_label(): line for axes in grid.flat for line in axes.lines}
+        figure.legend(
+            handles.values(), handles.keys(), loc="outside lower center", ncols=len(names)
+        )
+        figure.savefig(path, dpi=150)
+
+
+def _lines(own: pd.DataFrame, costs: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The errors and costs of each conditioning, a row a size."""
+    found = [
+        {"name": SIZE.sub("", row), "error": at_best(of)[2].value.mean()} | dict(costs.loc[key])
+        for row, of in own.groupby("row")
+        if (key := (own.arch.iloc[0], row)) in costs.index
+    ]
+    for name, of in pd.DataFrame(found, columns=["name", "error", *COST]).groupby("name"):
+        yield str(name), of
+
+
 def main() -> None:
-    if len(sys.argv) != 2:
+    if len(sys.argv) not in (2, 3):
         raise SystemExit(__doc__)
     with one_line():
-        rows, cost = read(sys.argv[1])
-        for _, own in rows.groupby("block", sort=False):
-            print(table(own, cost))
+        errors, costs = read(sys.argv[1])
+        for _, own in errors.groupby("block", sort=False):
+            print(table(own, costs))
+        if len(sys.argv) == 3:
+            curves(errors, costs, Path(sys.argv[2]))
 
 
 if __name__ == "__main__":
