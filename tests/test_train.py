@@ -17,6 +17,8 @@ import yaml
 from conftest import ROOT
 from PIL import Image
 
+from dpi.runs.checkpoint import load_checkpoint
+
 COMBINATIONS = [
     ("diffusion", "drunet", ["dpi", "tmap", "sigmamap", "ncsnv2"]),
     ("diffusion", "adm", ["dpi", "tmap", "sigmamap", "ncsnv2", "mlp"]),
@@ -524,13 +526,34 @@ finally:
         assert done.stdout.strip() == ("set()" if script != "report" else "{'pandas'}"), overrides
 
 
-def test_a_loss_that_is_no_number_stops_the_run_and_spares_the_checkpoint(command, tiny):
+def test_a_training_that_diverges_stops_and_keeps_its_last_finite_checkpoint(command, tiny):
+    diverging = [*tiny, "run=it", "training.lr=1e30", "training.show.log_every=3"]
+    assert command("train.py", *diverging, "training.steps=1").status == 0
+    done = command("train.py", *diverging, "training.steps=9", "training.show.save_every=9")
+    assert done.status == 1 and "the loss is not finite at step 2: lower" in done.err
+    assert "it/last.ckpt is of an earlier step" in done.err and "Traceback" not in done.err
+    assert load_checkpoint(Path("it/last.ckpt"))["global_step"] == 1
+    assert "the loss is not finite at step 2" in command("status.py", ".").out
+
+
+def test_weights_that_are_not_finite_are_not_saved(command, tiny):
+    # The loss is that of the weights before the step.
+    diverging = ["run=it", "training.lr=1e30", "training.weight_decay=1e38", "training.steps=1"]
+    done = command("train.py", *tiny, *diverging)
+    assert done.status == 1 and "the weights are not finite at step 1: lower" in done.err
+    assert "nothing was saved" in done.err and not Path("it/last.ckpt").exists()
+
+
+@pytest.mark.parametrize("part", ["current_model_state", "state_dict"])
+def test_weights_that_are_not_finite_are_not_loaded(part, command, tiny):
     command("train.py", *tiny, "run=it")
     path = Path("it/last.ckpt")
     checkpoint = torch.load(path, weights_only=True)
-    next(iter(checkpoint["current_model_state"].values())).fill_(float("nan"))
+    next(iter(checkpoint[part].values())).view(-1)[0] = float("nan")
     torch.save(checkpoint, path)
     before = path.read_bytes()
-    done = command("train.py", *tiny, "run=it", "training.steps=8")
-    assert done.status == 1 and "the loss is nan at step 8" in done.err
+    resume = ["train.py", *tiny, "run=it", "training.steps=8"]
+    sample = ["sample.py", "run=it", "n=1", "device=cpu"]
+    done = command(*(resume if part == "current_model_state" else sample))
+    assert done.status == 1 and "it/last.ckpt is of a training that diverged" in done.err
     assert "Traceback" not in done.err and path.read_bytes() == before

@@ -209,4 +209,4 @@ def test_bad_weights_are_reported(run, command):
     checkpoint["state_dict"]["network.theta0.head.weight"][:] = torch.nan
     torch.save(checkpoint, run / "last.ckpt")
     done = command("evaluate.py", f"run={run}", *few("objective"))
-    assert done.status == 1 and "its weights are not usable" in done.err
+    assert done.status == 1 and "diverged: theta0.head.weight is not finite" in done.err

@@ -136,7 +136,7 @@ def check_values(cfg: DictConfig, ranges: Mapping[str, Range], prefix: str = "")
                 raise UserError(f"{prefix}{key}={value}: give true or false")
             continue
         number = isinstance(value, int | kind) and not isinstance(value, bool)
-        if not number or not least <= value <= most:
+        if not number or not least <= value <= most or value == math.inf:
             what = "a whole number" if kind is int else "a number"
             bounds = f"of at least {least:g}" if most >= MANY else f"from {least:g} to {most:g}"
             raise UserError(f"{prefix}{key}={value}: give {what} {bounds}")

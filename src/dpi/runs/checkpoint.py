@@ -44,7 +44,8 @@ def load_weights(network: nn.Module, state: dict[str, Any], path: Path) -> None:
     """Load a checkpoint's `state_dict` or `current_model_state` into the conditioned network.
 
     Raises:
-        UserError: the weights belong to another configuration; names the first that does not fit.
+        UserError: the weights belong to another configuration, or are not finite; names the first
+            that does not fit.
     """
     prefix = "network."
     weights = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
@@ -56,4 +57,6 @@ def load_weights(network: nn.Module, state: dict[str, Any], path: Path) -> None:
             raise UserError(
                 f"{path} belongs to another configuration: {name} is {theirs} there, {ours} here"
             )
+        if weights[name].is_floating_point() and not weights[name].isfinite().all():
+            raise UserError(f"{path} is of a training that diverged: {name} is not finite")
     network.load_state_dict(weights)

@@ -1,6 +1,5 @@
 """Checkpoints, written atomically."""
 
-import math
 import os
 from pathlib import Path
 from typing import Any
@@ -11,18 +10,20 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from dpi.errors import UserError
+from dpi.training.finite import check_finite
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes a temporary file beside the checkpoint and renames it.
 
     Lightning's own goes through the system's temporary folder, and moving a file between file
-    systems is a copy, which can be interrupted.
+    systems is a copy, which can be interrupted. One whose numbers are not finite is not written.
     """
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
+        check_finite(checkpoint, Path(path))
         partial = Path(f"{path}.partial")
         try:
             with partial.open("wb") as file:
@@ -48,19 +49,11 @@ class SaveLast(Checkpoint):
     def on_train_start(self, trainer: L.Trainer, *_: Any) -> None:
         self._saved = trainer.global_step
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any
-    ) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         step = trainer.global_step
         due = step % self.every == 0 or step == trainer.max_steps
         if not due or step == self._saved:
             return
-        loss = outputs["loss"].item()
-        if not math.isfinite(loss):
-            raise UserError(
-                f"the loss is {loss} at step {step}: lower training.lr, or try "
-                f"trainer.precision=32-true; {self.path} is the last one with a finite loss"
-            )
         trainer.save_checkpoint(self.path)
         self._saved = step
 

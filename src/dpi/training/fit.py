@@ -25,6 +25,7 @@ from dpi.training.averaging import EMAWeightAveraging
 from dpi.training.checkpoints import AtomicCheckpointIO, SaveLast
 from dpi.training.datamodule import DataModule
 from dpi.training.draws import Draws
+from dpi.training.finite import FiniteLoss
 from dpi.training.module import TrainingModule
 from dpi.training.progress import ProgressBar, StatusWriter, ThroughputLogger
 from dpi.training.sample_logger import SampleLogger
@@ -139,6 +140,7 @@ def _trainer(cfg: DictConfig, run: Path, steps: int) -> L.Trainer:
         EMAWeightAveraging(decay=cfg.training.ema_decay),
         ProgressBar(),
         ThroughputLogger(cfg.training.batch_size, show.log_every),
+        FiniteLoss(run / CHECKPOINT, show.log_every),
         SaveLast(run / CHECKPOINT, show.save_every),
         StatusWriter(run, show.log_every),
     ]

@@ -1,0 +1,67 @@
+"""A training that diverges ends, and its last finite checkpoint is kept."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from dpi.errors import UserError
+
+
+class FiniteLoss(Callback):
+    """Ends the training if the loss is not finite.
+
+    The loss of every step is looked at, but on the device: only every `every` steps does the CPU
+    wait for what was found.
+
+    Args:
+        path: of the checkpoint.
+        every: optimizer steps between two looks.
+    """
+
+    def __init__(self, path: Path, every: int) -> None:
+        self.path, self.every = path, every
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._first = torch.full((), torch.inf, device=pl_module.device)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any
+    ) -> None:
+        step = trainer.global_step
+        bad = self._first.clamp(max=step)
+        self._first = torch.where(outputs["loss"].detach().isfinite(), self._first, bad)
+        if step % self.every and step != trainer.max_steps:
+            return
+        first = trainer.strategy.reduce(self._first, reduce_op="min").item()
+        if first < torch.inf:
+            raise UserError(diverged(f"the loss is not finite at step {first:.0f}", self.path))
+
+
+def check_finite(checkpoint: Mapping[str, Any], path: Path) -> None:
+    """Raise UserError if a number of the weights or the optimizer's state is not finite.
+
+    Args:
+        checkpoint: to be written to `path`.
+        path: where there may be an earlier one.
+    """
+    saved = ("state_dict", "current_model_state", "optimizer_states")
+    tensors = [
+        leaf
+        for leaf in tree_leaves([checkpoint.get(key) for key in saved])
+        if isinstance(leaf, Tensor) and leaf.is_floating_point()
+    ]
+    if tensors and not torch.stack([t.isfinite().all() for t in tensors]).all():
+        step = checkpoint["global_step"]
+        raise UserError(diverged(f"the weights are not finite at step {step}", path))
+
+
+def diverged(what: str, path: Path) -> str:
+    """The message of a training that diverged."""
+    kept = f"{path} is of an earlier step, and finite" if path.exists() else "nothing was saved"
+    return f"{what}: lower training.lr, or try trainer.precision=32-true; {kept}"
