@@ -58,6 +58,10 @@ def damage(run: Path, how: str) -> None:
     path = run / "last.ckpt"
     if how == "truncated":
         path.write_bytes(path.read_bytes()[:-5000])
+    elif how == "flipped bit":
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
     elif how == "empty":
         path.write_bytes(b"")
     elif how == "code":
@@ -75,11 +79,15 @@ def damage(run: Path, how: str) -> None:
 
 @pytest.mark.parametrize(
     "how",
-    ["truncated", "empty", "code", "bare pickle", "not ours", "absent", "another configuration"],
+    [
+        *("truncated", "flipped bit", "empty", "code", "bare pickle", "not ours", "absent"),
+        "another configuration",
+    ],
 )
 def test_damaged_checkpoints_are_one_line_and_run_no_code(command, run, tiny, how):
     damage(run, how)
-    for overrides in (["sample.py", "run=run", "n=1"], ["train.py", *tiny, "run=run"]):
+    resume = ["train.py", *tiny, "run=run", "training.steps=6"]
+    for overrides in (["sample.py", "run=run", "n=1"], resume):
         if overrides[0] == "train.py" and how in ("absent", "another configuration"):
             continue
         done = command(*overrides)

@@ -134,8 +134,8 @@ def test_a_run_is_scored_and_a_killed_evaluation_resumes(run, command, tiny_extr
     assert done.status == 0, done.err
     whole = scores(run / "evaluation" / "fidelity.json")
     assert {"fid", "precision", "recall", "kid"} <= whole.keys()
-    shards = sorted(run.glob("evaluation/*/samples*/*.npy"))
-    drawn = np.concatenate([np.load(path) for path in shards])
+    shards = sorted(run.glob("evaluation/*/samples*/*.npz"))
+    drawn = np.concatenate([np.load(path)["arr_0"] for path in shards])
     assert len(shards) == 3 and drawn.shape == (10, 8, 8, 3)
     assert list(run.glob("evaluation/*/samples*.png"))
     # sample i is sample.py's
@@ -145,11 +145,18 @@ def test_a_run_is_scored_and_a_killed_evaluation_resumes(run, command, tiny_extr
     # killed in the second shard: the first is complete, the last has one sample
     stamp = shards[0].stat().st_mtime_ns
     shards[1].unlink()
-    np.save(shards[2], np.load(shards[2])[:1])
+    np.savez(shards[2], arr_0=np.load(shards[2])["arr_0"][:1])
     assert command(*overrides).status == 0
     assert shards[0].stat().st_mtime_ns == stamp
-    again = np.concatenate([np.load(path) for path in shards])
+    again = np.concatenate([np.load(path)["arr_0"] for path in shards])
     assert np.abs(again.astype(int) - drawn).max() <= 1
+    # a damaged one is drawn again
+    damaged = bytearray(shards[1].read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    shards[1].write_bytes(damaged)
+    assert command(*overrides).status == 0
+    assert shards[0].stat().st_mtime_ns == stamp
+    np.testing.assert_array_equal(np.load(shards[1])["arr_0"], again[4:8])
     # fewer are a subset of more
     assert command(*overrides, *settings("n=5")).status == 0
     assert shards[2].exists() and shards[0].stat().st_mtime_ns == stamp
@@ -276,7 +283,7 @@ def test_two_processes_draw_what_one_does(run, command, tiny_extractor, monkeypa
     overrides = settings(f"run={run}", "eval=fidelity", "n=600", "steps=1", "accelerator=cpu")
     alone = [*overrides, *settings(f"extractor={tiny_extractor}", "cache=cache")]
     assert command("evaluate.py", *alone).status == 0
-    before = [np.load(path) for path in sorted(run.glob("evaluation/*/samples*/*.npy"))]
+    before = [np.load(path)["arr_0"] for path in sorted(run.glob("evaluation/*/samples*/*.npz"))]
     next(run.glob("evaluation/step*")).rename("put-aside")
     # Python runs this file at the start of every process: our extractor is in the registry.
     Path("sitecustomize.py").write_text(
@@ -289,7 +296,7 @@ def test_two_processes_draw_what_one_does(run, command, tiny_extractor, monkeypa
     done = subprocess.run(both, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("fidelity of run") == 1
-    after = [np.load(path) for path in sorted(run.glob("evaluation/*/samples*/*.npy"))]
+    after = [np.load(path)["arr_0"] for path in sorted(run.glob("evaluation/*/samples*/*.npz"))]
     assert len(after) == len(before) == 2
     for a, b in zip(after, before, strict=True):
         assert np.abs(a.astype(int) - b).max() <= 1

@@ -110,6 +110,25 @@ def test_a_killed_evaluation_resumes_and_ends_in_the_same_rows(run, command):
     assert kept[:5] == lines[:5] and len(kept) == 13, "what is known is not computed again"
 
 
+def test_a_kept_error_that_was_damaged_is_computed_again(run, command):
+    run = run()
+    overrides = ["evaluate.py", f"run={run}", *few("objective")]
+    assert command(*overrides).status == 0
+    whole = rows(run, "objective")
+    (log,) = run.glob("evaluation/*/errors*/process0.jsonl")
+    lines = log.read_text().splitlines()
+    s, j, error, checksum = json.loads(lines[0])
+    lines[:3] = [
+        json.dumps([s, j, error + 0.5, checksum]),
+        f"[{s}, {j + 1}, NaN, {checksum}]",
+        "[1, 2]",
+    ]
+    log.write_text("\n".join(lines) + "\n")
+    (run / "evaluation" / "objective.json").unlink()
+    assert command(*overrides).status == 0
+    assert rows(run, "objective") == whole
+
+
 def test_two_evaluations_share_their_errors(run, command):
     run = run()
     both = [*few("objective")[1:], *few("denoising")[1:], "eval=[denoising,objective]"]

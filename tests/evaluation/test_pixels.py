@@ -36,7 +36,7 @@ def test_a_runs_samples_are_compared_with_its_training_images(run, command):
     done = command("evaluate.py", *overrides, "accelerator=cpu")
     assert done.status == 0, done.err
     rows = json.loads((run / "evaluation/pixels.json").read_text())
-    samples = np.concatenate([np.load(path) for path in run.glob("evaluation/*/samples*/*.npy")])
+    samples = np.concatenate([np.load(p)["arr_0"] for p in run.glob("evaluation/*/samples*/*.npz")])
     images = images_of(open_run(run))
     real = images.all[images.train].transpose(0, 2, 3, 1)
     assert (samples.shape, real.shape) == ((12, 8, 8, 3), (32, 8, 8, 3))

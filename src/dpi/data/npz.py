@@ -3,6 +3,7 @@
 import hashlib
 import os
 import zipfile
+import zlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from dpi.errors import UserError
+
+UNREADABLE = (
+    *(ValueError, OSError, EOFError, AttributeError, TypeError),
+    *(zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError),
+)
+"""What numpy and zipfile raise for a file that is damaged, encrypted or something else."""
 
 
 class Npz:
@@ -70,7 +77,7 @@ def read_npz(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in names if name in file}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
+    except UNREADABLE as error:
         line = " ".join(str(error).split())
         raise UserError(f"{path} cannot be read as an .npz file: {line}") from None
 

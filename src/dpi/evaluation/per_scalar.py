@@ -2,6 +2,7 @@
 
 import json
 import os
+import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -88,7 +89,7 @@ def scalar_errors(
                     f"{run.folder}: the error at scalar {s} is {error}; its weights are not "
                     "usable, train it again with a lower training.lr"
                 )
-            file.write(json.dumps([s, j, error]) + "\n")
+            file.write(_line(s, j, error))
             file.flush()
             bar.update(min(fabric.world_size, bar.total - bar.n))  # all processes progress alike
     fabric.barrier()
@@ -116,11 +117,17 @@ def _read(folder: Path) -> dict[Unit, float]:
     for path in sorted(folder.glob("process*.jsonl")):
         for line in path.read_text().splitlines():
             try:
-                s, j, error = json.loads(line)
-            except ValueError:
+                s, j, error, _ = json.loads(line)
+            except (ValueError, TypeError):
                 continue  # truncated by a kill
-            done[s, j] = error
+            if f"{line}\n" == _line(s, j, error):
+                done[s, j] = error
     return done
+
+
+def _line(s: int, j: int, error: float) -> str:
+    """With a checksum: an error in a damaged line is computed again."""
+    return json.dumps([s, j, error, zlib.crc32(repr((s, j, error)).encode())]) + "\n"
 
 
 def _end_line(path: Path) -> None:

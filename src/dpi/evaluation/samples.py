@@ -1,6 +1,5 @@
 """Samples of a run: a grid to look at, and many of them in files that survive interruptions."""
 
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,11 @@ from omegaconf import DictConfig
 from torch import Tensor
 from tqdm import tqdm
 
-from dpi.data import save_npz
+from dpi.data import read_npz, save_npz
 from dpi.errors import UserError
 from dpi.evaluation.rows import Row
 from dpi.frameworks.draw import draw, network_evaluations
 from dpi.plots import save_grid
-from dpi.runs.files import atomic_write
 from dpi.runs.run import Run, open_run
 
 SHARD = 500
@@ -87,17 +85,27 @@ def samples(
 
 
 class Shards(Sequence[np.ndarray]):
-    """Samples 0 ... n-1 on disk, (SHARD, H, W, 3) uint8 a file, read when asked for."""
+    """Samples 0 ... n-1 on disk, (SHARD, H, W, 3) uint8 a file, read when asked for.
+
+    Files are .npz archives, which have a checksum.
+    """
 
     def __init__(self, folder: Path, n: int) -> None:
-        self.paths = [folder / f"{first:07d}.npy" for first in range(0, n, SHARD)]
+        self.paths = [folder / f"{first:07d}.npz" for first in range(0, n, SHARD)]
         self.sizes = [min(SHARD, n - first) for first in range(0, n, SHARD)]
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, i: int) -> np.ndarray:
-        return np.load(self.paths[i])[: self.sizes[i]]
+        return read_npz(self.paths[i], ["arr_0"])["arr_0"][: self.sizes[i]]
+
+    def read(self, i: int) -> np.ndarray | None:
+        """A file's samples, of which there may be too few; None if it is missing or damaged."""
+        try:
+            return self[i]
+        except (UserError, KeyError):
+            return None
 
 
 def sample_settings(
@@ -161,16 +169,16 @@ def draw_shards(
     with bar:
         for i in mine:
             path, first = shards.paths[i], i * SHARD
-            known = shards[i] if path.exists() else np.empty((0, size, size, 3), np.uint8)
+            known = shards.read(i)
+            if known is None:
+                known = np.empty((0, size, size, 3), np.uint8)
             bar.update(len(known))
             batches = [known]
             for batch in drawn(range(first + len(known), first + shards.sizes[i])):
                 batches.append(batch)
                 bar.update(len(batch))
             if len(batches) > 1:
-                file = io.BytesIO()
-                np.save(file, np.concatenate(batches))
-                atomic_write(path, file.getvalue())
+                save_npz(path, {"arr_0": np.concatenate(batches)})
     fabric.barrier()
     if fabric.is_global_zero:
         save_grid(shards[0][:GRID], folder.with_name(f"{folder.name}.png"))

@@ -1,6 +1,7 @@
 """Checkpoints, read without running code that they may hold."""
 
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         UserError: there is none, or it is truncated, holds code, or is not one of train.py.
     """
     try:
+        _check_sums(path)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(
@@ -31,13 +33,21 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             f"{path} is not a checkpoint of train.py: it is no checkpoint at all, or holds code, "
             "which is not run"
         ) from None
-    except (RuntimeError, EOFError, OSError) as error:
+    except (RuntimeError, EOFError, OSError, zipfile.BadZipFile) as error:
         line = str(error).splitlines()[0] if str(error) else "it is empty"
-        raise UserError(f"{path} cannot be read, it may be truncated: {line}") from None
+        raise UserError(f"{path} cannot be read, it is damaged or truncated: {line}") from None
     expected = {"state_dict", "current_model_state", "global_step"}
     if not isinstance(checkpoint, dict) or not expected <= checkpoint.keys():
         raise UserError(f"{path} was not written by train.py: it lacks {sorted(expected)}")
     return checkpoint
+
+
+def _check_sums(path: Path) -> None:
+    # The file is a zip archive, with a checksum of each tensor that torch.load does not look at.
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if damaged := archive.testzip():
+                raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
 
 
 def load_weights(network: nn.Module, state: dict[str, Any], path: Path) -> None:
