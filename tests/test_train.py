@@ -141,6 +141,48 @@ def test_a_killed_run_has_the_weights_of_one_never_killed(command, tiny, tmp_pat
     assert_equal(tmp_path / "whole", tmp_path / "killed")
 
 
+def stopped(overrides: list[str], number: signal.Signals, when: Path) -> tuple[int, str]:
+    """The exit status and stderr of a command that is sent a signal once a file exists."""
+    process = subprocess.Popen(
+        [sys.executable, *overrides], stderr=subprocess.PIPE, text=True, env=ONE_THREAD
+    )
+    while process.poll() is None and not when.exists():
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert "Traceback" not in err, err
+    return process.returncode, err.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_sigterm_saves_says_so_and_exits_143(command, tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    train = [*tiny, "training.steps=150", "training.show.every=20", "training.show.save_every=1000"]
+    train += ["trainer.accumulate_grad_batches=2"]
+    command("train.py", *train, "run=whole")
+    resumed = [*train, "run=stopped"]
+    status, line = stopped(
+        [str(ROOT / "train.py"), *resumed],
+        signal.SIGTERM,
+        Path("stopped/samples/step_0000020.png"),
+    )
+    step = load_checkpoint(Path("stopped/last.ckpt"))["global_step"]
+    assert status == 143 and 20 <= step < 150
+    assert line == f"error: SIGTERM: saved at step {step}, the same command resumes from it"
+    assert command("train.py", *resumed).status == 0
+    assert_equal(Path("whole"), Path("stopped"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_an_evaluation_that_is_stopped_says_so(number, expected, command, tiny):
+    command("train.py", *tiny, "run=it")
+    evaluate = [str(ROOT / "evaluate.py"), "run=it", "eval=objective", "effort=paper"]
+    evaluate += ["eval.objective.pictures=8", "accelerator=cpu"]
+    status, line = stopped(evaluate, number, Path("it/evaluation"))
+    assert status == expected and line.startswith("error: ")
+
+
 def test_micro_batches_and_the_whole_batch_learn_the_same(command, tiny):
     # Dropout differs between them, all else does not.
     overrides = [*tiny, "arch.dropout=0"]

@@ -4,10 +4,12 @@ import difflib
 import errno
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import yaml
 from hydra.core.hydra_config import HydraConfig
@@ -15,7 +17,7 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dpi.errors import UserError
+from dpi.errors import Terminated, UserError
 from dpi.runs.identity import flatten, settings, suffix
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -56,6 +58,7 @@ def run(main: Callable[[], None], name: str) -> None:
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         main()
         return
+    handler = signal.signal(signal.SIGTERM, _terminate)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises; else it prints and exits by itself
     try:
         with one_line():
@@ -70,11 +73,15 @@ def run(main: Callable[[], None], name: str) -> None:
         sys.exit(f"error: the launcher stopped: {line}; the same command resumes the sweep")
     finally:
         del os.environ["HYDRA_FULL_ERROR"]
+        signal.signal(signal.SIGTERM, handler)
 
 
 @contextmanager
 def one_line() -> Iterator[None]:
-    """Turn what the user can fix into one line on stderr and exit status 1."""
+    """Turn what the user can fix, or has stopped, into one line on stderr.
+
+    The exit status is 1; 130 after Ctrl-C and 143 after SIGTERM, as a shell has them.
+    """
     try:
         yield
     except UserError as error:
@@ -83,6 +90,18 @@ def one_line() -> Iterator[None]:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise
         sys.exit(f"error: {error.filename or 'a file'}: {error.strerror}")
+    except Terminated as error:
+        if error.message:
+            print(f"error: {error.message}", file=sys.stderr)
+            error.message = ""  # said
+        raise
+    except KeyboardInterrupt:
+        print("\nerror: interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def _terminate(*_: Any) -> None:
+    raise Terminated("SIGTERM: stopped; the same command goes on with what is kept")
 
 
 def help_text(name: str) -> str:

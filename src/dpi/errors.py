@@ -7,3 +7,11 @@ class UserError(ValueError):
 
 class Excluded(UserError):
     """A combination of options that the method excludes; a sweep skips it."""
+
+
+class Terminated(SystemExit):
+    """The process was asked to end, by SIGTERM; the message says what was saved."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(143)  # 128 + SIGTERM, as a shell has it
+        self.message = message

@@ -1,6 +1,8 @@
-"""Checkpoints, written atomically."""
+"""Checkpoints, written atomically; also when the process is asked to end."""
 
 import os
+import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import torch
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from dpi.errors import UserError
+from dpi.errors import Terminated, UserError
 from dpi.training.finite import check_finite
 
 
@@ -41,21 +43,39 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class SaveLast(Checkpoint):
-    """Saves one checkpoint, the last: every `every` optimizer steps and after the final one."""
+    """Saves one checkpoint, the last: every `every` optimizer steps and after the final one.
+
+    After SIGTERM, with which SLURM and others ask a process to end, it saves after the step that
+    is being taken, and ends the training with status 143. Lightning would end it with status 0.
+    """
 
     def __init__(self, path: Path, every: int) -> None:
         self.path, self.every = path, every
 
     def on_train_start(self, trainer: L.Trainer, *_: Any) -> None:
-        self._saved = trainer.global_step
+        self._saved = self._step = trainer.global_step
+        self._asked_to_end = False
+        if threading.current_thread() is threading.main_thread():
+            # In place of Lightning's handler; it restores the original one at the end.
+            signal.signal(signal.SIGTERM, lambda number, _: self._ask_to_end(trainer, number))
+
+    def _ask_to_end(self, trainer: L.Trainer, number: int) -> None:
+        self._asked_to_end = True
+        if trainer.strategy.launcher is not None:
+            trainer.strategy.launcher.kill(number)  # the processes that this one has started
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         step = trainer.global_step
-        due = step % self.every == 0 or step == trainer.max_steps
-        if not due or step == self._saved:
+        if step == self._step:  # within a step, if gradients are accumulated
             return
-        trainer.save_checkpoint(self.path)
-        self._saved = step
+        self._step = step
+        # All processes save together.
+        asked = trainer.strategy.reduce_boolean_decision(self._asked_to_end, all=False)
+        if step % self.every == 0 or step == trainer.max_steps or asked:
+            trainer.save_checkpoint(self.path)
+            self._saved = step
+        if asked and step < trainer.max_steps:
+            raise Terminated(f"SIGTERM: saved at step {step}, the same command resumes from it")
 
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: Any
