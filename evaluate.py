@@ -4,17 +4,14 @@ import hydra
 from omegaconf import DictConfig
 
 from dpi.cli import one_line, run
-from dpi.errors import UserError
-from dpi.runs.check import check_evaluations
+from dpi.runs.check import check_evaluate
 from dpi.runs.record import find_runs
 
 
 @hydra.main(config_path="configs", config_name="evaluate", version_base="1.3")
 def main(cfg: DictConfig) -> None:
     with one_line():
-        if not cfg.eval:
-            raise UserError("eval= is missing: choose evaluations, such as eval=[denoising]")
-        check_evaluations(cfg.eval)
+        check_evaluate(cfg)
         if cfg.eval.get("fidelity", {}).get("samples") is None:
             find_runs(cfg.run)
         from dpi.evaluation.evaluate import evaluate_all  # imports PyTorch, which takes seconds

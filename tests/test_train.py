@@ -501,7 +501,10 @@ def test_misspelt_options_are_answered_with_the_right_ones(command, tiny, overri
         (["eval=[denoising]", "framework=flow"], "use eval=objective"),
         (["eval=[objective]", "eval.objective.pictures=0"], "eval.objective.pictures=0"),
         (["eval=[objective]", "eval.objective.pictures=4", "effort.scalars=0"], "scalars=0"),
-        (["eval=[objective]", "eval.objective.pictures=4", "eval.objective.t=[a]"], "objective.t="),
+        (
+            ["eval=[objective]", "eval.objective.pictures=4", "eval.objective.t=[a]"],
+            "objective.t.0=a",
+        ),
         (["eval=[fidelity]", "eval.fidelity.extractor=eyes"], "torch-fidelity has"),
         (["eval=[fidelity]", "eval.fidelity.weights=none.pth"], "eval.fidelity.weights=none.pth"),
         (["eval=[fidelity]", "eval.fidelity.reference=none.npz"], "fidelity.reference=none.npz"),

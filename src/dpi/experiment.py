@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from dpi.data import read_duplicates, split
 from dpi.errors import Excluded, UserError
-from dpi.runs.check import check_training
+from dpi.runs.check import check_trainer, check_training
 from dpi.runs.files import CHECKPOINT, CONFIG, OUTPUT, atomic_write, samples_path
 from dpi.runs.lock import lock
 from dpi.runs.record import check_identity
@@ -68,6 +68,7 @@ def _train(cfg: DictConfig) -> None:
     if _is_trained(cfg, run) and not missing:
         print(f"{run} is finished: {read_status(run).step} steps (more training.steps= extend it)")
         return
+    check_trainer(cfg)
     # PyTorch and Lightning take seconds: only now that the configuration is known to be good.
     from lightning.fabric.utilities.rank_zero import rank_zero_only
 

@@ -175,7 +175,7 @@ def test_mistakes_are_one_line(run, command):
     for overrides, hint in {
         (here, *few("objective", "pictures=9")): "pictures=8 or fewer",
         (here, *few("objective", "t=[1000]")): "0 to 999",
-        (here, *few("objective", "t=[a]")): "eval.objective.t=['a']",
+        (here, *few("objective", "t=[a]")): "eval.objective.t.0=a",
         (here, *few("objective", "pictures=0")): "eval.objective.pictures=0",
         (here, *few("objective", "scalars=0")): "eval.objective.scalars=0",
         (here, *few("denoising")): "eval=objective",
@@ -183,7 +183,7 @@ def test_mistakes_are_one_line(run, command):
         (here,): "eval",
         ("eval=objective", "run=nowhere"): "is not a run",
         ("eval=objective", "run='nowhere*'"): "no run matches",
-        ("eval=objective", here, "precision=odd"): "cannot be used here",
+        ("eval=objective", here, "precision=odd"): "it should be '32-true'",
         ("eval=objective", here, "devices=3000", "accelerator=abacus"): "cannot be used here",
         ("eval=objective", here, "pictures=4"): "did you mean eval.denoising.pictures?",
         ("eval=objective", here, "+eval.objective.foo=4"): "eval.objective.foo",

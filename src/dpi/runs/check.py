@@ -1,64 +1,139 @@
 """What can be said of a configuration before PyTorch is imported, which takes seconds."""
 
-import math
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from omegaconf import MISSING, DictConfig, OmegaConf
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dpi.errors import Excluded, UserError
 from dpi.runs.identity import flatten
 
-MANY = 2**31
+Count = Annotated[int, Field(ge=1, lt=2**31)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Rate = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+SolverSteps = Annotated[int, Field(ge=1, le=1000)]
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+"""Of PyTorch's autocast: the weights, the scalars and what is added up stay in float32."""
 
-Range = tuple[type, float, float]
-"""int, float or bool; the least and the largest value."""
 
-TRAINING: dict[str, Range] = {
-    "seed": (int, 0, MANY),
-    "image_size": (int, 1, 2**16),
-    "training.steps": (int, 1, MANY),
-    "training.batch_size": (int, 1, MANY),
-    "training.lr": (float, 0, math.inf),
-    "training.lr_lambda": (float, 0, math.inf),
-    "training.weight_decay": (float, 0, math.inf),
-    "training.weight_decay_lambda": (float, 0, math.inf),
-    "training.ema_decay": (float, 0, 1),
-    "training.stratified": (bool, 0, 1),
-    "training.show.every": (int, 1, MANY),
-    "training.show.save_every": (int, 1, MANY),
-    "training.show.log_every": (int, 1, MANY),
-    "training.show.num_images": (int, 1, 1024),
-    "training.show.num_steps": (int, 1, 1000),
-    "trainer.accumulate_grad_batches": (int, 1, MANY),
-    "data.held_out": (int, 1, MANY),
-    "data.split_seed": (int, 0, MANY),
-    "data.random_flip": (bool, 0, 1),
-}
+class Section(BaseModel):
+    """A section of a configuration: its keys, the types and the bounds of their values."""
 
-EVALUATION: dict[str, Range] = {
-    "pictures": (int, 1, MANY),
-    "noise_seeds": (int, 1, MANY),
-    "scalars": (int, 4, MANY),
-    "n": (int, 2, MANY),
-    "grid": (int, 1, 500),
-    "seed": (int, 0, MANY),
-    "steps": (int, 1, 1000),
-    "repeats": (int, 1, MANY),
-    "batch_size": (int, 1, MANY),
-}
-"""Of any evaluation that has such a setting."""
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
-SAMPLING: dict[str, Range] = {
-    "n": (int, 1, MANY),
-    "seed": (int, 0, MANY),
-    "steps": (int, 1, 1000),
-    "batch_size": (int, 1, MANY),
-    "npz": (bool, 0, 1),
-    "trust": (bool, 0, 1),
-}
+
+class Show(Section):
+    every: Count
+    save_every: Count
+    log_every: Count
+    num_images: Annotated[int, Field(ge=1, le=1024)]
+    num_steps: SolverSteps
+
+
+class TrainingSection(Section):
+    steps: Count
+    batch_size: Count
+    lr: Rate
+    weight_decay: Rate
+    lr_lambda: Rate
+    weight_decay_lambda: Rate
+    ema_decay: Fraction
+    distinct_scalars: Count | None
+    stratified: bool
+    show: Show
+
+
+class Trainer(Section, extra="allow"):
+    """Any other key is an option of Lightning's Trainer."""
+
+    accelerator: str
+    precision: Precision
+    accumulate_grad_batches: Count
+    channels_last: bool
+    compile: bool
+
+
+class Devices(Section, extra="ignore"):
+    """Of train.yaml, what may depend on the machine."""
+
+    trainer: Trainer
+
+
+class Data(Section, extra="allow"):
+    """Other keys are those of one source of images."""
+
+    held_out: Count
+    split_seed: Seed
+    random_flip: bool
+    cache_dir: str
+    count: Count = 1
+    path: str = ""
+    duplicates: str | None = None
+
+
+class Evaluation(Section, extra="allow"):
+    """Of any evaluation that has such a setting; the evaluation itself refuses others."""
+
+    pictures: Count = 1
+    noise_seeds: Count = 1
+    t: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = None
+    scalars: Annotated[int, Field(ge=4)] | None = None
+    n: Annotated[int, Field(ge=2, lt=2**31)] = 2
+    grid: Annotated[int, Field(ge=1, le=500)] = 1
+    seed: Seed = 0
+    steps: SolverSteps = 1
+    repeats: Count = 1
+    batch_size: Count = 1
+
+
+class Framework(Section, extra="allow"):
+    precondition: bool = False
+
+
+class Train(Section, extra="ignore"):
+    """train.yaml but for the trainer; what else describes the model is checked when it is built."""
+
+    seed: Seed
+    image_size: Annotated[int, Field(ge=1, le=2**16)]
+    training: TrainingSection
+    framework: Framework
+    data: Data
+    eval: dict[str, Evaluation]
+
+
+class Evaluate(Section):
+    """evaluate.yaml"""
+
+    run: str | None
+    unfinished: bool
+    data_path: str | None
+    trust: bool
+    accelerator: str
+    devices: Any
+    precision: Precision
+    out: str | None
+    effort: dict[str, Any]
+    eval: dict[str, Evaluation]
+
+
+class Sample(Section, extra="ignore"):
+    """sample.yaml, but for the device."""
+
+    run: str
+    n: Count
+    seed: Seed
+    solver: str | None
+    steps: SolverSteps
+    batch_size: Count
+    npz: bool
+    out: str | None
+    trust: bool
+
 
 EXCLUDED = {
     ("dpi.conditioning.MLP", "dpi.architectures.DRUNet"): "cond=mlp: it modulates normalization "
@@ -74,19 +149,21 @@ EXCLUDED = {
 def check_training(cfg: DictConfig) -> None:
     """Raise UserError (Excluded for a combination that the method excludes) unless a composed
     train.yaml can be trained and evaluated, as far as its values alone say."""
-    check_values(cfg, TRAINING)
-    for key in flatten(OmegaConf.to_container(cfg.training), "training"):
-        if key not in TRAINING and key != "training.distinct_scalars":
-            raise UserError(f"{key}: training has no such setting, see python train.py --help")
+    check(cfg, Train)
     _check_names(cfg)
-    _check_batch(cfg)
+    size, distinct = cfg.training.batch_size, cfg.training.distinct_scalars
+    if distinct is not None and distinct > size:
+        raise UserError(
+            f"training.distinct_scalars={distinct}: a step of training.batch_size={size} images "
+            f"draws 1 to {size}, or null for one an image"
+        )
     for (cond, other), message in EXCLUDED.items():
         if cfg.cond.get("_target_") == cond and other in (
             cfg.arch.get("_target_"),
             cfg.framework.get("_target_"),
         ):
             raise Excluded(message)
-    check_evaluations(cfg.eval)
+    _check_files(cfg.eval)
     for name, settings in cfg.eval.items():
         if name == "denoising" and cfg.framework.get("_target_") == "dpi.frameworks.FlowMatching":
             raise UserError(
@@ -100,46 +177,61 @@ def check_training(cfg: DictConfig) -> None:
             )
 
 
-def check_evaluations(evals: Mapping[str, Any]) -> None:
-    """Raise UserError where a setting of an `eval` section is out of range or a file missing."""
+def check_trainer(cfg: DictConfig) -> None:
+    """Raise UserError unless the section `trainer` is sound; imports PyTorch to look for a GPU."""
+    check(cfg, Devices)
+    size, micro_batches = cfg.training.batch_size, cfg.trainer.accumulate_grad_batches
+    if size % micro_batches:
+        raise UserError(
+            f"training.batch_size={size} does not divide into "
+            f"trainer.accumulate_grad_batches={micro_batches} micro-batches"
+        )
+
+
+def check_evaluate(cfg: DictConfig) -> None:
+    """Raise UserError unless a composed evaluate.yaml can be evaluated, as far as that is known."""
+    if not cfg.eval:
+        raise UserError("eval= is missing: choose evaluations, such as eval=[denoising]")
+    check(cfg, Evaluate)
+    _check_files(cfg.eval)
+
+
+def _check_files(evals: Mapping[str, Any]) -> None:
     for name, settings in evals.items():
-        keys = {key: EVALUATION[key] for key in settings if key in EVALUATION}
-        if settings.get("scalars") is None:  # all
-            keys.pop("scalars", None)
-        check_values(settings, keys, f"eval.{name}.")
-        scalars = settings.get("t")
-        if scalars is not None and not (
-            OmegaConf.is_list(scalars) and scalars and all(type(s) is int for s in scalars)
-        ):
-            raise UserError(f"eval.{name}.t={scalars}: give steps, such as [0,333,666,999]")
         for key in ("weights", "reference", "samples"):
             path = settings.get(key)
             if path is not None and not Path(path).is_file():
                 raise UserError(f"eval.{name}.{key}={path}: there is no such file")
 
 
-def check_values(cfg: DictConfig, ranges: Mapping[str, Range], prefix: str = "") -> None:
+def check(cfg: DictConfig, schema: type[Section]) -> None:
     """Raise UserError where a value is missing, of another type, or out of its range.
 
     Args:
         cfg: a configuration.
-        ranges: for each key, dotted, the type and the bounds.
-        prefix: of the keys in messages.
+        schema: its keys and their types.
     """
     for key, value in flatten(OmegaConf.to_container(cfg)).items():
         if value == MISSING:
-            raise UserError(f"{prefix}{key} is missing: give {prefix}{key}=...")
-    for key, (kind, least, most) in ranges.items():
-        value = OmegaConf.select(cfg, key)
-        if kind is bool:
-            if not isinstance(value, bool):
-                raise UserError(f"{prefix}{key}={value}: give true or false")
-            continue
-        number = isinstance(value, int | kind) and not isinstance(value, bool)
-        if not number or not least <= value <= most or value == math.inf:
-            what = "a whole number" if kind is int else "a number"
-            bounds = f"of at least {least:g}" if most >= MANY else f"from {least:g} to {most:g}"
-            raise UserError(f"{prefix}{key}={value}: give {what} {bounds}")
+            raise UserError(f"{key} is missing: give {key}=...")
+    keys = cfg.keys()
+    if schema.model_config["extra"] == "ignore":
+        keys &= schema.model_fields.keys()
+    try:
+        schema.model_validate({key: _resolved(cfg, key) for key in keys})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            raise UserError(f"{key}: there is no such setting, see --help") from None
+        given, reason = first["input"], first["msg"].removeprefix("Input ")
+        value = given if isinstance(given, str) else json.dumps(given, default=str)
+        raise UserError(f"{key}={value}: it {reason}") from None
+
+
+def _resolved(cfg: DictConfig, key: str) -> Any:
+    value = cfg[key]
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
 
 def _check_names(cfg: DictConfig) -> None:
@@ -158,18 +250,3 @@ def _check_names(cfg: DictConfig) -> None:
     here = Path.cwd()
     if folder in (here, *here.parents, here / "outputs") or folder.is_file():
         raise UserError(f"run={cfg.run} cannot be the folder of a run: give one of its own")
-
-
-def _check_batch(cfg: DictConfig) -> None:
-    size, distinct = cfg.training.batch_size, cfg.training.distinct_scalars
-    if distinct is not None and not (type(distinct) is int and 1 <= distinct <= size):
-        raise UserError(
-            f"training.distinct_scalars={distinct}: a step of training.batch_size={size} images "
-            f"draws 1 to {size}, or null for one an image"
-        )
-    micro_batches = cfg.trainer.accumulate_grad_batches
-    if size % micro_batches:
-        raise UserError(
-            f"training.batch_size={size} does not divide into "
-            f"trainer.accumulate_grad_batches={micro_batches} micro-batches"
-        )
