@@ -94,7 +94,9 @@ def _panels(curves: pd.DataFrame, draw: Draw, styles: Styles, x: str, y: str, sc
         models = curves.model.drop_duplicates().sort_values(key=order)
         if len(models) > 1:
             lines = [Line2D([], [], **styles[model]) for model in models]
-            figure.legend(lines, map(_literal, models), loc="outside lower center", ncols=5)
+            figure.legend(
+                lines, map(_literal, models), loc="outside lower center", ncols=2 * columns
+            )
         return _svg(figure)
 
 
