@@ -520,6 +520,17 @@ def test_what_an_evaluation_would_refuse_is_said_before_the_training(
     assert not Path("it").exists()
 
 
+def test_an_evaluation_after_training_runs_no_code_of_the_folders_configuration(command, tiny):
+    command("train.py", *tiny, "run=it")
+    path = Path("it/config.yaml")
+    config = yaml.safe_load(path.read_text())
+    config["data"]["source"]["missing"] = {"_target_": "os.mkdir", "path": "owned"}
+    path.write_text(yaml.safe_dump(config))
+    done = command("train.py", *tiny, "run=it", "eval=[objective]", "eval.objective.pictures=4")
+    assert done.status == 0 and "objective of it" in done.out
+    assert not Path("owned").exists()
+
+
 def test_an_evaluation_follows_the_training_and_is_not_repeated(command, tiny):
     overrides = ["eval=[denoising,interpolation]", "eval.denoising.pictures=4", "run=it"]
     done = command("train.py", *tiny, *overrides)

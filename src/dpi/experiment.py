@@ -117,7 +117,7 @@ def _missing(cfg: DictConfig, status: Status) -> dict[str, dict[str, Any]]:
 
 def _evaluate(cfg: DictConfig, run: Path, missing: dict[str, dict[str, Any]]) -> None:
     from dpi.evaluation.evaluate import evaluate, make_fabric
-    from dpi.runs.run import open_run
+    from dpi.runs.run import load_run
 
     status = read_status(run)
     status.step, status.failed = max(status.step, cfg.training.steps), None
@@ -126,8 +126,8 @@ def _evaluate(cfg: DictConfig, run: Path, missing: dict[str, dict[str, Any]]) ->
         status.stage, status.seconds_left = "evaluation", None
         status.write(run)
         fabric = make_fabric(cfg.trainer.accelerator, 1, "32-true")
-        # The code that this run's configuration names has just been run.
-        evaluate(open_run(run, trust=True), {name: cfg.eval[name] for name in missing}, fabric)
+        # Not the configuration in the folder, which may be from elsewhere.
+        evaluate(load_run(run, cfg), {name: cfg.eval[name] for name in missing}, fabric)
         status.evaluated |= missing
     status.stage = status.seconds_left = None
     status.write(run)

@@ -64,6 +64,11 @@ def open_run(folder: str | os.PathLike[str], trust: bool = False) -> Run:
     if not trust:
         hint = "; if you know where this run comes from, use trust=true"
         refuse_foreign_code(cfg, str(folder / CONFIG), hint)
+    return load_run(folder, cfg)
+
+
+def load_run(folder: Path, cfg: DictConfig) -> Run:
+    """As `open_run`, of a configuration that is trusted, in place of the folder's."""
     framework, network = build(cfg)
     checkpoint = load_checkpoint(folder / CHECKPOINT)
     load_weights(network, checkpoint["state_dict"], folder / CHECKPOINT)
