@@ -30,9 +30,11 @@ TUNED = re.compile(r"(?:, )?\b((?:lr|lr_lambda|weight_decay_lambda|dropout) = [\
 
 SIZE = re.compile(r", (?:channels|base_channels) = [\d, ]*\d")
 
+DIVERGED = 10
+"""Of a larger error no difference is given; predicting nothing gives about 1."""
+
 COST = {
     "parameters": ("parameters, M", 1e-6),
-    "gflops_true": ("GFLOPs", 1),
     "training_step_s": ("training step, ms", 1e3),
     "training_peak_mb": ("training memory, MiB", 1),
 }
@@ -94,7 +96,7 @@ def table(own: pd.DataFrame, costs: pd.DataFrame) -> str:
         numbers = [cost[metric] * unit for metric, (_, unit) in shown.items()]
         cells = [name, *("" if pd.isna(n) else f"{n:.3g}" for n in numbers)]
         cells += [settings, str(tried), str(runs.seed.nunique()), _error(mean), ""]
-        if name in found.index:
+        if name in found.index and mean < DIVERGED:
             percent, half, star = found.loc[name, ["percent", "half", "significant"]]
             half = "" if pd.isna(half) else f" ± {half:.1f}"
             cells[-1] = f"{percent:+.1f}{half}{' *' if star else ''}"
@@ -104,7 +106,7 @@ def table(own: pd.DataFrame, costs: pd.DataFrame) -> str:
 
 
 def _error(error: float) -> str:
-    return f"{error:.5f}" if error < 10 else f"{error:.0e}"  # diverged
+    return f"{error:.5f}" if error < DIVERGED else f"{error:.0e}"
 
 
 def curves(errors: pd.DataFrame, costs: pd.DataFrame, path: Path) -> None:

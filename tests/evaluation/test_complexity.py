@@ -23,6 +23,15 @@ def test_the_rows_say_what_was_measured_and_where(run, command):
     assert rows["sampling_peak_mb"]["value"] < rows["training_peak_mb"]["value"]
 
 
+def test_film_is_counted_as_well(run, command):
+    run = run("diffusion", "drunet", "film")
+    done = command("evaluate.py", f"run={run}", "eval=complexity", "accelerator=cpu", *REPEATS)
+    assert done.status == 0, done.err
+    rows = {r["metric"]: r for r in json.loads((run / "evaluation/complexity.json").read_text())}
+    # transposed convolutions are counted at every output position
+    assert rows["gflops_paper"]["value"] > rows["gflops_true"]["value"] > 0
+
+
 def test_it_times_the_micro_batch_that_is_trained_on(command, tiny):
     accumulate = "trainer.accumulate_grad_batches=4"
     done = command("train.py", *tiny, accumulate, "run=it", "eval=[complexity]", *REPEATS)

@@ -77,11 +77,13 @@ def _count_paper(model: nn.Module, x: Tensor, s: Tensor | float) -> int:
 
     def convolution(module: nn.Conv2d, inputs: tuple, output: Tensor) -> None:
         nonlocal flops
-        flops += output.numel() * (2 * module.weight[0].numel() + (module.bias is not None))
+        kernel = module.weight.numel() // module.out_channels
+        flops += output.numel() * (2 * kernel + (module.bias is not None))
 
     def transposed(module: nn.ConvTranspose2d, inputs: tuple, output: Tensor) -> None:
         nonlocal flops
-        flops += output.numel() * (2 * module.weight[:, 0].numel() + (module.bias is not None))
+        kernel = module.weight.numel() // module.weight.shape[1]
+        flops += output.numel() * (2 * kernel + (module.bias is not None))
 
     def norm(module: nn.GroupNorm, inputs: tuple, output: Tensor) -> None:
         nonlocal flops
