@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from PIL import Image
 from tests.reporting.made_up import row, write_run
 
 from dpi.reporting import report
@@ -51,11 +52,26 @@ def test_each_is_compared_at_its_best_settings(tmp_path, monkeypatch):
     assert [line[0] for line in diffusion] == ["FiLM", "DPI", "t map"]
     # Seed 0, which chose the settings, is not among the four that are compared.
     assert diffusion[0] == (
-        ["FiLM", "2.13", "", "42.1", "dropout = 0, lr = 0.002", "2", "4", "0.05010", ""]
+        ["FiLM", "2.13", "42.1", "dropout = 0, lr = 0.002", "2", "4", "0.05010", ""]
     )
-    assert diffusion[1][4:8] == ["", "2", "4", "0.05215"]
-    assert diffusion[1][8].startswith("+4.1 ± 0.1") and diffusion[1][8].endswith("*")
-    assert [line[0] for line in flow] == ["DPI"] and flow[0][6:] == ["1", "0.20000", ""]
+    assert diffusion[1][3:7] == ["", "2", "4", "0.05215"]
+    assert diffusion[1][7].startswith("+4.1 ± 0.1") and diffusion[1][7].endswith("*")
+    assert [line[0] for line in flow] == ["DPI"] and flow[0][5:] == ["1", "0.20000", ""]
+
+
+def test_the_figure_has_a_line_through_the_sizes_of_each(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for cond in ("film", "dpi"):
+        for channels in ([8, 16], [16, 32]):
+            rows = {"objective": [row("objective", 1 / channels[0], scalars=28)]}
+            rows["complexity"] = [row("parameters", 1e4 * channels[0])]
+            names = ("diffusion", "drunet", cond)
+            write_run(Path("runs"), names, rows, 0, {"arch.channels": channels})
+    report(Path("runs"), Path("report"))
+    command = [sys.executable, SCRIPT, "report/*/results.csv", "curves.png"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "DPI, channels = 8, 16" in done.stdout
+    assert Image.open("curves.png").size[0] > 300
 
 
 def test_no_file_is_one_line():
