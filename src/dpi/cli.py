@@ -101,7 +101,7 @@ def one_line() -> Iterator[None]:
 
 
 def _terminate(*_: Any) -> None:
-    raise Terminated("SIGTERM: stopped; the same command goes on with what is kept")
+    raise Terminated("SIGTERM: stopped; the same command resumes from what was saved")
 
 
 def help_text(name: str) -> str:

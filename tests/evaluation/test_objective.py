@@ -94,12 +94,17 @@ def test_the_noise_scaled_error_is_that_of_the_picture(run, command):
     assert None in mse and None not in scaled
 
 
-def test_a_killed_evaluation_resumes_and_ends_in_the_same_rows(run, command):
+def evaluated(run, command, name: str):
+    """A run that has been evaluated: its folder, the command, its rows, and the kept errors."""
     run = run()
-    overrides = ["evaluate.py", f"run={run}", *few("denoising")]
+    overrides = ["evaluate.py", f"run={run}", *few(name)]
     assert command(*overrides).status == 0
-    whole = rows(run, "denoising")
     (log,) = run.glob("evaluation/*/errors*/process0.jsonl")
+    return run, overrides, rows(run, name), log
+
+
+def test_a_killed_evaluation_resumes_and_ends_in_the_same_rows(run, command):
+    run, overrides, whole, log = evaluated(run, command, "denoising")
     lines = log.read_text().splitlines()
     assert len(lines) == 12
     log.write_text("\n".join(lines[:5]) + "\n" + lines[5][:7])  # truncated in the sixth
@@ -111,11 +116,7 @@ def test_a_killed_evaluation_resumes_and_ends_in_the_same_rows(run, command):
 
 
 def test_a_kept_error_that_was_damaged_is_computed_again(run, command):
-    run = run()
-    overrides = ["evaluate.py", f"run={run}", *few("objective")]
-    assert command(*overrides).status == 0
-    whole = rows(run, "objective")
-    (log,) = run.glob("evaluation/*/errors*/process0.jsonl")
+    run, overrides, whole, log = evaluated(run, command, "objective")
     lines = log.read_text().splitlines()
     s, j, error, checksum = json.loads(lines[0])
     lines[:3] = [

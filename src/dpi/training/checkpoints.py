@@ -13,6 +13,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from dpi.errors import Terminated, UserError
 from dpi.training.finite import check_finite
+from dpi.training.module import MicroBatch
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -53,7 +54,7 @@ class SaveLast(Checkpoint):
         self.path, self.every = path, every
 
     def on_train_start(self, trainer: L.Trainer, *_: Any) -> None:
-        self._saved = self._step = trainer.global_step
+        self._saved = trainer.global_step
         self._asked_to_end = False
         if threading.current_thread() is threading.main_thread():
             # In place of Lightning's handler; it restores the original one at the end.
@@ -64,11 +65,12 @@ class SaveLast(Checkpoint):
         if trainer.strategy.launcher is not None:
             trainer.strategy.launcher.kill(number)  # the processes that this one has started
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: MicroBatch, *_: Any
+    ) -> None:
         step = trainer.global_step
-        if step == self._step:  # within a step, if gradients are accumulated
+        if step == batch.step:  # gradients are still accumulated
             return
-        self._step = step
         # All processes save together.
         asked = trainer.strategy.reduce_boolean_decision(self._asked_to_end, all=False)
         if step % self.every == 0 or step == trainer.max_steps or asked:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from dpi.errors import UserError
+from dpi.training.module import MicroBatch
 
 
 class FiniteLoss(Callback):
@@ -31,11 +32,13 @@ class FiniteLoss(Callback):
         self._first = torch.full((), torch.inf, device=pl_module.device)
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any
+        self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: MicroBatch, *_: Any
     ) -> None:
-        step = trainer.global_step
+        step = batch.step + 1
         bad = self._first.clamp(max=step)
         self._first = torch.where(outputs["loss"].detach().isfinite(), self._first, bad)
+        if trainer.global_step < step:  # gradients are still accumulated
+            return
         if step % self.every and step != trainer.max_steps:
             return
         first = trainer.strategy.reduce(self._first, reduce_op="min").item()
