@@ -14,13 +14,15 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from dpi.atomic import atomic_write
 from dpi.data import read_duplicates, split
 from dpi.errors import Excluded, UserError
 from dpi.runs.check import check_trainer, check_training
-from dpi.runs.files import CHECKPOINT, CONFIG, OUTPUT, atomic_write, samples_path
+from dpi.runs.files import CHECKPOINT, CONFIG, OUTPUT, samples_path
 from dpi.runs.lock import lock
 from dpi.runs.record import check_identity
-from dpi.runs.status import Status, read_status
+from dpi.runs.rows import is_kept
+from dpi.runs.status import read_status
 
 
 def train(cfg: DictConfig) -> None:
@@ -64,7 +66,7 @@ def _train(cfg: DictConfig) -> None:
     # Refuses too few images.
     parts = split(len(source), cfg.data.held_out, cfg.data.split_seed, duplicates)
     check_identity(cfg, run, source.fingerprint, parts.left_out)
-    missing = _missing(cfg, read_status(run))
+    missing = _missing(cfg, run)
     if _is_trained(cfg, run) and not missing:
         print(f"{run} is finished: {read_status(run).step} steps (more training.steps= extend it)")
         return
@@ -106,17 +108,22 @@ def _is_trained(cfg: DictConfig, run: Path) -> bool:
     return path.exists() and path.stat().st_size == status.checkpoint_bytes
 
 
-def _missing(cfg: DictConfig, status: Status) -> dict[str, dict[str, Any]]:
+def _missing(cfg: DictConfig, run: Path) -> dict[str, dict[str, Any]]:
     """The evaluations that the run lacks with these settings, at the step that it trains to."""
+    evaluated = read_status(run).evaluated
     wanted = {
         name: {"training_steps": cfg.training.steps, **settings}
         for name, settings in OmegaConf.to_container(cfg.eval, resolve=True).items()
     }
-    return {name: how for name, how in wanted.items() if status.evaluated.get(name) != how}
+    return {
+        name: how
+        for name, how in wanted.items()
+        if evaluated.get(name) != how or not is_kept(run / "evaluation", name)
+    }
 
 
 def _evaluate(cfg: DictConfig, run: Path, missing: dict[str, dict[str, Any]]) -> None:
-    from dpi.evaluation.evaluate import evaluate, make_fabric
+    from dpi.evaluation.evaluate import evaluate, evaluation_locks, make_fabric
     from dpi.runs.run import load_run
 
     status = read_status(run)
@@ -126,8 +133,9 @@ def _evaluate(cfg: DictConfig, run: Path, missing: dict[str, dict[str, Any]]) ->
         status.stage, status.seconds_left = "evaluation", None
         status.write(run)
         fabric = make_fabric(cfg.trainer.accelerator, 1, "32-true")
-        # Not the configuration in the folder, which may be from elsewhere.
-        evaluate(load_run(run, cfg), {name: cfg.eval[name] for name in missing}, fabric)
+        with evaluation_locks(run, missing):
+            # Not the configuration in the folder, which may be from elsewhere.
+            evaluate(load_run(run, cfg), {name: cfg.eval[name] for name in missing}, fabric)
         status.evaluated |= missing
     status.stage = status.seconds_left = None
     status.write(run)

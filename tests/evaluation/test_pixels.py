@@ -1,6 +1,7 @@
 """evaluate.py eval=pixels: sample quality in features that need no download."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -51,6 +52,13 @@ def test_a_runs_samples_are_compared_with_its_training_images(run, command):
     assert {row["metric"]: row["value"] for row in rows} == pytest.approx(expected, rel=1e-4)
     assert {row["settings"]["n"] for row in rows} == {12}
     assert "warning: 12 samples are fewer than the 193" in done.err
+    for path in Path("cache").rglob("*.npz"):  # features, and the statistics of the real images
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    (run / "evaluation/pixels.json").unlink()
+    assert command("evaluate.py", *overrides, "accelerator=cpu").status == 0
+    assert json.loads((run / "evaluation/pixels.json").read_text()) == rows
 
 
 @pytest.mark.parametrize("network", [Pixels(16), RandomNetwork()], ids=lambda of: of.name)

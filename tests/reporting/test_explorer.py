@@ -78,7 +78,6 @@ def test_samples_of_the_evaluation_come_before_those_of_the_training(make_run, r
         ("evaluation/samples.png", b"\x89PNG\r\n\x1a\n" + b"\0" * 40),
         ("log/version_0/metrics.csv", b"step,loss\n1,a\n"),
         ("log/version_0/metrics.csv", b"1,2\n"),
-        ("status.json", b"{"),
     ],
 )
 def test_a_damaged_file_is_named(make_run, runs, name, content):

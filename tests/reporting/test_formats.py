@@ -60,7 +60,9 @@ def test_markdown_marks_the_best_and_keeps_its_columns(tables):
 def test_markdown_survives_hostile_names(hostile):
     lines = body(markdown(hostile))
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
-    assert r"a\|b_" in lines[-1] + lines[2]
+    shown = r"a\|b\_\&%$#{}\~^\\input{x} \<script\>"
+    assert shown in lines[-1] + lines[2]
+    assert "<script>" not in markdown(hostile).replace(r"\<script", "")
 
 
 def test_latex_has_as_many_cells_in_every_row(tables):

@@ -16,9 +16,27 @@ def test_a_run_has_one_process_at_a_time(command, tiny):
         assert done.status == 1 and f"it is locked by process {os.getpid()} on" in done.err
     assert not is_locked(run) and not run.exists()
     assert command("train.py", *tiny, "run=it").status == 0
-    with lock(run / "evaluation"):
-        done = command("evaluate.py", "run=it", "eval=interpolation")
-        assert done.status == 1 and "it/evaluation is locked by" in done.err
+
+
+def test_an_evaluation_has_one_process_at_a_time_and_others_go_on(command, run):
+    run = run()
+    with lock(run / "evaluation", "interpolation"):
+        done = command("evaluate.py", "run=run", "eval=[interpolation,samples]")
+        assert done.status == 1 and "interpolation of run is locked by process" in done.err
+        grid = ["eval=samples", "eval.samples.grid=2", "eval.samples.steps=2"]
+        assert command("evaluate.py", "run=run", *grid, "accelerator=cpu").status == 0
+    assert command("evaluate.py", "run=run", "eval=interpolation").status == 0
+
+
+def test_processes_that_want_one_folder_neither_crash_nor_share_it(tmp_path):
+    """The owner removes the folder when nothing was written to it, as others wait."""
+    code = "from dpi.runs.lock import lock; from pathlib import Path; import os\n"
+    code += "for _ in range(100):\n with lock(Path('it')): os.close(os.open('one', os.O_CREAT | "
+    code += "os.O_EXCL)); os.unlink('one')"
+    command = [sys.executable, "-c", code]
+    processes = [subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE) for _ in range(4)]
+    assert [process.communicate()[1] for process in processes] == [b""] * 4
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_killed_process_holds_nothing(tmp_path):

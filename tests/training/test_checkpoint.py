@@ -24,7 +24,9 @@ def test_a_full_disk_keeps_the_previous_checkpoint(tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
     try:
-        with pytest.raises(UserError, match="is the disk full") as error:
+        with pytest.raises(
+            UserError, match="File too large; the previous checkpoint is intact"
+        ) as error:
             AtomicCheckpointIO().save_checkpoint(checkpoint(100_000), path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -1,8 +1,6 @@
 """Decode a data set once, into a memory-mapped array on disk that all runs share."""
 
-import errno
 import os
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,8 +9,8 @@ from typing import BinaryIO
 import numpy as np
 from tqdm import tqdm
 
+from dpi.atomic import atomic
 from dpi.data.source import Source
-from dpi.errors import UserError
 
 
 def memory_map(source: Source, cache_dir: Path, name: str) -> np.ndarray:
@@ -37,24 +35,10 @@ def memory_map(source: Source, cache_dir: Path, name: str) -> np.ndarray:
     images = _load(path, shape)
     if images is not None:
         return images
-    partial = None
-    try:
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(dir=cache_dir, prefix=f"{name}-", suffix=".partial")
-        with os.fdopen(handle, "wb") as file:
-            _write(source, shape, file)
-        os.replace(partial, path)
-    except OSError as error:
-        reason = str(error)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            megabytes = np.prod(shape, dtype=np.int64) / 1e6
-            reason = f"the disk is full, {megabytes:.0f} MB are needed"
-        raise UserError(
-            f"{path} could not be written: {reason}; give another folder with data.cache_dir="
-        ) from None
-    finally:
-        if partial:
-            Path(partial).unlink(missing_ok=True)
+    megabytes = np.prod(shape, dtype=np.int64) / 1e6
+    hint = f" ({megabytes:,.1f} MB); give another folder with data.cache_dir="
+    with atomic(path, hint) as file:
+        _write(source, shape, file)
     return _load(path, shape)
 
 

@@ -1,7 +1,6 @@
 """Images and statistics in .npz files, as guided-diffusion reads and writes them."""
 
 import hashlib
-import os
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dpi.atomic import atomic
 from dpi.errors import UserError
 
 UNREADABLE = (
@@ -82,6 +82,15 @@ def read_npz(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
         raise UserError(f"{path} cannot be read as an .npz file: {line}") from None
 
 
+def is_whole(path: Path) -> bool:
+    """Whether there is such an .npz file, and its checksums are right."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            return file.testzip() is None
+    except UNREADABLE:
+        return False
+
+
 def save_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Write an .npz file atomically.
 
@@ -92,12 +101,5 @@ def save_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
     Raises:
         UserError: it cannot be written; an existing file is unchanged.
     """
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            np.savez(file, **arrays)
-        partial.replace(path)
-    except OSError as error:
-        raise UserError(f"{path} could not be written: {error}; check the disk space") from None
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic(path) as file:
+        np.savez(file, **arrays)

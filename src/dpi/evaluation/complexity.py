@@ -15,8 +15,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.profiler import ProfilerActivity, profile
 
 from dpi.evaluation.flops import count_flops
-from dpi.evaluation.rows import Row
 from dpi.runs.build import build, build_meta
+from dpi.runs.rows import Row
 from dpi.runs.run import Run
 from dpi.training.fit import device_name, make_draws, make_module
 from dpi.training.module import MicroBatch, TrainingModule

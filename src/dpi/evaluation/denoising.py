@@ -8,8 +8,8 @@ from lightning.fabric import Fabric
 
 from dpi.errors import UserError
 from dpi.evaluation.objective import objective
-from dpi.evaluation.rows import Row
 from dpi.frameworks import VPDiffusion
+from dpi.runs.rows import Row
 from dpi.runs.run import Run
 
 

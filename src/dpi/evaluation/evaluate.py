@@ -2,8 +2,8 @@
 
 import inspect
 import sys
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
@@ -14,9 +14,9 @@ from omegaconf import DictConfig
 
 from dpi import plots
 from dpi.errors import UserError
-from dpi.evaluation.rows import SHOWN, Row, table, write_rows
 from dpi.runs.lock import lock
 from dpi.runs.record import find_runs
+from dpi.runs.rows import SHOWN, Row, table, write_rows
 from dpi.runs.run import Run, open_run
 
 
@@ -83,7 +83,7 @@ def evaluate_all(cfg: DictConfig) -> None:
     with ExitStack() as locks:
         if rank_zero_only.rank == 0:
             for folder in folders:
-                locks.enter_context(lock(folder / "evaluation"))
+                locks.enter_context(evaluation_locks(folder, cfg.eval))
         fabric.launch()
         for folder in folders:
             try:
@@ -95,6 +95,19 @@ def evaluate_all(cfg: DictConfig) -> None:
                 print(f"error: {error}", file=sys.stderr)
     if failed:
         raise UserError(f"{len(failed)} of {len(folders)} runs could not be evaluated, see above")
+
+
+@contextmanager
+def evaluation_locks(run: Path, names: Iterable[str]) -> Iterator[None]:
+    """Hold the locks of these evaluations of a run; others of it may go on beside them.
+
+    Raises:
+        UserError: another process holds one of them.
+    """
+    with ExitStack() as locks:
+        for name in names:
+            locks.enter_context(lock(run / "evaluation", name))
+        yield
 
 
 def make_fabric(accelerator: str, devices: int | str, precision: str) -> Fabric:

@@ -19,6 +19,7 @@ from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 from tqdm import tqdm
 
 from dpi.data import save_npz
+from dpi.data.npz import is_whole
 from dpi.errors import UserError
 from dpi.evaluation.samples import Shards
 from dpi.runs.run import hash_weights
@@ -169,7 +170,7 @@ def extract(
         for i, chunk in enumerate(images):
             path = folder / f"{_hash(chunk)}.npz"
             paths.append(path)
-            if i % fabric.world_size != fabric.global_rank or path.exists():
+            if i % fabric.world_size != fabric.global_rank or is_whole(path):
                 bar.update(len(chunk))
                 continue
             parts = []

@@ -22,8 +22,8 @@ from dpi.evaluation.reference import (
     read_reference,
     training_reference,
 )
-from dpi.evaluation.rows import Row
 from dpi.evaluation.samples import draw_shards, sample_settings
+from dpi.runs.rows import Row
 from dpi.runs.run import Run
 
 

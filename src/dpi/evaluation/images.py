@@ -48,12 +48,12 @@ def images_of(run: Run) -> Images:
     """A run's images; UserError if the data set has changed since."""
     source = instantiate(run.cfg.data.source)
     split = read_split(run.folder)
-    if source.fingerprint != split["fingerprint"]:
+    if source.fingerprint != split.fingerprint:
         raise UserError(
             f"the images that {run.folder} was trained on have changed: "
             "give data_path=, a folder or file that holds them as they were"
         )
     images = memory_map(source, Path(run.cfg.data.cache_dir), run.cfg.data.name)
-    held_out = np.array(split["held_out"])
-    train = np.setdiff1d(np.arange(len(images)), [*held_out, *split["left_out"]])
-    return Images(images, train, held_out, split["fingerprint"])
+    held_out = np.array(split.held_out)
+    train = np.setdiff1d(np.arange(len(images)), [*held_out, *split.left_out])
+    return Images(images, train, held_out, split.fingerprint)

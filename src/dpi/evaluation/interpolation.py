@@ -4,8 +4,8 @@ from pathlib import Path
 
 from lightning.fabric import Fabric
 
-from dpi.evaluation.rows import Row
 from dpi.interpolation import Coefficients, InterpolationFunction
+from dpi.runs.rows import Row
 from dpi.runs.run import Run
 
 

@@ -9,9 +9,9 @@ from dpi.evaluation.features import extract, warn_of_few
 from dpi.evaluation.frechet import frechet_distance, statistics
 from dpi.evaluation.neighbours import density_coverage
 from dpi.evaluation.reference import content, read_reference, training_reference
-from dpi.evaluation.rows import Row
 from dpi.evaluation.samples import draw_shards, sample_settings
 from dpi.evaluation.simple_features import Pixels, RandomNetwork
+from dpi.runs.rows import Row
 from dpi.runs.run import Run
 
 NEIGHBOUR = 5

@@ -9,6 +9,7 @@ import numpy as np
 from lightning.fabric import Fabric
 
 from dpi.data import read_npz, save_npz
+from dpi.data.npz import is_whole
 from dpi.errors import UserError
 from dpi.evaluation.features import Chunks, FeatureNetwork, extract
 from dpi.evaluation.frechet import statistics
@@ -81,7 +82,7 @@ def training_reference(
     images = images_of(run)
     key = content(images.fingerprint, images.train, extractor.name, extractor.weights, KEEP)
     path = cache / f"reference-{run.cfg.data.name}-{run.cfg.image_size}-{key}.npz"
-    exists = path.exists()
+    exists = is_whole(path)
     fabric.barrier()
     if not exists:
         real = images.all.transpose(0, 2, 3, 1)

@@ -13,9 +13,9 @@ from tqdm import tqdm
 
 from dpi.data import read_npz, save_npz
 from dpi.errors import UserError
-from dpi.evaluation.rows import Row
 from dpi.frameworks.draw import draw, network_evaluations
 from dpi.plots import save_grid
+from dpi.runs.rows import Row
 from dpi.runs.run import Run, open_run
 
 SHARD = 500

@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from dpi.errors import UserError
-from dpi.reporting.frame import parse
+from dpi.reporting.frame import Damaged, parse
 from dpi.reporting.labels import natural
 from dpi.runs.status import duration, read_status
 
@@ -24,8 +23,14 @@ SIDE = 400
 """Pixels of an image, at most."""
 
 
-def explore(runs: pd.DataFrame, results: pd.DataFrame) -> Iterator[dict[str, Any]]:
+def explore(
+    runs: pd.DataFrame, results: pd.DataFrame, damaged: Damaged = None
+) -> Iterator[dict[str, Any]]:
     """For each run by name what page.html.j2 shows of it.
+
+    Args:
+        runs, results: as from `frame`.
+        damaged: see `parse`.
 
     Raises:
         UserError: a file that cannot be read.
@@ -35,7 +40,7 @@ def explore(runs: pd.DataFrame, results: pd.DataFrame) -> Iterator[dict[str, Any
     by_run = dict(list(numbers.groupby("run")))
     for name, run in runs.sort_index(key=lambda names: names.map(natural)).iterrows():
         own = by_run.get(name, numbers[:0]).sort_values("scalar")
-        status, log = read_status(run.folder), losses(run.folder)
+        status, log = read_status(run.folder), losses(run.folder, damaged)
         drawn = sorted(run.folder.glob("samples/step_*.png"))
         drawn += run.folder.glob("evaluation/samples.png")
         done = "done" if status.step >= run.training_steps else ""
@@ -46,17 +51,18 @@ def explore(runs: pd.DataFrame, results: pd.DataFrame) -> Iterator[dict[str, Any
             "state": "failed" if status.failed else status.stage or done,
             "time": duration(status.seconds) if status.seconds else "",
             "metrics": own[own.scalar.isna()].set_index("metric").value.to_dict(),
-            "samples": data_uri(drawn[-1]) if drawn else None,
+            "samples": parse(drawn[-1], data_uri, "sample again", damaged) if drawn else None,
             "val_loss": log["val_loss"].iloc[-1] if "val_loss" in log else None,
             "losses": curve(log, log=True),
             "learned": curve({"lambda": own[own.metric == "lambda"].set_index("scalar").value}),
         }
 
 
-def losses(run: Path) -> dict[str, pd.Series]:
-    """What a run logged of `loss` and `val_loss`, by step."""
+def losses(run: Path, damaged: Damaged = None) -> dict[str, pd.Series]:
+    """What a run logged of `loss` and `val_loss`, by step; `damaged` as of `parse`."""
     paths = sorted(run.glob("log/version_*/metrics.csv"), key=lambda path: natural(str(path)))
-    logs = [parse(path, _log, "delete it") for path in paths if path.stat().st_size]
+    logs = [parse(path, _log, "delete it", damaged) for path in paths if path.stat().st_size]
+    logs = [log for log in logs if log is not None]
     if not logs:
         return {}
     # Later sessions overwrite the steps that they did again: the last number of a step counts.
@@ -94,17 +100,17 @@ def thin(points: Any) -> Any:
 
 @cache
 def data_uri(path: Path) -> str:
-    """An image as a small WebP inside a data: address; UserError if it cannot be read."""
+    """An image as a small WebP inside a data: address; ValueError if it cannot be read."""
     file = io.BytesIO()
     try:
         with Image.open(path) as image:
             image.thumbnail((SIDE, SIDE))
             image.convert("RGB").save(file, "WEBP", quality=85, method=2)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        raise UserError(f"{path} cannot be read: delete it and sample again") from None
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"it is no image: {error}") from None
     return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def _log(text: str) -> pd.DataFrame:
-    log = pd.read_csv(io.StringIO(text), index_col="step")
+def _log(path: Path) -> pd.DataFrame:
+    log = pd.read_csv(path, index_col="step")
     return log[[name for name in ("loss", "val_loss") if name in log]].astype(float)

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from dpi.reporting.explorer import data_uri, thin
+from dpi.reporting.frame import Damaged, parse
 from dpi.reporting.labels import order
 from dpi.reporting.page import render
 
@@ -30,11 +31,12 @@ Styles = dict[str, Style]
 Draw = Callable[[Axes, pd.DataFrame, Style], None]
 
 
-def figures(runs: pd.DataFrame, results: pd.DataFrame) -> dict[str, str]:
+def figures(runs: pd.DataFrame, results: pd.DataFrame, damaged: Damaged = None) -> dict[str, str]:
     """The figures of which there is something to show, as SVG by name.
 
     Args:
         runs, results: as from `frame`.
+        damaged: see `parse`.
     """
     curves = results[results.scalar.notna()].astype({"scalar": int})
     lambdas, errors = (curves[curves.metric == of] for of in ("lambda", "noise_scaled_mse"))
@@ -43,23 +45,27 @@ def figures(runs: pd.DataFrame, results: pd.DataFrame) -> dict[str, str]:
     scores = [f" (FID {fid[run]:.2f})" if run in fid else "" for run in runs.index]
     of_dpi = runs.assign(heading="", title=runs.block + scores)
     made = {
-        "figure2": _samples(of_dpi[runs.model == "DPI"]),
+        "figure2": _samples(of_dpi[runs.model == "DPI"], damaged),
         "figure3": _panels(lambdas, _lambda, styles, "scalar s", "λ(s)", "linear"),
         "figure4": _panels(errors, _error, styles, "step t", "noise-scaled error", "log"),
-        "figure5": _samples(runs.assign(heading=runs.block, title=runs.model)),
+        "figure5": _samples(runs.assign(heading=runs.block, title=runs.model), damaged),
     }
     return {name: figure for name, figure in made.items() if figure}
 
 
-def _samples(runs: pd.DataFrame) -> str:
+def _samples(runs: pd.DataFrame, damaged: Damaged) -> str:
     """For each heading a row of samples: for each block and model those of the lowest seed."""
     if "folder" not in runs:
         return ""
-    paths = runs.folder.map(lambda folder: folder / "evaluation" / "samples.png")
-    runs = runs.assign(path=paths).loc[[path.exists() for path in paths]]
+    paths = [folder / "evaluation" / "samples.png" for folder in runs.folder]
+    images = [
+        parse(path, data_uri, "evaluate the run again", damaged) if path.exists() else None
+        for path in paths
+    ]
+    runs = runs.assign(image=images).dropna(subset="image")
     first = runs.sort_values("seed").drop_duplicates(["block", "model"]).index
     headings = runs[runs.index.isin(first)].groupby("heading", sort=False)
-    groups = {name: own.set_index("title").path.map(data_uri).to_dict() for name, own in headings}
+    groups = {name: own.set_index("title").image.to_dict() for name, own in headings}
     return render("grid.svg.j2", groups=groups) if groups else ""
 
 

@@ -1,5 +1,6 @@
 """A table and the paired differences as Markdown, aligned to be read as it is."""
 
+import re
 from collections.abc import Iterable
 from itertools import chain
 
@@ -21,12 +22,13 @@ def markdown(table: Table) -> str:
         for row, cells in rows.items():
             seeds = set(runs.get((block, row), {}).values())
             first = block if row == next(iter(rows)) else ""
-            grid.append([first, row, str(len(seeds) or MISSING)])
+            grid.append([_escaped(first), _escaped(row), str(len(seeds) or MISSING)])
             for cell in cells:
                 grid[-1].append(_marked(cell.ours, cell.rank))
                 if paired[cell.column]:
                     grid[-1].append(_marked(cell.papers, cell.paper_rank))
-    notes = [f"**Note:** {line}" for line in warnings(table)] + list(remarks(table))
+    notes = [f"**Note:** {_escaped(line)}" for line in warnings(table)]
+    notes += map(_escaped, remarks(table))
     parts = [f"## {spec.title}: {spec.heading}", spec.caption, _aligned(grid, left=2)]
     parts += [LEGEND] * spec.ranked + ["\n".join(f"- {line}" for line in notes)]
     return "\n\n".join(parts) + "\n"
@@ -37,11 +39,17 @@ def markdown_pairs(differences: pd.DataFrame, sentence: str) -> str:
     head = "table,block,metric,comparison,seeds,difference %,95 % interval,p (Holm),outcome"
     grid = [head.split(",")]
     for pair in differences.itertuples():
-        where = [pair.table, pair.block, pair.metric, f"{pair.row} against {pair.against}"]
+        comparison = f"{pair.row} against {pair.against}"
+        where = map(_escaped, [pair.table, pair.block, pair.metric, comparison])
         interval = f"{pair.percent - pair.half:+.2f} to {pair.percent + pair.half:+.2f}"
         tested = [interval, f"{pair.p:.2g}"] if pair.seeds > 1 else [MISSING, MISSING]
         grid.append([*where, str(pair.seeds), f"{pair.percent:+.2f}", *tested, pair.outcome])
-    return f"## Paired differences\n\n{sentence}\n\n{_aligned(grid, left=4)}\n"
+    return f"## Paired differences\n\n{_escaped(sentence)}\n\n{_aligned(grid, left=4)}\n"
+
+
+def _escaped(text: str) -> str:
+    """Names are shown as they are: no HTML, no marks, no links."""
+    return re.sub(r"[\\`*\[\]<>&|~]|\b_|_\b", r"\\\g<0>", " ".join(text.split()))
 
 
 def _marked(number: tuple[str, str], rank: float) -> str:
@@ -52,9 +60,8 @@ def _marked(number: tuple[str, str], rank: float) -> str:
 
 def _aligned(grid: Iterable[list[str]], left: int) -> str:
     """The first columns aligned to the left, the others to the right; empty ones left out."""
-    escaped = [[" ".join(cell.replace("|", r"\|").split()) for cell in row] for row in grid]
     padded = []
-    for i, column in enumerate(zip(*escaped, strict=True)):
+    for i, column in enumerate(zip(*grid, strict=True)):
         width = max(3, *map(len, column))
         rule = "-" * width if i < left else "-" * (width - 1) + ":"
         cells = [column[0], rule, *column[1:]]

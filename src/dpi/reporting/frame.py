@@ -1,6 +1,5 @@
 """A folder of runs as two DataFrames: a row a run, and a row a number."""
 
-import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -12,9 +11,16 @@ import yaml
 from dpi.errors import UserError
 from dpi.reporting.architecture import facts
 from dpi.reporting.labels import label, natural, order, setting, short_names, title
+from dpi.runs import rows
 
 NAMES = ["data", "scale", "framework", "arch", "cond"]
 """What a configuration's `names` says."""
+
+Damaged = dict[Path, str] | None
+"""What is to be said of files that could not be read."""
+
+READING = (ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError, OSError)
+"""What reading a damaged file raises."""
 
 MODEL = ("arch.", "cond.")
 """Settings of the model. All others are the protocol: how it was trained, and on what."""
@@ -42,8 +48,12 @@ THOROUGH = [f"settings.{key}" for key in ("scalars", "noise_seeds", "pictures", 
 """Settings of an evaluation of which more is better, the most important one first."""
 
 
-def read_runs(folder: Path) -> tuple[pd.DataFrame, list[str]]:
+def read_runs(folder: Path, damaged: Damaged = None) -> tuple[pd.DataFrame, list[str]]:
     """All runs directly in a folder.
+
+    Args:
+        folder: such as outputs.
+        damaged: see `parse`.
 
     Returns:
         The runs by name, in the order of the tables, and the names of folders whose configuration
@@ -56,7 +66,8 @@ def read_runs(folder: Path) -> tuple[pd.DataFrame, list[str]]:
         UserError: a configuration that cannot be read, or a name that cannot be a file's.
     """
     paths = sorted(folder.glob("*/config.yaml"), key=lambda path: natural(path.parent.name))
-    found = {path.parent: parse(path, _run, "repair it, or move its folder away") for path in paths}
+    remedy = "repair it, or move its folder away"
+    found = {path.parent: parse(path, _run, remedy, damaged) for path in paths}
     runs = {path: run for path, run in found.items() if run}
     short = short_names({key for run in runs.values() for key in run["settings"]})
     frame = pd.DataFrame(
@@ -64,7 +75,7 @@ def read_runs(folder: Path) -> tuple[pd.DataFrame, list[str]]:
     )
     if runs:
         frame = in_order(frame.set_index("run"))
-    return frame, [path.name for path, run in found.items() if not run]
+    return frame, [path.name for path, run in found.items() if run == {}]
 
 
 def in_order(runs: pd.DataFrame) -> pd.DataFrame:
@@ -73,9 +84,13 @@ def in_order(runs: pd.DataFrame) -> pd.DataFrame:
     return runs.sort_values(places, key=order, kind="stable")
 
 
-def read_rows(runs: pd.DataFrame) -> pd.DataFrame:
+def read_rows(runs: pd.DataFrame, damaged: Damaged = None) -> pd.DataFrame:
     """All rows of the runs' evaluations and what their configurations say of the architecture, with
     the runs' names and labels.
+
+    Args:
+        runs: as from `read_runs`.
+        damaged: see `parse`.
 
     Raises:
         UserError: a file that cannot be read.
@@ -83,7 +98,7 @@ def read_rows(runs: pd.DataFrame) -> pd.DataFrame:
     rows = pd.DataFrame(
         {"run": run.Index, **row}
         for run in runs.itertuples()
-        for row in [*_architecture(run), *_evaluations(run.folder)]
+        for row in [*_architecture(run), *_evaluations(run.folder, damaged)]
     )
     return labelled(runs, rows)
 
@@ -113,17 +128,31 @@ def is_final(rows: pd.DataFrame) -> pd.Series:
     return rows.finished & (rows.step >= rows.training_steps)
 
 
-def parse(path: Path, reader: Callable[[str], Any], remedy: str) -> Any:
-    """What `reader` makes of a file's text.
+def parse(path: Path, reader: Callable[[Path], Any], remedy: str, damaged: Damaged = None) -> Any:
+    """What `reader` makes of a file.
+
+    Args:
+        path: of the file.
+        reader: what it raises says that the file is damaged.
+        remedy: what the message of the error ends with.
+        damaged: where the message goes in place of being raised; the file is as good as absent
+            then.
+
+    Returns:
+        None for a damaged file.
 
     Raises:
-        UserError: it cannot be read; the message ends with the remedy.
+        UserError: it cannot be read.
     """
     try:
-        return reader(path.read_text("utf-8"))
-    except (ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError, OSError) as error:
+        return reader(path)
+    except READING as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"{path} cannot be read ({reason}): {remedy}") from None
+        message = f"{path} cannot be read ({reason}): {remedy}"
+        if damaged is None:
+            raise UserError(message) from None
+        damaged[path] = message
+        return None
 
 
 def check_names(names: dict[str, str]) -> None:
@@ -133,10 +162,12 @@ def check_names(names: dict[str, str]) -> None:
             raise ValueError(f"names.{name}={value!r} is not a plain name")
 
 
-def _run(text: str) -> dict[str, Any] | None:
+def _run(path: Path) -> dict[str, Any]:
+    """Empty if it has no `names` or no `settings`."""
+    text = path.read_text("utf-8")
     config = yaml.load(text, yaml.CSafeLoader)
     if not isinstance(config, dict) or not {"names", "settings"} <= config.keys():
-        return None
+        return {}
     names = {name: config["names"][name] for name in NAMES}
     check_names(names)
     return names | {
@@ -169,14 +200,14 @@ def _architecture(run: Any) -> Iterator[dict[str, Any]]:
         yield alike | {"metric": metric, "value": value}
 
 
-def _evaluations(folder: Path) -> Iterator[dict[str, Any]]:
+def _evaluations(folder: Path, damaged: Damaged) -> Iterator[dict[str, Any]]:
     for path in sorted(folder.glob("evaluation/*.json")):
-        yield from parse(path, _rows, "delete it and evaluate the run again")
+        yield from parse(path, _rows, "evaluate the run again", damaged) or []
 
 
-def _rows(text: str) -> list[dict[str, Any]]:
+def _rows(path: Path) -> list[dict[str, Any]]:
     return [
         {key: convert(row[key]) for key, convert in ROW.items()}
         | {f"settings.{key}": value for key, value in row["settings"].items()}
-        for row in json.loads(text)
+        for row in rows.read_rows(path)
     ]

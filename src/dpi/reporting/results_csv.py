@@ -1,6 +1,5 @@
 """results.csv: all numbers of a report in long form. The report can be made from it again."""
 
-import io
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -46,9 +45,9 @@ def read_csv(pattern: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     return in_order(runs), rows.drop(columns=RUN)
 
 
-def _rows(text: str) -> pd.DataFrame:
+def _rows(path: Path) -> pd.DataFrame:
     # As text first: an empty protocol is not a missing one, and a data set may be called "nan".
-    rows = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+    rows = pd.read_csv(path, dtype=str, keep_default_na=False)
     for names in rows[NAMES].drop_duplicates().to_dict("records"):
         check_names(names)
     number = lambda key: rows[key].replace("", "nan").astype(float)  # noqa: E731

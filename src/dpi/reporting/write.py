@@ -1,5 +1,6 @@
 """From a folder of runs, or their numbers, to a folder of tables, figures and a page."""
 
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -7,18 +8,26 @@ from pathlib import Path
 import pandas as pd
 from markupsafe import Markup
 
+from dpi.atomic import atomic_write
 from dpi.errors import UserError
 from dpi.reporting.explorer import explore
 from dpi.reporting.figures import figures
 from dpi.reporting.formats import markdown, markdown_pairs
-from dpi.reporting.frame import NAMES, is_final, labelled, read_rows, read_runs, results
+from dpi.reporting.frame import (
+    NAMES,
+    Damaged,
+    is_final,
+    labelled,
+    read_rows,
+    read_runs,
+    results,
+)
 from dpi.reporting.labels import some
 from dpi.reporting.page import render
 from dpi.reporting.pairs import conclusion, differences
 from dpi.reporting.paper import specs
 from dpi.reporting.results_csv import read_csv, to_csv
 from dpi.reporting.tables import tables
-from dpi.runs.files import atomic_write
 
 FORMATS = {
     "md": markdown,
@@ -36,7 +45,7 @@ def report(runs: Path, out: Path, data: str | None = None, scale: str | None = N
 
     Each data set and scale has a report of its own in the folder `out`/DATA-SCALE: index.html,
     results.csv with all numbers, tables as .md, .tex and .csv, pairs.md and pairs.csv, figures as
-    .svg.
+    .svg. Files that cannot be read are left out, and named.
 
     Args:
         runs: a folder of runs; or a results.csv, or a pattern of several, for the same without
@@ -45,14 +54,17 @@ def report(runs: Path, out: Path, data: str | None = None, scale: str | None = N
         data, scale: report on these alone.
 
     Raises:
-        UserError: no runs, or none of these; a damaged file; a name that cannot be a file's.
+        UserError: no runs, or none of these; once all else is written, files that cannot be read.
     """
+    damaged: dict[Path, str] = {}
     if Path(runs).suffix == ".csv":
         found, rows = read_csv(str(runs))
         unnamed, rows_of = [], partial(labelled, rows=rows)
     else:
-        found, unnamed = read_runs(Path(runs))
-        rows_of = read_rows
+        found, unnamed = read_runs(Path(runs), damaged)
+        rows_of = partial(read_rows, damaged=damaged)
+    if found.empty and damaged:
+        raise UserError("; ".join(damaged.values()))
     if found.empty:
         others = f" but {len(unnamed)} whose configuration has no `names`" if unnamed else ""
         hint = "make some, such as with `make table2 SCALE=mini`"
@@ -73,19 +85,27 @@ def report(runs: Path, out: Path, data: str | None = None, scale: str | None = N
             "folders whose configuration has no `names` or `settings`": unnamed,
             "runs with the settings and the seed of another": own.index[twice],
         }
-        _write(folder, _files(own[~twice], rows_of(own[~twice]), left_out))
+        _write(folder, _files(own[~twice], rows_of(own[~twice]), left_out, damaged))
         print(f"\npage    {folder / 'index.html'}\n")
+    if damaged:
+        print(*damaged.values(), sep="\n", file=sys.stderr)
+        files = "1 file" if len(damaged) == 1 else f"{len(damaged)} files"
+        raise UserError(f"{files} cannot be read, see above; all else is reported")
 
 
-def _files(runs: pd.DataFrame, rows: pd.DataFrame, left_out: LeftOut) -> dict[str, str]:
+def _files(
+    runs: pd.DataFrame, rows: pd.DataFrame, left_out: LeftOut, damaged: Damaged
+) -> dict[str, str]:
     """The content of each file; prints the tables."""
     final = results(rows)
     made = tables(final)
     compared = differences(made)
     sentence = conclusion(compared)
-    drawn = figures(runs, final)
+    drawn = figures(runs, final, damaged)
+    pages = list(explore(runs, final, damaged)) if "folder" in runs else []
     early = rows[~is_final(rows)]
     count = f"{len(early):,} row{'s' * (len(early) > 1)}"
+    left_out |= {"files that cannot be read": list(map(str, damaged))}
     left_out |= {f"{count} measured before the end of the training": early.run.unique()}
     notes = [f"Left out: {why}: {some(of, most=5)}." for why, of in left_out.items() if len(of)]
 
@@ -105,7 +125,7 @@ def _files(runs: pd.DataFrame, rows: pd.DataFrame, left_out: LeftOut) -> dict[st
         tables=made,
         pairs=compared.to_dict("records"),
         figures={name: Markup(figure) for name, figure in drawn.items()},
-        runs=list(explore(runs, final)) if "folder" in runs else [],
+        runs=pages,
     )
     return files
 

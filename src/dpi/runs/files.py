@@ -1,4 +1,4 @@
-"""The files of a run's folder, written as a whole or not at all."""
+"""The files of a run's folder."""
 
 from pathlib import Path
 
@@ -17,11 +17,3 @@ OUTPUT = "output.txt"
 def samples_path(run: Path, step: int) -> Path:
     """The grid of samples that a run shows at a step."""
     return run / "samples" / f"step_{step:07d}.png"
-
-
-def atomic_write(path: Path, content: str | bytes) -> None:
-    """Write a temporary file beside `path` and rename it; makes the folder if need be."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_bytes(content.encode() if isinstance(content, str) else content)
-    partial.replace(path)

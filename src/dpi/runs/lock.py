@@ -1,10 +1,9 @@
-"""One process at a time for a folder."""
+"""One process at a time for a run, and for each evaluation of it."""
 
 import os
-import shutil
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -14,31 +13,49 @@ from dpi.errors import UserError
 LOCK = ".lock"
 PATIENCE = 2.0
 """Seconds to wait: another process may hold the lock for a moment to see whether it is free."""
+ATTEMPTS = 1000
 
 
 @contextmanager
-def lock(folder: Path) -> Iterator[None]:
+def lock(folder: Path, name: str = "") -> Iterator[None]:
     """Hold a folder's lock; the kernel releases it when this process ends, however it ends.
 
     The folder is created if need be, and removed again if nothing was written to it.
 
+    Args:
+        folder: of a run, or of its evaluations.
+        name: of the one evaluation that is locked.
+
     Raises:
         UserError: another process holds it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    held = FileLock(folder / LOCK)
+    path = folder / f"{LOCK}{name and '-'}{name}"
+    held = _acquire(path, f"{name} of {folder.parent}" if name else str(folder))
     try:
-        held.acquire(timeout=PATIENCE)
-    except Timeout:
-        owner = (folder / LOCK).read_text() or "another process"
-        raise UserError(f"{folder} is locked by {owner}: wait for it, or stop it") from None
-    try:
-        (folder / LOCK).write_text(f"process {os.getpid()} on {socket.gethostname()}")
         yield
     finally:
-        if all(path.name == LOCK for path in folder.iterdir()):
-            shutil.rmtree(folder)
+        if all(other.name.startswith(LOCK) for other in folder.iterdir()):
+            path.unlink()
+            with suppress(OSError):  # another process holds another lock in it
+                folder.rmdir()
         held.release()
+
+
+def _acquire(path: Path, what: str) -> FileLock:
+    held = FileLock(path)
+    for _ in range(ATTEMPTS):
+        # Its owner removes the folder at the same time.
+        with suppress(FileNotFoundError, FileExistsError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                held.acquire(timeout=PATIENCE)
+            except Timeout:
+                owner = path.read_text() or "another process"
+                raise UserError(f"{what} is locked by {owner}: wait for it, or stop it") from None
+            path.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+            return held
+        held.release()
+    raise UserError(f"{path} cannot be made: is {path.parent} a folder?")
 
 
 def is_locked(folder: Path) -> bool:

@@ -4,6 +4,7 @@ import json
 import platform
 import subprocess
 import sys
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from glob import glob, has_magic
 from importlib.metadata import PackageNotFoundError, version
@@ -12,8 +13,10 @@ from pathlib import Path
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
+from dpi.atomic import atomic_write
+from dpi.checksum import with_checksum, without_checksum
 from dpi.errors import UserError
-from dpi.runs.files import CHECKPOINT, CONFIG, SESSIONS, SPLIT, atomic_write
+from dpi.runs.files import CHECKPOINT, CONFIG, SESSIONS, SPLIT
 from dpi.runs.identity import identity
 
 PACKAGES = ("dpi", "torch", "lightning", "hydra-core", "numpy", "torchmetrics", "torch-fidelity")
@@ -42,14 +45,14 @@ def check_identity(cfg: DictConfig, run: Path, fingerprint: str, left_out: np.nd
                 f"{now.get(key)}): name the new one with tag=NAME, or delete that folder"
             )
     before = read_split(run)
-    if before["fingerprint"] != fingerprint:
+    if before.fingerprint != fingerprint:
         raise UserError(
             f"{run} was trained on other images: point data.path at the same ones, or name the "
             "new run with tag=NAME"
         )
-    if before["left_out"] != left_out.tolist():
+    if before.left_out != left_out.tolist():
         raise UserError(
-            f"{run} left other near-duplicates out ({len(before['left_out'])} images, now "
+            f"{run} left other near-duplicates out ({len(before.left_out)} images, now "
             f"{len(left_out)}): give the same data.duplicates=, or name the new run with tag=NAME"
         )
 
@@ -86,21 +89,33 @@ def find_runs(pattern: str | None) -> list[Path]:
     return found
 
 
-def read_split(run: Path) -> dict:
-    """The data set of a run: its `fingerprint`, the number of `images`, the indices `held_out` and
-    `left_out`.
+@dataclass(frozen=True)
+class RecordedSplit:
+    """The data set of a run, and how it was split."""
+
+    fingerprint: str
+    """Of the data set."""
+    images: int
+    """In it."""
+    held_out: list[int]
+    """Indices."""
+    left_out: list[int]
+    """Indices of those in neither part."""
+
+
+def read_split(run: Path) -> RecordedSplit:
+    """The data set of a run, and how it was split.
 
     Raises:
         UserError: there is no such file, or it is damaged.
     """
     path = run / SPLIT
     try:
-        split = json.loads(path.read_text())
-        known = {key: split[key] for key in ("fingerprint", "images", "held_out")}
-        return known | {"left_out": split.get("left_out", [])}  # none in older runs
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return RecordedSplit(**without_checksum(json.loads(path.read_bytes())))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{path} cannot be read ({error}): it says which images were held out"
+            f"{path} cannot be read ({error}), and it says which images were held out: put the "
+            "file back from a copy, or train anew with tag=NAME"
         ) from None
 
 
@@ -120,9 +135,8 @@ def record(
         fingerprint, num_images: of the data set.
         held_out, left_out: indices of the held-out images, and of those in neither part.
     """
-    indices = {"held_out": held_out.tolist(), "left_out": left_out.tolist()}
-    split = {"fingerprint": fingerprint, "images": num_images} | indices
-    atomic_write(run / SPLIT, json.dumps(split))
+    split = RecordedSplit(fingerprint, num_images, held_out.tolist(), left_out.tolist())
+    atomic_write(run / SPLIT, json.dumps(with_checksum(asdict(split))))
     # A run with half a configuration could not be resumed.
     atomic_write(run / CONFIG, OmegaConf.to_yaml(cfg, resolve=True))
 

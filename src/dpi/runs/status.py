@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+from pydantic import TypeAdapter, ValidationError
 
+from dpi.atomic import atomic_write
 from dpi.errors import UserError
-from dpi.runs.files import CONFIG, STATUS, atomic_write
+from dpi.runs.files import CONFIG, STATUS
 from dpi.runs.lock import is_locked
 
 
@@ -39,13 +41,13 @@ class Status:
 
 
 def read_status(run: Path) -> Status:
-    """The status in a run's folder; a new one if there is none."""
+    """The status in a run's folder; a new one if there is none, or a damaged one."""
     try:
-        return Status(**json.loads((run / STATUS).read_text()))
+        return TypeAdapter(Status).validate_json((run / STATUS).read_bytes(), strict=True)
     except FileNotFoundError:
         return Status()
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{run / STATUS} cannot be read ({error}): delete it") from None
+    except ValidationError:
+        return Status(failed=f"{STATUS} is damaged: the same command makes it again")
 
 
 MIN_WIDTH = 16
@@ -89,8 +91,8 @@ def _line(run: Path) -> Line:
         current = read_status(run)
     except FileNotFoundError:
         steps, current = 0, read_status(run)
-    except (UserError, yaml.YAMLError, KeyError, TypeError):
-        return Line(run.name, "damaged", "", f"{CONFIG} or {STATUS} cannot be read")
+    except (ValueError, yaml.YAMLError, KeyError, TypeError):
+        return Line(run.name, "damaged", "", f"{CONFIG} cannot be read")
     progress = f"{min(current.step, steps):,} of {steps:,}" if steps else ""
     if is_locked(run):
         left = current.stage == "training" and current.seconds_left is not None

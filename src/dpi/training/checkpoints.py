@@ -1,6 +1,5 @@
 """Checkpoints, written atomically; also when the process is asked to end."""
 
-import os
 import signal
 import threading
 from pathlib import Path
@@ -11,7 +10,8 @@ import torch
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from dpi.errors import Terminated, UserError
+from dpi.atomic import atomic
+from dpi.errors import Terminated
 from dpi.training.finite import check_finite
 from dpi.training.module import MicroBatch
 
@@ -27,20 +27,15 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
         check_finite(checkpoint, Path(path))
-        partial = Path(f"{path}.partial")
-        try:
-            with partial.open("wb") as file:
+        hint = "; the previous checkpoint is intact" if Path(path).exists() else ""
+        with atomic(Path(path), hint) as file:
+            try:
                 torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        except (OSError, RuntimeError) as error:
-            # torch.save reports a full disk as a RuntimeError of its zip writer.
-            partial.unlink(missing_ok=True)
-            raise UserError(
-                f"the checkpoint {path} could not be written, is the disk full? "
-                f"({str(error).splitlines()[0]}); the previous one is intact"
-            ) from error
+            except RuntimeError as error:
+                # The zip writer's, which hides the disk's.
+                if isinstance(error.__context__, OSError):
+                    raise error.__context__ from None
+                raise
 
 
 class SaveLast(Checkpoint):

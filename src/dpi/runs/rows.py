@@ -1,12 +1,16 @@
 """Rows: the result of every evaluation, one number each, in one schema."""
 
 import json
+import math
+import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dpi.runs.files import atomic_write
+from dpi.atomic import atomic_write
+from dpi.checksum import with_checksum, without_checksum
+from dpi.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -25,14 +29,53 @@ class Row:
 
 
 def write_rows(path: Path, header: dict[str, Any], rows: Iterable[Row]) -> None:
-    """Add rows to a JSON file, a list of objects: the header's keys and those of Row.
+    """Add rows to a JSON file, a list of objects: the header's keys, those of Row, a checksum.
 
     A row replaces one that differs from it in value and standard error alone; all others are kept.
+    A file of something else, or a damaged one, is moved aside.
+
+    Raises:
+        UserError: a value is not finite, or the file cannot be written; it is as it was.
     """
-    kept = json.loads(path.read_text()) if path.exists() else []
-    kept = {_identity(row): row for row in [*kept, *(header | asdict(row) for row in rows)]}
-    lines = ",\n".join(json.dumps(row) for row in kept.values())
+    made = [header | asdict(row) for row in rows]
+    for row in made:
+        if not math.isfinite(row["value"]):
+            raise UserError(f"{row['run']}: {row['metric']} is {row['value']}, so it is not kept")
+    try:
+        kept = read_rows(path)
+    except FileNotFoundError:
+        kept = []
+    except ValueError as error:
+        aside = path.rename(path.with_name(f"{path.name}.damaged"))
+        print(f"warning: {path} was damaged ({error}), it is {aside.name} now", file=sys.stderr)
+        kept = []
+    rows_by_identity = {_identity(row): row for row in [*kept, *made]}
+    lines = ",\n".join(json.dumps(with_checksum(row)) for row in rows_by_identity.values())
     atomic_write(path, f"[\n{lines}\n]\n")
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows in a file that `write_rows` wrote, without their checksums.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged.
+    """
+    rows = json.loads(path.read_text("utf-8"))
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError("it is not a list of rows")
+    return [without_checksum(row) for row in rows]
+
+
+def is_kept(folder: Path, name: str) -> bool:
+    """Whether what an evaluation has written is there, and its rows are not damaged."""
+    path = folder / f"{name}.json"
+    try:
+        return bool(read_rows(path))
+    except FileNotFoundError:
+        return path.with_suffix(".png").exists()  # of samples there is only a grid
+    except ValueError:
+        return False
 
 
 def _identity(row: dict[str, Any]) -> str:

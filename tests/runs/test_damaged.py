@@ -1,0 +1,104 @@
+"""A damaged file of one run is made again where it can be; the other runs go on."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dpi.reporting.explorer import data_uri
+from dpi.runs.rows import read_rows
+
+EVAL = [
+    "eval=[objective,samples]",
+    "eval.objective.pictures=2",
+    "eval.objective.t=[0,999]",
+    "eval.samples.grid=2",
+    "eval.samples.steps=2",
+]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return tmp_path_factory.mktemp("finished")
+
+
+@pytest.fixture
+def runs(command, tiny, finished, tmp_path) -> list[str]:
+    """The command of a sweep whose two runs are finished."""
+    sweep = ["-m", *tiny, "cond=tmap", "seed=0,1", *EVAL]
+    if not (finished / "outputs").exists():
+        assert command("train.py", *sweep).status == 0
+        shutil.move("outputs", finished)
+    shutil.copytree(finished / "outputs", tmp_path / "outputs")
+    return sweep
+
+
+def damage(path: Path, how: str) -> None:
+    content = path.read_bytes()
+    if how == "truncated":
+        path.write_bytes(content[: len(content) // 2])
+    elif how == "empty":
+        path.write_bytes(b"")
+    else:
+        assert how == "flipped"
+        flipped = np.frombuffer(content, np.uint8).copy()
+        flipped[len(flipped) // 2] ^= 1
+        path.write_bytes(flipped.tobytes())
+
+
+REPAIRED = ["status.json", "evaluation/objective.json", "evaluation/step*/errors*/*.jsonl"]
+REPAIRED += ["evaluation/step*/samples*/*.npz"]
+
+
+@pytest.mark.parametrize("how", ["truncated", "empty", "flipped"])
+@pytest.mark.parametrize("name", REPAIRED)
+def test_what_can_be_made_again_is(command, runs, name, how):
+    (run, *_) = sorted(Path("outputs").glob("avatars*"))
+    (path,) = run.glob(name)
+    rows = read_rows(run / "evaluation/objective.json")
+    damage(path, how)
+    assert command("status.py").status == 0
+    if "step" in name:  # what an interrupted evaluation would find
+        (run / "evaluation" / "objective.json").unlink()
+        (run / "evaluation" / "samples.png").unlink()
+    done = command("train.py", *runs)
+    assert done.status == 0, done.err
+    assert read_rows(run / "evaluation/objective.json") == rows
+    status = command("status.py")
+    assert "2 done" in status.out, status.out
+    assert command("report.py").status == 0
+
+
+@pytest.mark.parametrize("how", ["truncated", "flipped"])
+@pytest.mark.parametrize("name", ["split.json", "last.ckpt", "config.yaml"])
+def test_what_cannot_is_named_and_the_others_go_on(command, runs, name, how):
+    if (name, how) == ("config.yaml", "flipped"):
+        pytest.skip("a configuration has no checksum")
+    first, second = sorted(Path("outputs").glob("avatars*"))
+    damage(first / name, how)
+    done = command("train.py", *(word.replace("grid=2", "grid=3") for word in runs))
+    assert done.status == 1 and "2 runs: 1 done, 1 failed" in done.out
+    assert done.err.count("Traceback") == 0 and str(first / name) in done.err
+    assert command("status.py").status == 0
+    evaluated = command("evaluate.py", "run=outputs/avatars*", *EVAL, "accelerator=cpu")
+    assert evaluated.status == 1 and str(first / name) in evaluated.err
+    assert f"objective of {second}" in evaluated.out
+
+
+def test_a_report_leaves_out_what_cannot_be_read_and_names_it(command, runs):
+    data_uri.cache_clear()  # of another test, whose paths are the same
+    first, second = sorted(Path("outputs").glob("avatars*"))
+    damaged = [first / "evaluation/objective.json", first / "evaluation/samples.png"]
+    for path in damaged:
+        damage(path, "truncated")
+    done = command("report.py")
+    assert done.status == 1 and done.err.splitlines()[-1] == (
+        "error: 2 files cannot be read, see above; all else is reported"
+    )
+    assert all(str(path) in done.err for path in damaged)
+    page = Path("outputs/report/avatars-tiny/index.html").read_text()
+    assert "Left out: files that cannot be read" in page and second.name in page
+    damage(first / "config.yaml", "empty")
+    done = command("report.py")
+    assert done.status == 0 and first.name in done.out, "no run, as folders without `names`"

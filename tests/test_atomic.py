@@ -1,0 +1,66 @@
+"""A file is whole or absent, and nothing is left beside it."""
+
+import os
+import resource
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from dpi.atomic import STALE, atomic, atomic_write
+from dpi.data import save_npz
+from dpi.errors import UserError
+from dpi.plots import plot_lambda, save_grid
+
+
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "file"
+    atomic_write(path, "old")
+    with pytest.raises(KeyError), atomic(path) as file:
+        file.write(b"new")
+        raise KeyError
+    assert path.read_text() == "old" and os.listdir(tmp_path) == ["file"]
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    code = "import os, pathlib; from dpi.atomic import atomic\n"
+    code += "with atomic(pathlib.Path('file')) as f: f.write(b'x'); f.flush(); os.kill(0, 9)"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, start_new_session=True)
+    (left,) = tmp_path.iterdir()
+    atomic_write(tmp_path / "other", "")
+    assert left.exists(), "somebody may still be writing it"
+    os.utime(left, (time.time() - STALE - 1,) * 2)
+    atomic_write(tmp_path / "other", "")
+    assert os.listdir(tmp_path) == ["other"]
+
+
+def noise(shape):
+    return np.random.default_rng(0).integers(0, 255, shape, np.uint8)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: atomic_write(path, bytes(100_000)),
+        lambda path: save_npz(path, {"arr_0": noise(100_000)}),
+        lambda path: save_grid(noise((9, 128, 128, 3)), path),
+        lambda path: plot_lambda(noise((20, 1000)), path),
+    ],
+)
+def test_a_full_disk_leaves_nothing(tmp_path, write):
+    # A limit on the file size fails a write like a full disk, without privileges.
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, limits[1]))
+    try:
+        with pytest.raises(UserError, match="it could not be written: File too large"):
+            write(tmp_path / "it")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_error_of_another_file_is_not_said_to_be_of_this_one(tmp_path):
+    with pytest.raises(FileNotFoundError), atomic(tmp_path / "written"):
+        (tmp_path / "read").read_text()
