@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -51,6 +52,16 @@ def atomic_write(path: Path, content: str | bytes) -> None:
     """Write a file as a whole, see `atomic`."""
     with atomic(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+def check_space(folder: Path, size: int, what: str, hint: str = "") -> None:
+    """Raise UserError if fewer than `size` bytes are free in a folder, which may not exist."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    if free < size:
+        raise UserError(
+            f"{what} takes {size / 1e6:,.0f} MB, and {there} has {free / 1e6:,.0f} MB free{hint}"
+        )
 
 
 def _remove_stale(folder: Path) -> None:

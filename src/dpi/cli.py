@@ -13,12 +13,18 @@ from typing import Any
 
 import yaml
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException, InstantiationException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dpi.errors import Terminated, UserError
 from dpi.runs.identity import flatten, settings, suffix
+
+ENVIRONMENT = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG),
+)
+"""Errors that are the user's to repair, not the program's."""
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -35,7 +41,7 @@ def register_resolvers() -> None:
     ${help:name}            the text of --help
     """
     resolvers = {
-        "stem": lambda path: Path(path).stem,
+        "stem": lambda path: Path(str(path)).stem,
         "choice": lambda group: HydraConfig.get().runtime.choices[group],
         "settings": settings,
         "suffix": suffix,
@@ -66,6 +72,8 @@ def run(main: Callable[[], None], name: str) -> None:
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(f"error: {_explain(error, name)}")
     except Exception as error:
+        if "Config group override must be" in str(error):  # Hydra's, a bare ValueError
+            sys.exit(f"error: a config group is null: name an option, see python {name}.py --help")
         # The jobs of a sweep catch their own; this is a launcher, or a process that died.
         if not any(word in ("-m", "--multirun") or word.startswith("sweep=") for word in sys.argv):
             raise
@@ -86,8 +94,10 @@ def one_line() -> Iterator[None]:
         yield
     except UserError as error:
         sys.exit(f"error: {error}")
+    except (InstantiationException, OmegaConfBaseException) as error:
+        sys.exit(f"error: {_first_lines(error)}")
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        if error.errno not in ENVIRONMENT:
             raise
         sys.exit(f"error: {error.filename or 'a file'}: {error.strerror}")
     except Terminated as error:
@@ -130,7 +140,11 @@ def _explain(error: Exception, name: str) -> str:
         return f"{option[1]}={option[2]}: choose from {', '.join(options)}"
     if unknown := re.search(r"Could not (?:override|find) '([^']+)'", text):
         return _suggest(unknown[1], name)
-    lines = text.splitlines() + str(error.__cause__ or "").splitlines()
+    return _first_lines(error)
+
+
+def _first_lines(error: Exception) -> str:
+    lines = str(error).splitlines() + str(error.__cause__ or "").splitlines()
     return "; ".join(line.strip() for line in lines[:2] if line.strip())
 
 

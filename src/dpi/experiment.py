@@ -74,10 +74,11 @@ def _train(cfg: DictConfig) -> None:
     # PyTorch and Lightning take seconds: only now that the configuration is known to be good.
     from lightning.fabric.utilities.rank_zero import rank_zero_only
 
-    from dpi.evaluation.evaluate import check_settings
+    from dpi.evaluation.evaluate import check_model, check_settings
     from dpi.training import fit
 
     check_settings(cfg.eval)
+    check_model(cfg)
     if rank_zero_only.rank:  # the other processes of a distributed training
         fit(cfg, source)
         return

@@ -10,6 +10,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from dpi.architectures.check_size import check_size
+from dpi.precision import uncast
 
 Modulation = Literal["scale_shift", "additive"]
 
@@ -143,15 +144,17 @@ class ADM(nn.Module):
         if (t is None) != (self.embed is None):
             expected = "forward(x)" if self.embed is None else "forward(x, t)"
             raise ValueError(f"time_embedding={self.embed is not None}: call {expected}")
-        e = None if t is None else self.embed(sinusoidal(t, self.base_channels).to(x))
-        skips = []
-        for stage in self.encoder:
+        e = None if t is None else uncast(self.embed, sinusoidal(t, self.base_channels).to(x))
+        first, *stages = self.encoder
+        x = uncast(first, x, e)
+        skips = [x]
+        for stage in stages:
             x = stage(x, e)
             skips.append(x)
         x = self.middle(x, e)
         for stage in self.decoder:
             x = stage(torch.cat([x, skips.pop()], dim=1), e)
-        return self.out(x)
+        return uncast(self.out, x)
 
 
 class Stage(nn.Sequential):
@@ -202,10 +205,10 @@ class ResidualBlock(nn.Module):
             h = self.norm2(h)
         elif self.scale_shift:
             # h' = a(s) normalization(h) + b(s), with a = 1 + scale
-            scale, shift = self.project(F.silu(e))[:, :, None, None].chunk(2, dim=1)
+            scale, shift = uncast(self.project, F.silu(e))[:, :, None, None].chunk(2, dim=1)
             h = self.norm2(h) * (1 + scale) + shift
         else:
-            h = self.norm2(h + self.project(F.silu(e))[:, :, None, None])
+            h = self.norm2(h + uncast(self.project, F.silu(e))[:, :, None, None])
         return self.skip(self.resample(x)) + self.conv2(self.dropout(F.silu(h)))
 
 

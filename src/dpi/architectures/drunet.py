@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dpi.architectures.check_size import check_size
+from dpi.precision import uncast
 
 
 class DRUNet(nn.Module):
@@ -35,7 +36,8 @@ class DRUNet(nn.Module):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        if min(channels, default=0) < 1 or num_blocks < 1:
+        whole = len(channels) and all(isinstance(width, int) and width > 0 for width in channels)
+        if not whole or num_blocks < 1:
             raise ValueError(
                 f"DRUNet needs positive channels and num_blocks, got channels={list(channels)} and "
                 f"num_blocks={num_blocks}"
@@ -72,7 +74,7 @@ class DRUNet(nn.Module):
             ValueError: H or W is not divisible by `stride`.
         """
         check_size(x, self.stride)
-        x = self.head(x)
+        x = uncast(self.head, x)
         skips = []
         for level in self.encoder:
             skips.append(x)
@@ -81,7 +83,7 @@ class DRUNet(nn.Module):
         x = self.body(x)
         for level in self.decoder:
             x = level(x + skips.pop())
-        return self.tail(x + skips.pop())
+        return uncast(self.tail, x + skips.pop())
 
 
 class ResidualBlock(nn.Module):

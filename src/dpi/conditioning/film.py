@@ -13,6 +13,7 @@ from dpi.frameworks import Framework
 from dpi.interpolation import position
 from dpi.interpolation.per_sample import DESCRIPTIONS
 from dpi.interpolation.replica import Replica
+from dpi.precision import uncast
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -34,7 +35,7 @@ class FiLM(nn.Module):
         include: file-name patterns of the names of the layers ("*.conv1").
 
     Raises:
-        ValueError: f has no such layers.
+        ValueError: f has no such layers, or an embedding that is not even.
     """
 
     def __init__(
@@ -45,6 +46,8 @@ class FiLM(nn.Module):
         include: Iterable[str] = ("*",),
     ) -> None:
         super().__init__()
+        if embedding < 2 or embedding % 2:
+            raise ValueError(f"embedding={embedding}: it must be even, and at least 2")
         self.network = network()
         self.num_scalars = framework.num_scalars
         self.embedding = embedding
@@ -75,8 +78,8 @@ class FiLM(nn.Module):
             RuntimeError: f uses the weight of a layer other than by calling the layer on a batch.
         """
         t = position(torch.as_tensor(s), self.num_scalars).to(x.device, non_blocking=True)
-        e = self.embed(sinusoidal(t.reshape(-1), self.embedding).to(x))
-        scales, shifts = self.project(e).chunk(2, dim=1)
+        e = uncast(self.embed, sinusoidal(t.reshape(-1), self.embedding).to(x))
+        scales, shifts = uncast(self.project, e).chunk(2, dim=1)
         modulations = zip(
             self._widths(),
             (1 + scales).split(self.widths, dim=1),
@@ -132,7 +135,9 @@ class ModulatedWeight:
         channel = CHANNEL[func] % y.dim()
         shape = [-1 if dim in (0, channel) else 1 for dim in range(y.dim())]
         shape[0] = len(weight.scale)
-        return torch.addcmul(weight.shift.reshape(shape), y, weight.scale.reshape(shape))
+        # They keep their precision where y is in half precision.
+        z = torch.addcmul(weight.shift.reshape(shape), y, weight.scale.reshape(shape))
+        return z.to(y.dtype)
 
     def __getattr__(self, name: str) -> Any:
         if name not in DESCRIPTIONS:

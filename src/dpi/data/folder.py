@@ -3,6 +3,7 @@
 import hashlib
 import io
 import zipfile
+import zlib
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,16 @@ from PIL import Image, UnidentifiedImageError
 from dpi.errors import UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+
+UNREADABLE = (
+    *(OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombError),
+    *(zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError),
+)
+"""What Pillow and zipfile raise for a file that is damaged, encrypted or too large."""
+
+
+LOSSLESS = ("utf-8", "surrogateescape")
+"""The encoding of names that may not be UTF-8."""
 
 
 class Folder:
@@ -51,10 +62,11 @@ class Folder:
         digest = hashlib.sha256(str(self.image_size).encode())
         for name in self.names:
             if self._zip:
-                digest.update(f"{name} {self._zip.getinfo(name).CRC}\n".encode())
+                digest.update(f"{name} {self._zip.getinfo(name).CRC}\n".encode(*LOSSLESS))
             else:
                 stat = (self.path / name).stat()
-                digest.update(f"{name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+                line = f"{name} {stat.st_size} {stat.st_mtime_ns}\n"
+                digest.update(line.encode(*LOSSLESS))
         return digest.hexdigest()
 
     def read(self, i: int) -> bytes:
@@ -73,14 +85,9 @@ class Folder:
         try:
             image = Image.open(io.BytesIO(self.read(i)))
             image.load()
-        except (
-            OSError,
-            SyntaxError,
-            ValueError,
-            zipfile.BadZipFile,
-            Image.DecompressionBombError,
-            UnidentifiedImageError,
-        ) as error:
+        except UnidentifiedImageError:
+            raise UserError(f"{where} cannot be read as an image: it is none") from None
+        except UNREADABLE as error:
             line = " ".join(str(error).split())
             raise UserError(f"{where} cannot be read as an image: {line}") from None
         if image.mode != "RGB":
@@ -117,5 +124,5 @@ def _files_below(folder: Path) -> Iterable[str]:
 def _open_zip(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
-    except zipfile.BadZipFile:
+    except (zipfile.BadZipFile, UnicodeDecodeError, NotImplementedError):
         raise UserError(f"{path} is neither a folder nor a valid zip") from None

@@ -1,5 +1,6 @@
 """Decode a data set once, into a memory-mapped array on disk that all runs share."""
 
+import math
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,7 @@ from typing import BinaryIO
 import numpy as np
 from tqdm import tqdm
 
-from dpi.atomic import atomic
+from dpi.atomic import atomic, check_space
 from dpi.data.source import Source
 
 
@@ -35,8 +36,8 @@ def memory_map(source: Source, cache_dir: Path, name: str) -> np.ndarray:
     images = _load(path, shape)
     if images is not None:
         return images
-    megabytes = np.prod(shape, dtype=np.int64) / 1e6
-    hint = f" ({megabytes:,.1f} MB); give another folder with data.cache_dir="
+    hint = "; give another folder for the cache of images, with DPI_CACHE= in the environment"
+    check_space(cache_dir, math.prod(shape), f"{path}", hint)
     with atomic(path, hint) as file:
         _write(source, shape, file)
     return _load(path, shape)

@@ -14,7 +14,7 @@ from dpi.errors import UserError
 
 UNREADABLE = (
     *(ValueError, OSError, EOFError, AttributeError, TypeError),
-    *(zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, MemoryError),
 )
 """What numpy and zipfile raise for a file that is damaged, encrypted or something else."""
 
@@ -74,11 +74,15 @@ def read_npz(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     """
     if not path.is_file():
         raise UserError(f"{path} does not exist")
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"{path} is not an .npz file")
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in names if name in file}
     except UNREADABLE as error:
         line = " ".join(str(error).split())
+        if "allow_pickle" in line:
+            line = "it holds Python objects, which can hold code"
         raise UserError(f"{path} cannot be read as an .npz file: {line}") from None
 
 

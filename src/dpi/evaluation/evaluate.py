@@ -6,14 +6,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import torch
 from hydra.utils import get_method, instantiate
 from lightning.fabric import Fabric
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig
 
 from dpi import plots
+from dpi.atomic import check_space
 from dpi.errors import UserError
+from dpi.evaluation.objective import check_scalars
+from dpi.frameworks.draw import network_evaluations, samples_size
+from dpi.precision import forbid_tf32
+from dpi.runs.build import to_channels_last
 from dpi.runs.lock import lock
 from dpi.runs.record import find_runs
 from dpi.runs.rows import SHOWN, Row, table, write_rows
@@ -37,7 +41,7 @@ def evaluate(
         UserError: whatever the user can fix.
     """
     if fabric.device.type == "cuda":
-        run.network.to(memory_format=torch.channels_last)
+        to_channels_last(run.network)
     header = {
         "run": run.folder.name,
         "step": run.step,
@@ -49,8 +53,11 @@ def evaluate(
     for name, settings in evals.items():
         progress = folder / f"step{run.step}-{run.weights}"
         rows = _measure(settings, run, fabric, progress)
-        if fabric.is_global_zero and rows:
+        if not fabric.is_global_zero:
+            continue
+        if rows:
             print(f"\n{name} of {run.folder}, step {run.step}{unfinished}\n\n{table(rows)}\n")
+        if rows or out is None:
             _write(out or folder / f"{name}.json", {"eval": name} | header, rows)
 
 
@@ -112,6 +119,7 @@ def evaluation_locks(run: Path, names: Iterable[str]) -> Iterator[None]:
 
 def make_fabric(accelerator: str, devices: int | str, precision: str) -> Fabric:
     """A Fabric on these devices; UserError if they cannot be used here."""
+    forbid_tf32()
     try:
         return Fabric(accelerator=accelerator, devices=devices, precision=precision)
     except (ValueError, TypeError, RuntimeError) as error:
@@ -127,6 +135,19 @@ def check_settings(evals: Mapping[str, DictConfig]) -> None:
             raise UserError(f"eval.{name}.{key}: {name} has no such setting, see train.py --help")
 
 
+def check_model(cfg: DictConfig) -> None:
+    """Raise UserError where an evaluation of a composed train.yaml would, hours later."""
+    framework = instantiate(cfg.framework)
+    for name, settings in cfg.eval.items():
+        if settings.get("t") is not None:
+            check_scalars(settings.t, framework.num_scalars, f"eval.{name}.t")
+        if "solver" in settings:
+            network_evaluations(framework, settings.steps, settings.solver)
+        if "n" in settings:
+            size = samples_size(settings.n, cfg.image_size)
+            check_space(Path(cfg.run), size, f"eval.{name}.n={settings.n}")
+
+
 def _measure(
     settings: DictConfig, run: Run | None, fabric: Fabric, folder: Path | None
 ) -> list[Row]:
@@ -136,7 +157,8 @@ def _measure(
 
 def _write(path: Path, header: dict[str, object], rows: list[Row]) -> None:
     write_rows(path, header, rows)
-    print(f"rows    {path}")
+    if rows:
+        print(f"rows    {path}")
     panels: dict[str, dict[int, float]] = {}
     for row in rows:
         if row.scalar is not None:

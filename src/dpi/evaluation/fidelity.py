@@ -70,14 +70,14 @@ def fidelity(
     Raises:
         UserError: see `Extractor`, `read_reference`, `draw_shards`.
     """
-    network = Extractor(extractor, weights, fabric.device)
-    how = (network, Path(cache), batch_size, fabric)
-    given = None if samples is None else read_images(Path(samples))
-    size = (run.cfg.image_size,) * 2 if given is None else given.shape[1:3]
     if run is None and reference is None:
         raise UserError(
             "eval.fidelity.reference= is missing: give an .npz of real images or their statistics"
         )
+    network = Extractor(extractor, weights, fabric.device)
+    how = (network, Path(cache), batch_size, fabric)
+    given = None if samples is None else read_images(Path(samples))
+    size = (run.cfg.image_size,) * 2 if given is None else given.shape[1:3]
     # The reference first: mistakes show before hours of sampling.
     path = training_reference(run, *how) if reference is None else Path(reference)
     real = read_reference(path, size, *how)

@@ -23,6 +23,8 @@ def interpolation(run: Run, fabric: Fabric, folder: Path) -> list[Row]:
             tables["lambda"] = module.table()
         elif isinstance(module, Coefficients):
             tables |= {f"coefficient_{k}": c for k, c in enumerate(module.table(), start=1)}
+    if not tables:
+        print(f"{run.folder} has no interpolated parameters, so there is no lambda")
     return [
         Row(name, value, scalar=s)
         for name, table in tables.items()

@@ -44,7 +44,11 @@ def objective(
         UserError: scalars that the run does not have, too few held-out images.
     """
     num_scalars = run.framework.num_scalars
-    steps = nodes(scalars or num_scalars, num_scalars) if t is None else _steps(t, num_scalars)
+    if t is None:
+        steps = nodes(scalars or num_scalars, num_scalars)
+    else:
+        check_scalars(t, num_scalars)
+        steps = sorted(set(t))
     precision = fabric._precision.precision
     errors = scalar_errors(
         run,
@@ -74,9 +78,8 @@ def _mean(at_seeds: np.ndarray) -> tuple[float, float | None]:
     return float(at_seeds.mean()), float(at_seeds.std(ddof=1) / np.sqrt(len(at_seeds)))
 
 
-def _steps(t: Sequence[int], num_scalars: int) -> list[int]:
-    steps = sorted(set(t))
-    bad = [s for s in steps if not isinstance(s, int) or not 0 <= s < num_scalars]
-    if bad or not steps:
-        raise UserError(f"t={list(t)}: give steps from 0 to {num_scalars - 1}, such as t=[0,333]")
-    return steps
+def check_scalars(t: Sequence[int], num_scalars: int, key: str = "t") -> None:
+    """Raise UserError unless all are steps of the schedule, and there is one."""
+    if not t or not all(isinstance(s, int) and 0 <= s < num_scalars for s in t):
+        last = num_scalars - 1
+        raise UserError(f"{key}={list(t)}: give steps from 0 to {last}, such as [0,{last}]")

@@ -11,10 +11,12 @@ from omegaconf import DictConfig
 from torch import Tensor
 from tqdm import tqdm
 
+from dpi.atomic import check_space
 from dpi.data import read_npz, save_npz
 from dpi.errors import UserError
-from dpi.frameworks.draw import draw, network_evaluations
+from dpi.frameworks.draw import draw, network_evaluations, samples_size
 from dpi.plots import save_grid
+from dpi.precision import forbid_tf32
 from dpi.runs.rows import Row
 from dpi.runs.run import Run, open_run
 
@@ -32,9 +34,10 @@ def sample(cfg: DictConfig) -> None:
         UserError: no such run, a damaged one, no such device or solver.
     """
     try:
-        torch.empty(0, device=cfg.device)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros((), device=cfg.device).item()
+    except (RuntimeError, AssertionError, TypeError) as error:
         raise UserError(f"device={cfg.device}: {str(error).splitlines()[0]}") from None
+    forbid_tf32()
     run = open_run(cfg.run, cfg.trust)
     if not run.finished:
         print(f"{run.folder} is not finished: step {run.step} of {run.cfg.training.steps}")
@@ -43,12 +46,14 @@ def sample(cfg: DictConfig) -> None:
     name = f"seed{cfg.seed}_{solver}{cfg.steps}_n{cfg.n}"
     out = Path(cfg.out or run.folder / "samples" / name)
     how = (run.framework, run.network.to(cfg.device), run.cfg.image_size, range(cfg.n))
-    batches = []
+    try:
+        samples = np.empty((cfg.n, run.cfg.image_size, run.cfg.image_size, 3), np.uint8)
+    except MemoryError as error:
+        raise UserError(f"n={cfg.n}: {error}; draw fewer at a time, with other seeds") from None
     with tqdm(total=cfg.n, desc="Sampling", unit="sample") as bar:
         for batch in draw(*how, cfg.seed, cfg.steps, solver, cfg.batch_size, cfg.device):
-            batches.append(batch)
+            samples[bar.n : bar.n + len(batch)] = batch
             bar.update(len(batch))
-    samples = np.concatenate(batches)
     save_grid(samples[:GRID], out.with_name(f"{out.name}.png"))
     print(f"{min(cfg.n, GRID)} samples: {out}.png")
     if cfg.npz:
@@ -149,6 +154,7 @@ def draw_shards(
     """
     solver = solver or run.framework.solvers[0]
     network_evaluations(run.framework, steps, solver)
+    check_space(folder, samples_size(n, run.cfg.image_size), f"n={n}")
     folder = folder / f"samples-seed{seed}-{solver}{steps}-{fabric._precision.precision}"
     folder.mkdir(parents=True, exist_ok=True)
     network = run.network.to(fabric.device)

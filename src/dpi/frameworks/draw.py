@@ -39,6 +39,11 @@ def network_evaluations(framework: Framework, num_steps: int, solver: str | None
     return passes
 
 
+def samples_size(n: int, size: int) -> int:
+    """The bytes of n samples, (n, size, size, 3) uint8."""
+    return 3 * n * size**2
+
+
 def draw(
     framework: Framework,
     network: Callable[[Tensor, Tensor], Tensor],

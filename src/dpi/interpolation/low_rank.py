@@ -6,11 +6,13 @@ from collections.abc import Collection, Iterator, Sequence
 from torch import Tensor, nn
 
 from dpi.interpolation.lerp import precise
+from dpi.precision import autocast_off
 
 
 def products(u: Tensor, v: Tensor) -> Tensor:
     """The U_k V_k, (N, O, ...), of U, (N, O, r), and V, (N, r, ...)."""
-    return (u @ v.flatten(2)).unflatten(2, v.shape[2:])
+    with autocast_off(u.device):
+        return (u @ v.flatten(2)).unflatten(2, v.shape[2:])
 
 
 class LowRank(nn.Module):

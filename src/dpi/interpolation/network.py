@@ -25,6 +25,7 @@ from dpi.interpolation.per_sample import PerSampleWeight, UnsupportedOperation
 from dpi.interpolation.plan import Plan, make_plan
 from dpi.interpolation.replica import Replica, check_references
 from dpi.interpolation.schedule import InterpolationFunction
+from dpi.precision import autocast_off
 
 Mode = Literal["auto", "one_pass", "grouped"]
 MODES = ("auto", "one_pass", "grouped")
@@ -240,7 +241,8 @@ class Interpolated(nn.Module):
 
     def _theta(self, c: Tensor, sets: list[list[Tensor]]) -> list[Tensor]:
         """theta(s) for one scalar."""
-        return lerp(c, sets) if self.low_rank is None else self.low_rank.theta(c, sets[0])
+        with autocast_off(c.device):
+            return lerp(c, sets) if self.low_rank is None else self.low_rank.theta(c, sets[0])
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_harmless": {}}

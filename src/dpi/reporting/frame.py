@@ -12,6 +12,7 @@ from dpi.errors import UserError
 from dpi.reporting.architecture import facts
 from dpi.reporting.labels import label, natural, order, setting, short_names, title
 from dpi.runs import rows
+from dpi.runs.identity import is_plain
 
 NAMES = ["data", "scale", "framework", "arch", "cond"]
 """What a configuration's `names` says."""
@@ -158,7 +159,7 @@ def parse(path: Path, reader: Callable[[Path], Any], remedy: str, damaged: Damag
 def check_names(names: dict[str, str]) -> None:
     """Raise ValueError for a name that cannot be a file's: a folder of the report is named so."""
     for name, value in names.items():
-        if not value.isprintable() or ".." in value or set(value) & set("/\\"):
+        if not is_plain(value):
             raise ValueError(f"names.{name}={value!r} is not a plain name")
 
 

@@ -1,7 +1,6 @@
 """What can be said of a configuration before PyTorch is imported, which takes seconds."""
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,7 +9,8 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dpi.errors import Excluded, UserError
-from dpi.runs.identity import flatten
+from dpi.runs.identity import flatten, is_plain
+from dpi.runs.rows import read_rows
 
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
@@ -37,7 +37,7 @@ class Show(Section):
 
 class TrainingSection(Section):
     steps: Count
-    batch_size: Count
+    batch_size: Annotated[int, Field(ge=1, le=2**20)]
     lr: Rate
     weight_decay: Rate
     lr_lambda: Rate
@@ -71,7 +71,7 @@ class Data(Section, extra="allow"):
     split_seed: Seed
     random_flip: bool
     cache_dir: str
-    count: Count = 1
+    count: Annotated[int, Field(ge=1, le=10_000_000)] = 1
     path: str = ""
     duplicates: str | None = None
 
@@ -194,6 +194,24 @@ def check_evaluate(cfg: DictConfig) -> None:
         raise UserError("eval= is missing: choose evaluations, such as eval=[denoising]")
     check(cfg, Evaluate)
     _check_files(cfg.eval)
+    if cfg.out is not None:
+        check_out("out", cfg.out)
+        try:
+            read_rows(Path(cfg.out))
+        except FileNotFoundError:
+            return
+        except ValueError:
+            raise UserError(f"out={cfg.out}: this file exists, and holds no rows") from None
+
+
+def check_out(key: str, path: str) -> None:
+    """Raise UserError if a file cannot be written there."""
+    parents = Path(path).absolute().parents
+    file = next((parent for parent in parents if parent.is_file()), None)
+    if file is not None:
+        raise UserError(f"{key}={path}: {file} is a file, not a folder")
+    if Path(path).is_dir():
+        raise UserError(f"{key}={path} is a folder: give a path in it")
 
 
 def _check_files(evals: Mapping[str, Any]) -> None:
@@ -239,7 +257,7 @@ def _check_names(cfg: DictConfig) -> None:
     if cfg.tag is not None:
         names["tag"] = cfg.tag
     for key, name in names.items():
-        if not re.fullmatch(r"[\w.+=-]+", str(name)) or ".." in str(name) or name == ".":
+        if not is_plain(str(name)):
             raise UserError(
                 f"{key}={name}: it is part of a folder's name, so give letters, digits, dots, "
                 "dashes and underscores"
@@ -248,5 +266,6 @@ def _check_names(cfg: DictConfig) -> None:
         raise UserError("run= is empty: give the folder of the run, or leave it out")
     folder = Path(cfg.run).resolve()
     here = Path.cwd()
-    if folder in (here, *here.parents, here / "outputs") or folder.is_file():
+    is_file = any(path.is_file() for path in (folder, *folder.parents))
+    if folder in (here, *here.parents, here / "outputs") or is_file:
         raise UserError(f"run={cfg.run} cannot be the folder of a run: give one of its own")

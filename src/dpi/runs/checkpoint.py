@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dpi.errors import UserError
+
+KEYS = {"state_dict": dict, "current_model_state": dict, "global_step": int}
+"""What a checkpoint of train.py has, beside what Lightning needs."""
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -36,9 +39,11 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except (RuntimeError, EOFError, OSError, zipfile.BadZipFile) as error:
         line = str(error).splitlines()[0] if str(error) else "it is empty"
         raise UserError(f"{path} cannot be read, it is damaged or truncated: {line}") from None
-    expected = {"state_dict", "current_model_state", "global_step"}
-    if not isinstance(checkpoint, dict) or not expected <= checkpoint.keys():
-        raise UserError(f"{path} was not written by train.py: it lacks {sorted(expected)}")
+    for key, kind in KEYS.items():
+        found = checkpoint.get(key) if isinstance(checkpoint, dict) else None
+        weights = found.values() if isinstance(found, dict) else ()
+        if not isinstance(found, kind) or not all(isinstance(w, Tensor) for w in weights):
+            raise UserError(f"{path} was not written by train.py: its {key} is missing or another")
     return checkpoint
 
 

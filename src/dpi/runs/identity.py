@@ -81,6 +81,11 @@ def suffix(*, _root_: DictConfig) -> str:
     return f"{text[:LONGEST]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
+def is_plain(name: str) -> bool:
+    """Whether a name can be part of a file's: it names no other folder, and needs no quotes."""
+    return bool(re.fullmatch(r"[\w.+=-]+", name)) and ".." not in name and name != "."
+
+
 def flatten(node: Any, prefix: str = "") -> dict[str, Any]:
     """The leaves of nested dictionaries under their dotted keys."""
     if not isinstance(node, dict):

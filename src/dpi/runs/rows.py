@@ -68,14 +68,12 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def is_kept(folder: Path, name: str) -> bool:
-    """Whether what an evaluation has written is there, and its rows are not damaged."""
-    path = folder / f"{name}.json"
+    """Whether the rows of an evaluation are there, and not damaged."""
     try:
-        return bool(read_rows(path))
-    except FileNotFoundError:
-        return path.with_suffix(".png").exists()  # of samples there is only a grid
-    except ValueError:
+        read_rows(folder / f"{name}.json")
+    except (FileNotFoundError, ValueError):
         return False
+    return True
 
 
 def _identity(row: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Train the model that a configuration describes, in its run's folder, or resume it."""
 
 import logging
+import sys
 import warnings
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from torch import nn
 from dpi.data import Source, memory_map, read_duplicates, split
 from dpi.errors import UserError
 from dpi.frameworks.draw import network_evaluations
-from dpi.runs.build import build
+from dpi.precision import forbid_tf32
+from dpi.runs.build import build, to_channels_last
 from dpi.runs.checkpoint import load_checkpoint, load_weights
 from dpi.runs.files import CHECKPOINT, samples_path
 from dpi.runs.record import record, record_session
@@ -29,6 +31,10 @@ from dpi.training.finite import FiniteLoss
 from dpi.training.module import TrainingModule
 from dpi.training.progress import ProgressBar, StatusWriter, ThroughputLogger
 from dpi.training.sample_logger import SampleLogger
+
+
+DIVERGED = 10.0
+"""A mean squared error on held-out images that no training should end with."""
 
 
 def fit(cfg: DictConfig, source: Source) -> None:
@@ -75,6 +81,13 @@ def fit(cfg: DictConfig, source: Source) -> None:
             f"out of memory: double trainer.accumulate_grad_batches={accumulate}, for the same "
             "gradients from smaller micro-batches"
         ) from error
+    held_out = trainer.callback_metrics.get("val_loss", torch.tensor(0.0)).item()
+    if held_out > DIVERGED and trainer.is_global_zero:
+        print(
+            f"warning: val_loss is {held_out:.3g}, and that of predicting zero is about 1: this "
+            "training has diverged; lower training.lr, or try +trainer.gradient_clip_val=1",
+            file=sys.stderr,
+        )
 
 
 def make_draws(cfg: DictConfig, num_images: int, num_scalars: int) -> Draws:
@@ -94,7 +107,7 @@ def make_module(
 ) -> TrainingModule:
     """The LightningModule, with the network in its memory format and compiled if it is to be."""
     if cfg.trainer.channels_last:
-        network.to(memory_format=torch.channels_last)
+        to_channels_last(network)
     if cfg.trainer.compile:
         network.compile()
     t = cfg.training
@@ -132,7 +145,7 @@ def _trainer(cfg: DictConfig, run: Path, steps: int) -> L.Trainer:
     # The images are in memory already; worker processes would only copy them.
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
     warnings.filterwarnings("ignore", ".*LeafSpec.*")  # Lightning's use of PyTorch
-    torch.set_float32_matmul_precision("high")
+    forbid_tf32()
     options = {k: v for k, v in cfg.trainer.items() if k not in ("compile", "channels_last")}
     show = cfg.training.show
     callbacks = [

@@ -1,0 +1,154 @@
+"""Autocast rounds neither scalars nor what enters and leaves a network; float32 is not TF32."""
+
+import functools
+
+import pytest
+import torch
+
+from dpi.architectures import ADM, DRUNet
+from dpi.conditioning import DPI, MLP, Compose, FiLM, LowRank, Mixture, SigmaMap, TMap
+from dpi.evaluation.evaluate import make_fabric
+from dpi.frameworks import VPDiffusion
+
+adm = functools.partial(
+    ADM,
+    image_size=4,
+    base_channels=16,
+    channel_mult=(1, 1),
+    attention_resolutions=(2,),
+    head_channels=8,
+    norm_groups=4,
+)
+drunet = functools.partial(DRUNet, channels=(8, 16), num_blocks=1)
+CONDITIONED = {
+    "drunet-tmap": (drunet, TMap),
+    "drunet-sigmamap": (drunet, SigmaMap),
+    "drunet-film": (drunet, FiLM),
+    "drunet-dpi": (drunet, DPI),
+    "drunet-lowrank": (drunet, LowRank),
+    "drunet-mixture": (drunet, Mixture),
+    "drunet-dpi+film+tmap": (drunet, functools.partial(Compose, dpi=DPI, film=FiLM, tmap=TMap)),
+    "adm-tmap": (adm, TMap),
+    "adm-sigmamap": (adm, SigmaMap),
+    "adm-mlp": (adm, MLP),
+    "adm-film": (adm, FiLM),
+    "adm-dpi": (adm, DPI),
+    "adm-lowrank+mlp": (adm, functools.partial(Compose, lowrank=LowRank, mlp=MLP)),
+}
+HALF = pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+
+
+@pytest.fixture(params=CONDITIONED)
+def g(request):
+    return made(*CONDITIONED[request.param])
+
+
+def made(network, cond):
+    """A conditioned network in which no layer is zero and the parameter sets differ."""
+    torch.manual_seed(0)
+    g = cond(network=network, framework=VPDiffusion())
+    with torch.no_grad():
+        for p in g.parameters():
+            p.add_(0.1 * torch.randn_like(p))
+    return g.eval()
+
+
+@torch.no_grad()
+def test_no_two_scalars_are_rounded_to_one(g):
+    x, s = torch.randn(1, 3, 4, 4).expand(1000, -1, -1, -1), torch.arange(1000)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = g(x, s)
+    assert len(y.flatten(1).unique(dim=0)) == 1000
+
+
+@HALF
+@torch.no_grad()
+def test_scalars_and_images_enter_in_float32(g, half):
+    """The first layers, and those of embeddings, give what they give without autocast."""
+    found = []
+    names = ("head", "project", "embed") + (("encoder.0",) if uses_adm(g) else ())
+    for name, layer in g.named_modules():
+        if name.endswith(names):
+            layer.register_forward_hook(lambda _, x, y, name=name: found.append((name, y)))
+    x = torch.randn(2, 3, 4, 4)
+    for s in (torch.tensor(333), torch.tensor([0, 666])):
+        y = g(x, s)
+        expected = dict(found)
+        with torch.autocast("cpu", half):
+            rounded = g(x, s)
+        assert rounded.dtype == torch.float32
+        assert (rounded - y).abs().mean() < 0.05 * y.std()
+        assert len(found) == 2 * len(expected) > 0
+        for name, y in found[len(expected) :]:
+            assert y.dtype == torch.float32 and torch.equal(y, expected[name]), name
+        found.clear()
+
+
+def uses_adm(g):
+    return any(isinstance(module, ADM) for module in g.modules())
+
+
+@HALF
+@pytest.mark.parametrize("cond", [DPI, LowRank, Mixture])
+def test_parameters_are_interpolated_in_float32(cond, half):
+    g = made(drunet, cond)
+    expected = dict(g.at(333).named_parameters())
+    with torch.autocast("cpu", half):
+        found = dict(g.at(333).named_parameters())
+    for name, theta in found.items():
+        assert torch.equal(theta, expected[name]), name
+
+
+def test_a_batch_of_many_scalars_trains_in_one_pass(g):
+    x, s = torch.randn(4, 3, 4, 4), torch.tensor([0, 1, 500, 999])
+    with torch.autocast("cpu", torch.bfloat16):
+        y = g.train()(x, s)
+    y.square().mean().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in g.parameters())
+    runs = [m.last_run for m in g.modules() if getattr(m, "last_run", None)]
+    assert not any("grouped" in run for run in runs)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_other_dtypes_are_left_alone(g, dtype):
+    x, s = torch.randn(2, 3, 4, 4, dtype=dtype), torch.tensor([3, 700])
+    assert g.to(dtype)(x, s).dtype == dtype
+    with torch.autocast("cpu", torch.bfloat16):
+        assert g(x, s).dtype == dtype
+    with pytest.raises(RuntimeError, match="dtype|type"):
+        g.float()(x, s)
+
+
+@torch.no_grad()
+def test_a_compiled_network_has_no_graph_break():
+    g = made(drunet, DPI)
+    x, s = torch.randn(2, 3, 4, 4), torch.tensor([3, 700])
+    compiled = torch.compile(g, backend="eager", fullgraph=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(compiled(x, s), g(x, s), rtol=0.02, atol=0.02)
+
+
+@pytest.fixture
+def tf32_allowed():
+    """Whether TF32, which is allowed at first, still is."""
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.allow_tf32 = True
+    yield (
+        lambda: torch.get_float32_matmul_precision() != "highest" or torch.backends.cudnn.allow_tf32
+    )
+    torch.set_float32_matmul_precision("highest")
+
+
+def test_evaluations_do_not_use_tf32(tf32_allowed):
+    make_fabric("cpu", 1, "32-true")
+    assert not tf32_allowed()
+
+
+def test_samples_do_not_use_tf32(tf32_allowed, run, command):
+    assert command("sample.py", f"run={run()}", "n=1", "steps=1").status == 0
+    assert not tf32_allowed()
+
+
+def test_training_does_not_use_tf32(tf32_allowed, tiny, command):
+    assert command("train.py", *tiny, "run=run", "training.steps=1").status == 0
+    assert not tf32_allowed()
