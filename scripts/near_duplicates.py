@@ -15,9 +15,10 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm
 
+from dpi.atomic import atomic_write
 from dpi.cli import one_line
 from dpi.data import Folder, memory_map
-from dpi.runs.files import atomic_write
+from dpi.errors import UserError
 
 BLOCK = 2048
 """Images are compared in blocks of BLOCK x BLOCK."""
@@ -65,6 +66,8 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("data/cache"))
     args = parser.parse_args()
     with one_line():
+        if args.out.exists():
+            raise UserError(f"{args.out} already exists: remove it, or name another file")
         source = Folder(args.source, args.image_size, missing="give a folder or a zip of images")
         images = memory_map(source, args.cache, args.source.stem)
         groups = near_duplicates(images, args.threshold)

@@ -10,7 +10,6 @@ The source is a folder or a zip. If interrupted, run the same command again to r
 import argparse
 import os
 import shutil
-import sys
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -19,6 +18,8 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
+from dpi.atomic import atomic
+from dpi.cli import one_line
 from dpi.data import Folder
 from dpi.errors import UserError
 
@@ -64,9 +65,8 @@ def resize(images: Folder, folder: Path, i: int) -> Path:
     """Write image i to the folder, unless an interrupted run already has."""
     path = folder / f"img{i:08d}.png"
     if not path.exists():
-        unfinished = path.with_suffix(".part")
-        Image.fromarray(images[i].transpose(1, 2, 0)).save(unfinished, format="png")
-        unfinished.replace(path)
+        with atomic(path) as file:
+            Image.fromarray(images[i].transpose(1, 2, 0)).save(file, "PNG")
     return path
 
 
@@ -78,12 +78,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("data/ffhq64.zip"), help="zip to write")
     parser.add_argument("--count", type=int, default=70_000, help="required number of images")
     args = parser.parse_args()
-    try:
+    with one_line():
         prepare(args.source, args.out, args.count)
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    except OSError as error:
-        sys.exit(f"error: {args.out} could not be written: {error}; run again to resume")
 
 
 if __name__ == "__main__":

@@ -334,6 +334,26 @@ BAD = {
         README.md                               | README.md
         a b                                     | one folder at most
     """,
+    "scripts/near_duplicates.py": """
+        nowhere list.txt                        | nowhere does not exist
+        small README.md                         | README.md already exists
+        text list.txt --image-size 8            | text/x.png
+    """,
+    "scripts/prepare_ffhq.py": """
+        nowhere                                 | nowhere does not exist
+        small                                   | contains 12 images, not 70000
+        small --count 12 --out README.md/x.zip  | README.md
+    """,
+    "scripts/reference_stats.py": """
+        small README.md                         | README.md already exists
+        small stats.npz --extractor eyes        | torch-fidelity has
+        small stats.npz --weights nowhere       | there is no file nowhere
+        small stats.npz --weights README.md     | README.md
+    """,
+    "scripts/conditioning.py": """
+        nowhere.csv                             | nowhere.csv
+        bad.csv                                 | bad.csv
+    """,
 }
 
 

@@ -115,7 +115,7 @@ def test_other_dtypes_are_left_alone(g, dtype):
     assert g.to(dtype)(x, s).dtype == dtype
     with torch.autocast("cpu", torch.bfloat16):
         assert g(x, s).dtype == dtype
-    with pytest.raises(RuntimeError, match="dtype|type"):
+    with pytest.raises(RuntimeError, match="type"):
         g.float()(x, s)
 
 

@@ -65,7 +65,7 @@ def check_space(folder: Path, size: int, what: str, hint: str = "") -> None:
 
 
 def _remove_stale(folder: Path) -> None:
-    for path in folder.glob(f"*{SUFFIX}"):
+    for path in folder.glob(f"*.????????{SUFFIX}"):
         with suppress(FileNotFoundError):  # another process was faster
-            if time.time() - path.stat().st_mtime > STALE:
+            if path.is_file() and time.time() - path.stat().st_mtime > STALE:
                 path.unlink()

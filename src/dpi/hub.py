@@ -20,6 +20,7 @@ from dpi.interpolation import Coefficients, Interpolated, Mode, Range, interpola
 from dpi.interpolation.arguments import Dims
 from dpi.interpolation.interpolate import Schedule
 from dpi.runs.build import MODEL, build, refuse_foreign_code
+from dpi.runs.rows import read_rows
 from dpi.runs.run import Run
 
 TAGS = ["deep-parameter-interpolation"]
@@ -191,5 +192,8 @@ def _rows(run: Run) -> list[dict[str, Any]]:
     """The rows of evaluate.py for these weights, over all scalars."""
     rows = []
     for path in sorted((run.folder / "evaluation").glob("*.json")):
-        rows += json.loads(path.read_text())
+        try:
+            rows += read_rows(path)
+        except ValueError as error:
+            raise UserError(f"{path} is damaged ({error}): evaluate the run again") from None
     return [row for row in rows if row["scalar"] is None and row["weights"] == run.weights]

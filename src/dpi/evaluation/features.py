@@ -215,11 +215,12 @@ def _load(path: Path) -> Features:
         return Features(*(file.get(name) for name in Features._fields))
 
 
+WEIGHTS = "eval.fidelity.weights=FILE (of scripts/reference_stats.py --weights)"
+
+
 def _refuse_code(path: Path) -> None:
     if not path.is_file():
-        raise UserError(
-            f"there is no file {path}: give eval.fidelity.weights=, the feature network's weights"
-        )
+        raise UserError(f"there is no file {path}: give the feature network's weights, {WEIGHTS}")
     try:
         torch.load(path, map_location="meta", weights_only=True)
     except (pickle.UnpicklingError, EOFError, zipfile.BadZipFile):
@@ -233,11 +234,10 @@ def _refuse_code(path: Path) -> None:
 def _no_download(name: str, error: OSError) -> str:
     reason = str(error).splitlines()[0]
     if name != INCEPTION:
-        hint = "give eval.fidelity.weights=FILE"
-        return f"the weights of {name} cannot be downloaded ({reason}): {hint}"
+        return f"the weights of {name} cannot be downloaded ({reason}): give {WEIGHTS}"
     url = feature_extractor_inceptionv3.URL_INCEPTION_V3
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     return (
         f"the weights of {name} cannot be downloaded ({reason}): get {url} elsewhere and put it "
-        f"into {folder}, or give eval.fidelity.weights=FILE"
+        f"into {folder}, or give {WEIGHTS}"
     )

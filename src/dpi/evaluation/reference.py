@@ -70,7 +70,6 @@ def write_reference(
         }
         if features.spatial is not None:
             arrays["mu_s"], arrays["sigma_s"] = statistics(features.spatial)
-        path.parent.mkdir(parents=True, exist_ok=True)
         save_npz(path, arrays)
     fabric.barrier()
 

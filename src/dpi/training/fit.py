@@ -32,7 +32,6 @@ from dpi.training.module import TrainingModule
 from dpi.training.progress import ProgressBar, StatusWriter, ThroughputLogger
 from dpi.training.sample_logger import SampleLogger
 
-
 DIVERGED = 10.0
 """A mean squared error on held-out images that no training should end with."""
 
