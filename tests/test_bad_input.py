@@ -94,7 +94,7 @@ def here(command, place, trained, monkeypatch):
         Path("README.md").write_text("# Mine\n")
         Path("mine.json").write_text(json.dumps({"mine": 1}))
         Path("bad.csv").write_text("a,b\n1,2\n")
-        Path("data").mkdir()
+        Path("data/cache").mkdir(parents=True)
         images()
         runs()
     return place

@@ -18,6 +18,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dpi.errors import Terminated, UserError
+from dpi.processes import end_with_parent
 from dpi.runs.identity import flatten, settings, suffix
 
 ENVIRONMENT = (
@@ -61,6 +62,8 @@ def run(main: Callable[[], None], name: str) -> None:
         name: of its configuration, such as "train".
     """
     register_resolvers()
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        end_with_parent()
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         main()
         return

@@ -1,6 +1,7 @@
 """One run from beginning to end, trained and then evaluated; and what a sweep says at its end."""
 
 import json
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
@@ -16,7 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from dpi.atomic import atomic_write
 from dpi.data import read_duplicates, split
-from dpi.errors import Excluded, UserError
+from dpi.errors import Excluded, Terminated, UserError
+from dpi.processes import stopped_by
 from dpi.runs.check import check_trainer, check_training
 from dpi.runs.files import CHECKPOINT, CONFIG, OUTPUT, samples_path
 from dpi.runs.lock import lock
@@ -44,14 +47,22 @@ def train(cfg: DictConfig) -> None:
     try:
         check_training(cfg)
         name = Path(cfg.run).name
-        with _output(cfg, name):
+        with _beside_others(cfg, name):
             _train(cfg)
-        if _is_parallel():
+        if _is_parallel(HydraConfig.get()):
             print(f"{name}: done", flush=True)
         _record_outcome(name, "done")
     except Excluded as error:
         print(f"skipped: {error}", flush=True)
         _record_outcome(name, "skipped")
+    except Terminated as error:
+        hydra = HydraConfig.get()
+        if not _is_parallel(hydra):
+            raise
+        atomic_write(_stop_file(hydra), "")
+        if error.message:
+            print(f"error: {name}: {error.message}", file=sys.stderr, flush=True)
+        _record_outcome(name, "stopped")
     except Exception as error:
         if not isinstance(error, UserError):
             traceback.print_exc()
@@ -159,21 +170,28 @@ def _one_line(error: Exception) -> str:
     return kind + " ".join(str(error).split())
 
 
-def _is_parallel() -> bool:
-    return "joblib" in HydraConfig.get().launcher._target_
+def _is_parallel(hydra: HydraConf) -> bool:
+    return "joblib" in hydra.launcher._target_
 
 
 @contextmanager
-def _output(cfg: DictConfig, name: str) -> Iterator[None]:
-    # The progress bars of runs that share a terminal would overwrite each other.
-    if not _is_parallel():
+def _beside_others(cfg: DictConfig, name: str) -> Iterator[None]:
+    hydra = HydraConfig.get()
+    if not _is_parallel(hydra):
         yield
         return
-    path = Path(cfg.run) / OUTPUT
-    path.parent.mkdir(parents=True, exist_ok=True)
-    print(f"{name}: started, output in {path}", flush=True)
-    with path.open("a") as file, redirect_stdout(file), redirect_stderr(file):
-        yield
+    with stopped_by(_stop_file(hydra)):
+        # The progress bars of runs that share a terminal would overwrite each other.
+        path = Path(cfg.run) / OUTPUT
+        path.parent.mkdir(parents=True, exist_ok=True)
+        print(f"{name}: started, output in {path}", flush=True)
+        with path.open("a") as file, redirect_stdout(file), redirect_stderr(file):
+            yield
+
+
+def _stop_file(hydra: HydraConf) -> Path:
+    """Once it exists, the runs of this sweep that are executed side by side save and end."""
+    return Path(hydra.sweep.dir) / "stop"
 
 
 def _record_outcome(name: str, outcome: str, reason: str = "") -> None:
@@ -185,16 +203,24 @@ def _record_outcome(name: str, outcome: str, reason: str = "") -> None:
 class SweepSummary(Callback):
     """At the end of a sweep says what came of each run; exits with status 1 if one failed."""
 
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        if _is_parallel(config.hydra):
+            # joblib would kill the runs: they save, and it waits for them.
+            stop = _stop_file(config.hydra)
+            signal.signal(signal.SIGTERM, lambda *_: atomic_write(stop, ""))
+
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         paths = Path(config.hydra.sweep.dir).glob("jobs/*.json")
         jobs = [json.loads(path.read_text()) for path in sorted(paths)]
         failed = [job for job in jobs if job["outcome"] == "failed"]
         counts = {
             outcome: sum(job["outcome"] == outcome for job in jobs)
-            for outcome in ("done", "skipped", "failed")
+            for outcome in ("done", "skipped", "failed", "stopped")
         }
         said = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
         print(f"\n{len(jobs)} run{'s' * (len(jobs) != 1)}: {said}")
+        if counts["stopped"]:
+            raise Terminated("SIGTERM: the sweep was stopped; the same command resumes it")
         if failed:
             lines = [f"failed: {job['name']}: {job['reason']}" for job in failed]
             lines.append("error: not all runs are done; the same command retries the failed ones")

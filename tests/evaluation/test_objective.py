@@ -150,7 +150,8 @@ def test_two_processes_give_what_one_does(run, command):
     assert command("evaluate.py", *overrides).status == 0
     alone = rows(run, "objective")
     next(run.glob("evaluation/step*")).rename("put-aside")
-    both = [sys.executable, str(ROOT / "evaluate.py"), *overrides, "devices=2"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    both = [*torchrun, str(ROOT / "evaluate.py"), *overrides, "devices=2"]
     done = subprocess.run(both, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("objective of run") == 1

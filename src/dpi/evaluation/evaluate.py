@@ -17,6 +17,7 @@ from dpi.errors import UserError
 from dpi.evaluation.objective import check_scalars
 from dpi.frameworks.draw import network_evaluations, samples_size
 from dpi.precision import forbid_tf32
+from dpi.processes import together
 from dpi.runs.build import to_channels_last
 from dpi.runs.lock import lock
 from dpi.runs.record import find_runs
@@ -79,7 +80,8 @@ def evaluate_all(cfg: DictConfig) -> None:
                 "eval=fidelity alone and no run="
             )
         fabric.launch()
-        rows = _measure(cfg.eval.fidelity, None, fabric, None)
+        with together(fabric.strategy):
+            rows = _measure(cfg.eval.fidelity, None, fabric, None)
         if fabric.is_global_zero:
             print(f"\nfidelity of {samples}\n\n{table(rows)}\n")
             if cfg.out:
@@ -87,7 +89,7 @@ def evaluate_all(cfg: DictConfig) -> None:
         return
     folders = find_runs(cfg.run)
     failed = []
-    with ExitStack() as locks:
+    with together(fabric.strategy), ExitStack() as locks:
         if rank_zero_only.rank == 0:
             for folder in folders:
                 locks.enter_context(evaluation_locks(folder, cfg.eval))

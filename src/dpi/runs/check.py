@@ -135,6 +135,9 @@ class Sample(Section, extra="ignore"):
     trust: bool
 
 
+STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
+"""Lightning's that are tested with the averaged weights, resumed on any number of devices."""
+
 EXCLUDED = {
     ("dpi.conditioning.MLP", "dpi.architectures.DRUNet"): "cond=mlp: it modulates normalization "
     "layers, and DRUNet has none; use arch=adm, or cond=dpi or cond=tmap",
@@ -179,6 +182,12 @@ def check_training(cfg: DictConfig) -> None:
 
 def check_trainer(cfg: DictConfig) -> None:
     """Raise UserError unless the section `trainer` is sound; imports PyTorch to look for a GPU."""
+    strategy = cfg.trainer.get("strategy", "auto")
+    if strategy not in STRATEGIES:
+        raise UserError(
+            f"trainer.strategy={strategy}: choose from {', '.join(STRATEGIES)}; others are not "
+            "tested with averaged weights, nor to resume with any number of devices"
+        )
     check(cfg, Devices)
     size, micro_batches = cfg.training.batch_size, cfg.trainer.accumulate_grad_batches
     if size % micro_batches:

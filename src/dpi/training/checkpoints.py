@@ -3,6 +3,7 @@
 import signal
 import threading
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import lightning as L
@@ -41,24 +42,36 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 class SaveLast(Checkpoint):
     """Saves one checkpoint, the last: every `every` optimizer steps and after the final one.
 
-    After SIGTERM, with which SLURM and others ask a process to end, it saves after the step that
-    is being taken, and ends the training with status 143. Lightning would end it with status 0.
+    After a signal with which SLURM and others ask a process to end, it saves after the step that
+    is being taken, and ends the training with status 143. Lightning would end it with status 0, or
+    write a second checkpoint.
     """
 
     def __init__(self, path: Path, every: int) -> None:
         self.path, self.every = path, every
+        self._saved: int | None = None
+        self._asked: tuple[int, FrameType | None] | None = None
+        self._requeue: Any = None
 
     def on_train_start(self, trainer: L.Trainer, *_: Any) -> None:
-        self._saved = trainer.global_step
-        self._asked_to_end = False
-        if threading.current_thread() is threading.main_thread():
-            # In place of Lightning's handler; it restores the original one at the end.
-            signal.signal(signal.SIGTERM, lambda number, _: self._ask_to_end(trainer, number))
+        self._listen(trainer)
 
-    def _ask_to_end(self, trainer: L.Trainer, number: int) -> None:
-        self._asked_to_end = True
-        if trainer.strategy.launcher is not None:
-            trainer.strategy.launcher.kill(number)  # the processes that this one has started
+    def on_validation_start(self, trainer: L.Trainer, *_: Any) -> None:
+        self._listen(trainer)
+
+    def _listen(self, trainer: L.Trainer) -> None:
+        if self._saved is None:
+            self._saved = trainer.global_step
+        if threading.current_thread() is not threading.main_thread():
+            return
+        # In place of Lightning's handlers; it restores the original ones at the end.
+        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+            before = signal.signal(number, self._ask)
+            if number == signal.SIGUSR2 and before != self._ask and callable(before):
+                self._requeue = before  # submitit's, at a job's time limit
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self._asked = number, frame
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: MicroBatch, *_: Any
@@ -67,12 +80,26 @@ class SaveLast(Checkpoint):
         if step == batch.step:  # gradients are still accumulated
             return
         # All processes save together.
-        asked = trainer.strategy.reduce_boolean_decision(self._asked_to_end, all=False)
+        asked = trainer.strategy.reduce_boolean_decision(self._asked is not None, all=False)
         if step % self.every == 0 or step == trainer.max_steps or asked:
             trainer.save_checkpoint(self.path)
             self._saved = step
-        if asked and step < trainer.max_steps:
-            raise Terminated(f"SIGTERM: saved at step {step}, the same command resumes from it")
+        if asked:
+            self._end(trainer)
+
+    def teardown(self, trainer: L.Trainer, pl_module: Any, stage: str) -> None:
+        if self._asked:  # during the last validation
+            self._end(trainer)
+
+    def _end(self, trainer: L.Trainer) -> None:
+        number, frame = self._asked or (signal.SIGTERM, None)
+        self._asked = None
+        if number == signal.SIGUSR2 and self._requeue:
+            self._requeue(number, frame)  # ends the first process, and the job with it
+            return
+        name = signal.Signals(number).name
+        said = f"{name}: saved at step {self._saved}, the same command resumes from it"
+        raise Terminated(said if trainer.is_global_zero else "")
 
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: Any

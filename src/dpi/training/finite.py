@@ -43,7 +43,8 @@ class FiniteLoss(Callback):
             return
         first = trainer.strategy.reduce(self._first, reduce_op="min").item()
         if first < torch.inf:
-            raise UserError(diverged(f"the loss is not finite at step {first:.0f}", self.path))
+            error = UserError(diverged(f"the loss is not finite at step {first:.0f}", self.path))
+            raise error if trainer.is_global_zero else SystemExit(1)
 
 
 def check_finite(checkpoint: Mapping[str, Any], path: Path) -> None:

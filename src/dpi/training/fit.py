@@ -19,6 +19,7 @@ from dpi.data import Source, memory_map, read_duplicates, split
 from dpi.errors import UserError
 from dpi.frameworks.draw import network_evaluations
 from dpi.precision import forbid_tf32
+from dpi.processes import together
 from dpi.runs.build import build, to_channels_last
 from dpi.runs.checkpoint import load_checkpoint, load_weights
 from dpi.runs.files import CHECKPOINT, samples_path
@@ -72,9 +73,10 @@ def fit(cfg: DictConfig, source: Source) -> None:
     validate = not validated and not samples_path(run, max(steps, first_step)).exists()
     try:
         checkpoint = run / CHECKPOINT if first_step else None
-        trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
-        if validate:
-            trainer.validate(module, data, verbose=False)
+        with together(trainer.strategy):
+            trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+            if validate:
+                trainer.validate(module, data, verbose=False)
     except torch.OutOfMemoryError as error:
         raise UserError(
             f"out of memory: double trainer.accumulate_grad_batches={accumulate}, for the same "
