@@ -191,29 +191,6 @@ def test_micro_batches_and_the_whole_batch_learn_the_same(command, tiny):
     assert_close(Path("whole"), Path("parts"))
 
 
-@pytest.mark.slow
-def test_two_processes_learn_what_one_does(command, tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr("dpi.training.datamodule.VAL_SCALARS", 100)  # as in another process
-    overrides = [*tiny, "arch.dropout=0", "data.random_flip=true", "training.show.every=2"]
-    command("train.py", *overrides, "run=one")
-    two = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
-    done = subprocess.run(
-        [sys.executable, ROOT / "train.py", *overrides, *two, "run=two"],
-        cwd=tmp_path,
-        timeout=300,
-        env=ONE_THREAD,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert_close(tmp_path / "one", tmp_path / "two")
-    assert done.stdout.count("next  ") == 1
-    for column in ("loss", "val_loss"):
-        one, two = (logged(tmp_path / run, column) for run in ("one", "two"))
-        assert len(one) == {"loss": 3, "val_loss": 2}[column]
-        assert two == pytest.approx(one, rel=1e-4), column
-
-
 def test_a_finished_run_is_not_touched(command, tiny):
     command("train.py", *tiny, "run=it")
     before = Path("it/last.ckpt").read_bytes()
