@@ -13,7 +13,7 @@ import yaml
 
 from dpi.checksum import with_checksum
 from dpi.evaluation.images import held_out_images
-from dpi.evaluation.schedule import weights
+from dpi.frameworks.quadrature import weights
 from dpi.runs.run import open_run
 
 ROOT = Path(__file__).parents[2]

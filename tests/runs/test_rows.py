@@ -57,6 +57,6 @@ def test_a_value_that_is_not_finite_is_no_row(tmp_path, value):
     path = tmp_path / "a.json"
     write_rows(path, HEADER, ROWS)
     before = json.loads(path.read_text())
-    with pytest.raises(UserError, match="it: fid is"):
+    with pytest.raises(UserError, match=r"a\.json: fid is"):
         write_rows(path, HEADER, [Row("fid", value)])
     assert json.loads(path.read_text()) == before

@@ -9,7 +9,7 @@ from lightning.fabric import Fabric
 from dpi.errors import UserError
 from dpi.evaluation.images import held_out_images
 from dpi.evaluation.per_scalar import scalar_errors
-from dpi.evaluation.schedule import nodes, weights
+from dpi.frameworks.quadrature import nodes, weights
 from dpi.runs.rows import Row
 from dpi.runs.run import Run
 

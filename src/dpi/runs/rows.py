@@ -40,7 +40,7 @@ def write_rows(path: Path, header: dict[str, Any], rows: Iterable[Row]) -> None:
     made = [header | asdict(row) for row in rows]
     for row in made:
         if not math.isfinite(row["value"]):
-            raise UserError(f"{row['run']}: {row['metric']} is {row['value']}, so it is not kept")
+            raise UserError(f"{path}: {row['metric']} is {row['value']}, so it is not written")
     try:
         kept = read_rows(path)
     except FileNotFoundError:

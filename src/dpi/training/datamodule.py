@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from dpi.errors import UserError
-from dpi.evaluation.schedule import nodes, weights
+from dpi.frameworks.quadrature import nodes, weights
 from dpi.training.draws import Draws
 from dpi.training.module import MicroBatch, ValidationBatch
 

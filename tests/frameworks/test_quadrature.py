@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dpi.evaluation.schedule import nodes, weights
 from dpi.frameworks import VPDiffusion
+from dpi.frameworks.quadrature import nodes, weights
 
 S = 1000
 
