@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dpi.errors import Terminated, UserError
-from dpi.processes import end_with_parent
+from dpi.processes import PARENT, end_with_parent
 from dpi.runs.identity import flatten, settings, suffix
 
 ENVIRONMENT = (
@@ -69,6 +69,7 @@ def run(main: Callable[[], None], name: str) -> None:
         return
     handler = signal.signal(signal.SIGTERM, _terminate)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises; else it prints and exits by itself
+    os.environ[PARENT] = str(os.getpid())
     try:
         with one_line():
             main()
@@ -83,7 +84,7 @@ def run(main: Callable[[], None], name: str) -> None:
         line = " ".join(str(error).split())[:200] or type(error).__name__
         sys.exit(f"error: the launcher stopped: {line}; the same command resumes the sweep")
     finally:
-        del os.environ["HYDRA_FULL_ERROR"]
+        del os.environ["HYDRA_FULL_ERROR"], os.environ[PARENT]
         signal.signal(signal.SIGTERM, handler)
 
 

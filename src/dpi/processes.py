@@ -13,13 +13,16 @@ from typing import Any
 
 from dpi.errors import Terminated, UserError
 
+PARENT = "DPI_PARENT"
+"""The environment variable with the process to end with, which may end before this one looks."""
+
 
 def end_with_parent() -> None:
     """End this process, which another has started to share its work, when that one has ended.
 
     Otherwise it would wait for it to take part: half an hour, until PyTorch gives up.
     """
-    parent = os.getppid()
+    parent = int(os.environ.get(PARENT, os.getppid()))
 
     def watch() -> None:
         while os.getppid() == parent:
