@@ -143,7 +143,7 @@ def test_npz_with_other_contents_raises(tmp_path, arrays, reason):
 def test_a_file_that_is_not_an_npz_raises(tmp_path):
     for content in (b"", b"text", b"PK\x03\x04 truncated zip"):
         (tmp_path / "a.npz").write_bytes(content)
-        with pytest.raises(UserError, match=r"a\.npz cannot be read"):
+        with pytest.raises(UserError, match=r"a\.npz is not an \.npz file"):
             Npz(tmp_path / "a.npz", 8)
 
 

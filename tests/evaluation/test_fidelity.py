@@ -189,7 +189,7 @@ def test_mistakes_are_one_line(score, command, tiny_extractor, tmp_path):
         ("reference=other.npz",): "neither statistics",
         ("reference=narrow.npz",): "another extractor",
         ("reference=foreign.npz",): "another extractor (extractor vgg16",
-        ("reference=broken.npz",): "cannot be read",
+        ("reference=broken.npz",): "broken.npz is not an .npz file",
         ("reference=nowhere.npz",): "reference=nowhere.npz: there is no such file",
         ("reference=null",): "reference= is missing",
         ("samples=other.npz",): "holds no images",

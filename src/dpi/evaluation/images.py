@@ -47,7 +47,7 @@ def held_out_images(run: Run, count: int) -> np.ndarray:
 def images_of(run: Run) -> Images:
     """A run's images; UserError if the data set has changed since."""
     try:
-        source = instantiate(run.cfg.data.source)
+        source = instantiate(run.cfg.data.source, _partial_=True)()
     except UserError as error:  # whose advice is for train.py
         reason = str(error).partition(";")[0]
         raise UserError(f"{reason}; give data_path=, where the run's images are now") from None

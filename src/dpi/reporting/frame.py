@@ -157,10 +157,10 @@ def parse(path: Path, reader: Callable[[Path], Any], remedy: str, damaged: Damag
 
 
 def check_names(names: dict[str, str]) -> None:
-    """Raise ValueError for a name that cannot be a file's: a folder of the report is named so."""
-    for name, value in names.items():
-        if not is_plain(value):
-            raise ValueError(f"names.{name}={value!r} is not a plain name")
+    """Raise ValueError if the folder of the report, DATA-SCALE, would not have a plain name."""
+    for name in ("data", "scale"):
+        if not is_plain(names[name]):
+            raise ValueError(f"names.{name}={names[name]!r} is not a plain name")
 
 
 def _run(path: Path) -> dict[str, Any]:
