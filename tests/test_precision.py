@@ -4,22 +4,13 @@ import functools
 
 import pytest
 import torch
+from accelerator.small import adm, drunet
 
-from dpi.architectures import ADM, DRUNet
+from dpi.architectures import ADM
 from dpi.conditioning import DPI, MLP, Compose, FiLM, LowRank, Mixture, SigmaMap, TMap
 from dpi.evaluation.evaluate import make_fabric
 from dpi.frameworks import VPDiffusion
 
-adm = functools.partial(
-    ADM,
-    image_size=4,
-    base_channels=16,
-    channel_mult=(1, 1),
-    attention_resolutions=(2,),
-    head_channels=8,
-    norm_groups=4,
-)
-drunet = functools.partial(DRUNet, channels=(8, 16), num_blocks=1)
 CONDITIONED = {
     "drunet-tmap": (drunet, TMap),
     "drunet-sigmamap": (drunet, SigmaMap),

@@ -65,6 +65,13 @@ def test_a_full_disk_raises_and_leaves_no_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_space_is_checked_before_an_image_is_decoded(tmp_path):
+    source = Counting(10**14)
+    with pytest.raises(UserError, match=r"takes 4,800,000,000 MB, and .* free; .* DPI_CACHE="):
+        memory_map(source, tmp_path / "cache", "set")
+    assert source.decoded == 0 and list(tmp_path.iterdir()) == []
+
+
 def test_a_read_only_cache_raises(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"could not be written: .*; give .* DPI_CACHE="):

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import zipfile
-import zlib
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -11,16 +10,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from dpi.data.npz import ZIP_ERRORS
 from dpi.errors import UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 UNREADABLE = (
     *(OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombError),
-    *(zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError),
+    *ZIP_ERRORS,
 )
 """What Pillow and zipfile raise for a file that is damaged, encrypted or too large."""
-
 
 LOSSLESS = ("utf-8", "surrogateescape")
 """The encoding of names that may not be UTF-8."""

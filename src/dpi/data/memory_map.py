@@ -37,7 +37,7 @@ def memory_map(source: Source, cache_dir: Path, name: str) -> np.ndarray:
     if images is not None:
         return images
     hint = "; give another folder for the cache of images, with DPI_CACHE= in the environment"
-    check_space(cache_dir, math.prod(shape), f"{path}", hint)
+    check_space(cache_dir, math.prod(shape), str(path), hint)
     with atomic(path, hint) as file:
         _write(source, shape, file)
     return _load(path, shape)

@@ -162,7 +162,6 @@ def extract(
         The features of all images on the first process, empty ones on the others.
     """
     folder = cache / "features" / f"{extractor.name}-{extractor.weights}"
-    folder.mkdir(parents=True, exist_ok=True)
     paths = []
     total = sum(images.sizes)
     bar = tqdm(total=total, desc="Features", unit="image", disable=not fabric.is_global_zero)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +12,7 @@ from lightning.fabric import Fabric
 from torch import Tensor
 from tqdm import tqdm
 
+from dpi.checksum import checksum
 from dpi.data import to_unit
 from dpi.errors import UserError
 from dpi.frameworks import loss
@@ -127,7 +127,7 @@ def _read(folder: Path) -> dict[Unit, float]:
 
 def _line(s: int, j: int, error: float) -> str:
     """With a checksum: an error in a damaged line is computed again."""
-    return json.dumps([s, j, error, zlib.crc32(repr((s, j, error)).encode())]) + "\n"
+    return json.dumps([s, j, error, checksum([s, j, error])]) + "\n"
 
 
 def _end_line(path: Path) -> None:

@@ -156,7 +156,6 @@ def draw_shards(
     network_evaluations(run.framework, steps, solver)
     check_space(folder, samples_size(n, run.cfg.image_size), f"n={n}")
     folder = folder / f"samples-seed{seed}-{solver}{steps}-{fabric._precision.precision}"
-    folder.mkdir(parents=True, exist_ok=True)
     network = run.network.to(fabric.device)
     size = run.cfg.image_size
 

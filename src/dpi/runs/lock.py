@@ -14,6 +14,7 @@ LOCK = ".lock"
 PATIENCE = 2.0
 """Seconds to wait: another process may hold the lock for a moment to see whether it is free."""
 ATTEMPTS = 1000
+"""To make the folder while its last owner removes it."""
 
 
 @contextmanager
