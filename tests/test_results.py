@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from dpi.reporting import report
@@ -20,6 +21,17 @@ def test_the_reproduction_is_made_from_its_rows(folder, names, tmp_path):
     report(committed / "results.csv", tmp_path)
     for name in names:
         assert (committed / name).read_text() == (made / name).read_text(), name
+
+
+def test_what_bfloat16_costs_is_made_from_its_rows():
+    rows = pd.read_csv(ROOT / "results/precision.csv")
+    mse = rows.set_index(["ends", "cond", "scalar", "precision"]).mse.unstack("precision")
+    percent = 100 * (mse["bf16-mixed"] / mse["32-true"] - 1)
+    page = (ROOT / "results/precision.md").read_text()
+    for _, changes in percent.groupby(["ends", "cond"]):
+        by_scalar = changes.droplevel(["ends", "cond"])
+        shown = [by_scalar[by_scalar.index.isna()].iloc[0], *by_scalar[[0, 333, 666, 999]]]
+        assert " | ".join(f"{change:+.2f}" for change in shown) in page
 
 
 def test_the_comparison_of_conditionings_is_made_from_its_rows():
