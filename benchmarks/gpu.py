@@ -1,0 +1,427 @@
+"""Check and time training, sampling and evaluation on a GPU, in under eight minutes.
+
+    python benchmarks/gpu.py                        the paper's networks, 64x64, batch 256
+    python benchmarks/gpu.py scale=small            any option of train.py
+    python benchmarks/gpu.py minutes=5 rounds=2     stop earlier, repeat less
+
+Prints Markdown, see results/gpu.md. The ways that are compared run in turn, so that a change of the
+clock affects all of them; times are medians over rounds, ratios are to the t map in the same run.
+What there was no time or memory for is named.
+"""
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from hydra import compose, initialize
+from omegaconf import DictConfig
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from dpi.cli import register_resolvers
+from dpi.evaluation.complexity import gflops
+from dpi.evaluation.features import Extractor
+from dpi.frameworks import loss
+from dpi.frameworks.draw import start_noise
+from dpi.precision import forbid_tf32
+from dpi.runs.build import build
+from dpi.training.fit import device_name, make_draws, make_module
+from dpi.training.module import MicroBatch
+
+ROOT = Path(__file__).parents[1]
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+ARCHS = ("drunet", "adm")
+OPTIONS = ("minutes", "rounds", "repeats", "steps")
+
+TRAINING = {
+    "t map": ["cond=tmap"],
+    "DPI, 1 scalar": ["cond=dpi", "training.distinct_scalars=1"],
+    "DPI, 8 scalars": ["cond=dpi"],
+    "DPI, 8 scalars, 8 micro-batches": ["cond=dpi", "trainer.accumulate_grad_batches=8"],
+    "low-rank sets, 8 scalars": ["cond=lowrank"],
+    "FiLM": ["cond=film"],
+    "MLP": ["cond=mlp"],
+    "t map, not channels-last": ["cond=tmap", "trainer.channels_last=false"],
+    "DPI, 1 scalar, not channels-last": [
+        "cond=dpi", "training.distinct_scalars=1", "trainer.channels_last=false",
+    ],
+    "t map, compiled": ["cond=tmap", "trainer.compile=true"],
+    "DPI, 1 scalar, compiled": [
+        "cond=dpi", "training.distinct_scalars=1", "trainer.compile=true",
+    ],
+    "DPI, 8 scalars, compiled": ["cond=dpi", "trainer.compile=true"],
+}  # fmt: skip
+"""The ways to train, in the order in which they are left out when time runs out."""
+
+Step = Callable[[int], object]
+
+
+class Clock:
+    """The time that is left.
+
+    Args:
+        minutes: in all.
+    """
+
+    def __init__(self, minutes: float) -> None:
+        self.end = time.monotonic() + 60 * minutes
+
+    def left(self) -> float:
+        """Seconds."""
+        return self.end - time.monotonic()
+
+
+def read(*overrides: str) -> DictConfig:
+    """A configuration of train.py."""
+    register_resolvers()
+    with initialize(config_path="../configs", version_base="1.3"):
+        return compose("train", ["run=none", *overrides])
+
+
+def wait() -> None:
+    """Until the device has done what it was given."""
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def seconds(step: Step, n: int, repeats: int) -> float:
+    """The mean time of steps n, n + 1, ... that are not waited for one by one."""
+    wait()
+    start = time.perf_counter()
+    for k in range(repeats):
+        step(n + k)
+    wait()
+    return (time.perf_counter() - start) / repeats
+
+
+def in_turn(steps: dict[str, Step], rounds: int, repeats: int) -> dict[str, float]:
+    """The median time of each step over rounds, in seconds."""
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for k in range(rounds):
+        for name, step in steps.items():
+            times[name].append(seconds(step, 10 + k * repeats, repeats))
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def autocast(cfg: DictConfig) -> Callable:
+    """The context of a configuration's precision."""
+    half = cfg.trainer.precision == "bf16-mixed"
+    return partial(torch.autocast, DEVICE.type, torch.bfloat16) if half else nullcontext
+
+
+def optimizer_step(cfg: DictConfig) -> Step:
+    """What takes optimizer step n from fresh weights: draws, corruption, forward and backward of
+    every micro-batch, AdamW, the average of the weights."""
+    torch.manual_seed(0)
+    framework, network = build(cfg)
+    draws = make_draws(cfg, cfg.training.batch_size, framework.num_scalars)
+    module = make_module(cfg, framework, network.to(DEVICE), draws).to(DEVICE)
+    optimizer = module.configure_optimizers()
+    parameters = list(network.parameters())
+    average = [parameter.detach().clone() for parameter in parameters]
+    update = get_ema_multi_avg_fn(cfg.training.ema_decay)
+    parts = cfg.trainer.accumulate_grad_batches
+    shape = (cfg.training.batch_size // parts, 3, cfg.image_size, cfg.image_size)
+    images = torch.randint(0, 256, shape, dtype=torch.uint8, device=DEVICE)
+    cast = autocast(cfg)
+
+    def step(n: int) -> Tensor:
+        for index in range(parts):
+            with cast():
+                value = module.loss(MicroBatch(images, n, index)) / parts
+            value.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        update(average, parameters, None)
+        return value.detach()
+
+    return step
+
+
+@contextmanager
+def no_waits() -> Iterator[None]:
+    """Fails if the CPU waits for the GPU."""
+    mode = torch.cuda.set_sync_debug_mode if DEVICE.type == "cuda" else lambda _: None
+    mode("error")
+    try:
+        yield
+    finally:
+        mode("default")
+
+
+def device_rates() -> float:
+    """Print what the device is capable of; returns its bfloat16 products in TFLOP/s."""
+    size = 8192 if DEVICE.type == "cuda" else 256
+    a, b = torch.randn(2, size, size, device=DEVICE, dtype=torch.bfloat16)
+    big = torch.empty(size * size * 16, device=DEVICE)
+    out = torch.empty_like(big)
+    steps = {"product": lambda _: a @ b, "copy": lambda _: out.copy_(big)}
+    for step in steps.values():
+        seconds(step, 0, 3)
+    times = in_turn(steps, 3, 5)
+    rate = 2 * size**3 / times["product"] / 1e12
+    print(
+        f"{device_name(DEVICE)}, PyTorch {torch.__version__}. A product of {size} x {size} "
+        f"matrices in bfloat16: {rate:.0f} TFLOP/s; a copy: "
+        f"{2 * 4 * big.numel() / times['copy'] / 1e12:.2f} TB/s.\n",
+        flush=True,
+    )
+    return rate
+
+
+def checks(overrides: list[str]) -> None:
+    """Print how far the device is from float64 on the CPU; fail if it is too far, or waits."""
+    print("## Checks\n")
+    print("Loss and gradients of the mini networks in float32, relative to float64 on the CPU; no")
+    print("waiting for the device within a step.\n")
+    print("| network | conditioning | output | gradient |\n|---|---|--:|--:|")
+    for arch in ("drunet", "adm"):
+        for cond in ("tmap", "dpi", "lowrank", "film"):
+            small = ["scale=mini", "effort=mini", f"arch={arch}", f"cond={cond}"]
+            cfg = read(*small, "trainer.precision=32-true")
+            errors = compare_with_cpu(cfg)
+            print(f"| {arch} | {cond} | {errors[0]:.1e} | {errors[1]:.1e} |", flush=True)
+            if max(errors) > 1e-3:
+                raise SystemExit("the device does not compute what the CPU computes")
+            step = optimizer_step(read(*small, *overrides))
+            step(0)
+            with no_waits():
+                step(1)
+    print(flush=True)
+
+
+def compare_with_cpu(cfg: DictConfig) -> list[float]:
+    """The relative errors of prediction and gradient, for samples of four scalars."""
+    results = []
+    for device, dtype in ((torch.device("cpu"), torch.float64), (DEVICE, torch.float32)):
+        torch.manual_seed(0)
+        _, network = build(cfg)
+        for parameter in network.parameters():  # some are zero at first
+            parameter.data += 0.02 * torch.randn(parameter.shape)
+        network.to(device, dtype).eval()
+        generator = torch.Generator().manual_seed(1)
+        x = torch.randn(8, 3, cfg.image_size, cfg.image_size, generator=generator)
+        s = torch.tensor([3, 3, 400, 400, 700, 700, 990, 990])
+        prediction = network(x.to(device, dtype), s)
+        prediction.square().mean().backward()
+        gradient = [p.grad.flatten() for p in network.parameters() if p.grad is not None]
+        results.append([v.detach().cpu().double() for v in (prediction, torch.cat(gradient))])
+    return [((a - b).norm() / a.norm()).item() for a, b in zip(*results, strict=True)]
+
+
+def training(
+    arch: str,
+    compiled: bool,
+    overrides: list[str],
+    rounds: int,
+    repeats: int,
+    rate: float,
+    clock: Clock,
+) -> list[str]:
+    """Print the time, operations and memory of an optimizer step; returns what was left out.
+
+    Each way takes turns with the t map, so that the memory of two is enough.
+    """
+    left_out = []
+    baseline = optimizer_step(read(f"arch={arch}", *overrides, *TRAINING["t map"]))
+    seconds(baseline, 0, 3)
+    for name, own in TRAINING.items():
+        if name == "MLP" and arch != "adm":
+            continue
+        cfg = read(f"arch={arch}", *overrides, *own)
+        if cfg.trainer.compile != compiled:
+            continue
+        if clock.left() < (60 if cfg.trainer.compile else 10):
+            left_out.append(f"{arch}, {name}: no time")
+            continue
+        try:
+            step, first, peak = warmed_up(cfg)
+            times = in_turn({"t map": baseline, name + " ": step}, rounds, repeats)
+        except torch.OutOfMemoryError:
+            left_out.append(f"{arch}, {name}: out of memory")
+            continue
+        duration, batch = times[name + " "], cfg.training.batch_size
+        # The backward pass takes twice the operations of the forward pass.
+        tflops = 3 * gflops(cfg)[1] * batch / duration / 1e3
+        print(
+            f"| {arch} | {name} | {1e3 * duration:.1f} | {duration / times['t map']:.3f} "
+            f"| {batch / duration:.0f} | {tflops:.0f} | {100 * tflops / rate:.0f} % "
+            f"| {peak:.1f} | {first:.0f} | {duration * cfg.training.steps / 86400:.2f} |",
+            flush=True,
+        )
+    return left_out
+
+
+def warmed_up(cfg: DictConfig) -> tuple[Step, float, float]:
+    """A step, the seconds to the end of the first one, and the most GiB of two more."""
+    if DEVICE.type != "cuda":
+        step = optimizer_step(cfg)
+        return step, seconds(step, 0, 1), 0.0
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_allocated()
+    step = optimizer_step(cfg)
+    first = seconds(step, 0, 1)
+    torch.cuda.reset_peak_memory_stats()
+    seconds(step, 1, 2)
+    return step, first, (torch.cuda.max_memory_allocated() - before) / 2**30
+
+
+@torch.no_grad()
+def sampling(arch: str, overrides: list[str], rounds: int, repeats: int) -> None:
+    """Print the time of a network evaluation as a sampler makes them."""
+    steps: dict[str, Step] = {}
+    scalars = [torch.tensor(t) for t in (995, 500, 0)]
+    for name, cond in (("t map", "tmap"), ("DPI", "dpi"), ("DPI, baked", "dpi")):
+        cfg = read(f"arch={arch}", f"cond={cond}", *overrides)
+        _, network = build(cfg)
+        network.to(DEVICE).eval()
+        batch = cfg.training.batch_size
+        x = start_noise(0, range(batch), cfg.image_size).to(DEVICE)
+        g: nn.Module = network.bake(scalars) if name == "DPI, baked" else network
+        cast = autocast(cfg)
+
+        def step(n: int, g: nn.Module = g, x: Tensor = x, cast: Callable = cast) -> None:
+            with cast(), torch.inference_mode():
+                g(x, scalars[n % 3])
+
+        seconds(step, 0, 3)
+        steps[name] = step
+    times = in_turn(steps, rounds, repeats)
+    for name, duration in times.items():
+        hours = 200 * 50_000 / batch * duration / 3600
+        print(
+            f"| {arch} | {name} | {1e3 * duration:.2f} | {duration / times['t map']:.3f} "
+            f"| {hours:.2f} |",
+            flush=True,
+        )
+
+
+@torch.no_grad()
+def evaluation(arch: str, overrides: list[str], rounds: int) -> None:
+    """Print the time of Table 2's errors and of the features of FID."""
+    cfg = read(f"arch={arch}", "cond=dpi", *overrides)
+    framework, network = build(cfg)
+    network.to(DEVICE).eval()
+    pictures = 500 if DEVICE.type == "cuda" else 4
+    x = start_noise(0, range(pictures), cfg.image_size).to(DEVICE)
+
+    def errors(n: int, cast: Callable) -> None:
+        with cast(), torch.inference_mode():
+            for part in x.split(250):
+                loss(network, framework, part, part, torch.tensor(n % 1000))
+
+    def draw(n: int) -> None:
+        np.random.default_rng(n).standard_normal((pictures, *x.shape[1:]), np.float32)
+
+    steps = {
+        "bf16": partial(errors, cast=partial(torch.autocast, DEVICE.type, torch.bfloat16)),
+        "float32": partial(errors, cast=nullcontext),
+        "noise": draw,
+    }
+    for step in steps.values():
+        seconds(step, 0, 1)
+    times = in_turn(steps, rounds, 2)
+    for name in steps:
+        hours = 20_000 * times[name] / 3600 * (500 / pictures)
+        print(f"| {arch} | Table 2: {name} | {1e3 * times[name]:.0f} ms | {hours:.2f} |")
+
+
+def features(rounds: int) -> None:
+    """Print the time of Inception's features; its weights are random, which costs the same."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "random.pth")
+        random_inception = ROOT / "tests" / "evaluation" / "random_inception.py"
+        subprocess.run([sys.executable, random_inception, path], check=True)
+        extractor = Extractor(weights=path, device=DEVICE)
+    batch = 250 if DEVICE.type == "cuda" else 2
+    images = np.random.default_rng(0).integers(0, 256, (batch, 64, 64, 3), np.uint8)
+
+    def step(_: int) -> None:
+        extractor(images)
+
+    seconds(step, 0, 2)
+    duration = in_turn({"features": step}, rounds, 2)["features"]
+    hours = 50_000 / batch * duration / 3600
+    print(f"| Inception | features of 50,000 images | {1e3 * duration:.0f} ms | {hours:.2f} |")
+
+
+def trainer(arch: str, overrides: list[str], steps: int) -> None:
+    """Print what train.py makes of the same optimizer steps: images, EMA, log, progress."""
+    batch = read(*overrides).training.batch_size
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        size = read(*overrides).image_size
+        shape = (max(600, 4 * batch), size, size, 3)
+        images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+        np.savez(folder / "images.npz", arr_0=images)
+        options = [
+            *(f"arch={arch}", "cond=dpi", "data=npz", f"data.path={folder / 'images.npz'}"),
+            *(f"data.cache_dir={folder}", "data.held_out=100", f"run={folder / 'run'}"),
+            *(f"training.steps={steps}", f"training.show.log_every={steps // 3}"),
+            *("training.show.num_steps=10", "training.show.num_images=4", *overrides),
+        ]
+        start = time.perf_counter()
+        command = [sys.executable, ROOT / "train.py", *options]
+        subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
+        whole = time.perf_counter() - start
+        metrics = next((folder / "run").rglob("metrics.csv"))
+        rates = pd.read_csv(metrics)["images/s"].dropna()
+    step = optimizer_step(read(f"arch={arch}", "cond=dpi", *overrides))
+    seconds(step, 0, 3)
+    bare = seconds(step, 3, max(3, steps // 3))
+    print(
+        f"| {arch} | {1e3 * bare:.1f} | {1e3 * batch / rates.iloc[-1]:.1f} "
+        f"| {batch / rates.iloc[-1] / bare:.3f} | {whole:.0f} |",
+        flush=True,
+    )
+
+
+def main() -> None:
+    own = dict(a.split("=") for a in sys.argv[1:] if a.split("=")[0] in OPTIONS)
+    overrides = [a for a in sys.argv[1:] if a.split("=")[0] not in OPTIONS]
+    rounds, repeats = int(own.get("rounds", 5)), int(own.get("repeats", 4))
+    clock = Clock(float(own.get("minutes", 7.5)))
+    forbid_tf32()
+    print(f"`python benchmarks/gpu.py {' '.join(sys.argv[1:])}`\n")
+    rate = device_rates()
+    checks(overrides)
+    print("## Sampling: one network evaluation\n")
+    print("| network | | ms | over t map | hours for 50,000 samples of 200 steps |")
+    print("|---|---|--:|--:|--:|")
+    for arch in ARCHS:
+        sampling(arch, overrides, rounds, repeats)
+    print("\n## Evaluation\n")
+    print("Noise is drawn in a thread beside the network, so the larger of the two counts.\n")
+    print("| network | | a unit | hours in all |\n|---|---|--:|--:|")
+    for arch in ARCHS:
+        evaluation(arch, overrides, rounds)
+    features(rounds)
+    print("\n## train.py: images, EMA, logging and progress around the optimizer step\n")
+    print("| network | step alone, ms | in train.py, ms | ratio | whole command, s |")
+    print("|---|--:|--:|--:|--:|")
+    for arch in ARCHS:
+        trainer(arch, overrides, int(own.get("steps", 60)))
+    print("\n## Training: one optimizer step\n")
+    print(
+        "| network | | ms | over t map | images/s | TFLOP/s | of the product | GiB | first step, s "
+        "| days |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|"
+    )
+    left_out: list[str] = []
+    for compiled in (False, True):
+        for arch in ARCHS:
+            left_out += training(arch, compiled, overrides, rounds, repeats, rate, clock)
+    for line in left_out:
+        print(f"\nLeft out: {line}.")
+
+
+if __name__ == "__main__":
+    main()
