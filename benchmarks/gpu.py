@@ -3,6 +3,7 @@
     python benchmarks/gpu.py                        the paper's networks, 64x64, batch 256
     python benchmarks/gpu.py scale=small            any option of train.py
     python benchmarks/gpu.py minutes=5 rounds=2     stop earlier, repeat less
+    python benchmarks/gpu.py only=checks,training   or sampling, evaluation, trainer
 
 Prints Markdown, see results/gpu.md. The ways that are compared run in turn, so that a change of the
 clock affects all of them; times are medians over rounds, ratios are to the t map in the same run.
@@ -33,14 +34,14 @@ from dpi.evaluation.features import Extractor
 from dpi.frameworks import loss
 from dpi.frameworks.draw import start_noise
 from dpi.precision import forbid_tf32
-from dpi.runs.build import build
+from dpi.runs.build import build, to_channels_last
 from dpi.training.fit import device_name, make_draws, make_module
 from dpi.training.module import MicroBatch
 
 ROOT = Path(__file__).parents[1]
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 ARCHS = ("drunet", "adm")
-OPTIONS = ("minutes", "rounds", "repeats", "steps")
+OPTIONS = ("minutes", "rounds", "repeats", "steps", "only")
 
 TRAINING = {
     "t map": ["cond=tmap"],
@@ -243,11 +244,12 @@ def training(
         if clock.left() < (60 if cfg.trainer.compile else 10):
             left_out.append(f"{arch}, {name}: no time")
             continue
+        torch.compiler.reset()
         try:
             step, first, peak = warmed_up(cfg)
             times = in_turn({"t map": baseline, name + " ": step}, rounds, repeats)
-        except torch.OutOfMemoryError:
-            left_out.append(f"{arch}, {name}: out of memory")
+        except RuntimeError as error:  # out of memory, or what the compiler cannot do
+            left_out.append(f"{arch}, {name}: {str(error).strip().splitlines()[0]}")
             continue
         duration, batch = times[name + " "], cfg.training.batch_size
         # The backward pass takes twice the operations of the forward pass.
@@ -284,6 +286,8 @@ def sampling(arch: str, overrides: list[str], rounds: int, repeats: int) -> None
         cfg = read(f"arch={arch}", f"cond={cond}", *overrides)
         _, network = build(cfg)
         network.to(DEVICE).eval()
+        if cfg.trainer.channels_last:
+            to_channels_last(network)
         batch = cfg.training.batch_size
         x = start_noise(0, range(batch), cfg.image_size).to(DEVICE)
         g: nn.Module = network.bake(scalars) if name == "DPI, baked" else network
@@ -311,6 +315,8 @@ def evaluation(arch: str, overrides: list[str], rounds: int) -> None:
     cfg = read(f"arch={arch}", "cond=dpi", *overrides)
     framework, network = build(cfg)
     network.to(DEVICE).eval()
+    if cfg.trainer.channels_last:
+        to_channels_last(network)
     pictures = 500 if DEVICE.type == "cuda" else 4
     x = start_noise(0, range(pictures), cfg.image_size).to(DEVICE)
 
@@ -371,7 +377,9 @@ def trainer(arch: str, overrides: list[str], steps: int) -> None:
         ]
         start = time.perf_counter()
         command = [sys.executable, ROOT / "train.py", *options]
-        subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(done.stderr.strip().splitlines()[-1])
         whole = time.perf_counter() - start
         metrics = next((folder / "run").rglob("metrics.csv"))
         rates = pd.read_csv(metrics)["images/s"].dropna()
@@ -389,27 +397,34 @@ def main() -> None:
     own = dict(a.split("=") for a in sys.argv[1:] if a.split("=")[0] in OPTIONS)
     overrides = [a for a in sys.argv[1:] if a.split("=")[0] not in OPTIONS]
     rounds, repeats = int(own.get("rounds", 5)), int(own.get("repeats", 4))
+    only = own.get("only", "checks,sampling,evaluation,trainer,training").split(",")
     clock = Clock(float(own.get("minutes", 7.5)))
     forbid_tf32()
     print(f"`python benchmarks/gpu.py {' '.join(sys.argv[1:])}`\n")
     rate = device_rates()
-    checks(overrides)
-    print("## Sampling: one network evaluation\n")
-    print("| network | | ms | over t map | hours for 50,000 samples of 200 steps |")
-    print("|---|---|--:|--:|--:|")
-    for arch in ARCHS:
-        sampling(arch, overrides, rounds, repeats)
-    print("\n## Evaluation\n")
-    print("Noise is drawn in a thread beside the network, so the larger of the two counts.\n")
-    print("| network | | a unit | hours in all |\n|---|---|--:|--:|")
-    for arch in ARCHS:
-        evaluation(arch, overrides, rounds)
-    features(rounds)
-    print("\n## train.py: images, EMA, logging and progress around the optimizer step\n")
-    print("| network | step alone, ms | in train.py, ms | ratio | whole command, s |")
-    print("|---|--:|--:|--:|--:|")
-    for arch in ARCHS:
-        trainer(arch, overrides, int(own.get("steps", 60)))
+    if "checks" in only:
+        checks(overrides)
+    if "sampling" in only:
+        print("## Sampling: one network evaluation\n")
+        print("| network | | ms | over t map | hours for 50,000 samples of 200 steps |")
+        print("|---|---|--:|--:|--:|")
+        for arch in ARCHS:
+            sampling(arch, overrides, rounds, repeats)
+    if "evaluation" in only:
+        print("\n## Evaluation\n")
+        print("Noise is drawn in a thread beside the network, so the larger of the two counts.\n")
+        print("| network | | a unit | hours in all |\n|---|---|--:|--:|")
+        for arch in ARCHS:
+            evaluation(arch, overrides, rounds)
+        features(rounds)
+    if "trainer" in only:
+        print("\n## train.py: images, EMA, logging and progress around the optimizer step\n")
+        print("| network | step alone, ms | in train.py, ms | ratio | whole command, s |")
+        print("|---|--:|--:|--:|--:|")
+        for arch in ARCHS:
+            trainer(arch, overrides, int(own.get("steps", 60)))
+    if "training" not in only:
+        return
     print("\n## Training: one optimizer step\n")
     print(
         "| network | | ms | over t map | images/s | TFLOP/s | of the product | GiB | first step, s "

@@ -24,6 +24,17 @@ def autocast_off(device: torch.device) -> AbstractContextManager:
     return torch.autocast(device.type, enabled=False) if autocasts(device) else nullcontext()
 
 
+def cast(x: Tensor) -> Tensor:
+    """x as autocast will convert it for the next convolution, if it is on.
+
+    Left to autocast, a sum of x and half-precision activations is in float32, and so is all that
+    follows; several uses of x convert it several times.
+    """
+    if x.dtype == torch.float32 and autocasts(x.device):
+        return x.to(torch.get_autocast_dtype(x.device.type))
+    return x
+
+
 def autocasts(device: torch.device) -> bool:
     """Whether autocast is on."""
     known = torch.amp.is_autocast_available(device.type)  # "meta" is not

@@ -10,7 +10,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from dpi.architectures.check_size import check_size
-from dpi.precision import uncast
+from dpi.precision import autocast_off, autocasts, cast, uncast
 
 Modulation = Literal["scale_shift", "additive"]
 
@@ -146,7 +146,7 @@ class ADM(nn.Module):
             raise ValueError(f"time_embedding={self.embed is not None}: call {expected}")
         e = None if t is None else uncast(self.embed, sinusoidal(t, self.base_channels).to(x))
         first, *stages = self.encoder
-        x = uncast(first, x, e)
+        x = cast(uncast(first, x, e))
         skips = [x]
         for stage in stages:
             x = stage(x, e)
@@ -187,10 +187,10 @@ class ResidualBlock(nn.Module):
         resample: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        self.norm1 = nn.GroupNorm(norm_groups, channels)
+        self.norm1 = GroupNorm(norm_groups, channels)
         self.resample = resample or nn.Identity()
         self.conv1 = nn.Conv2d(channels, width, 3, padding=1)
-        self.norm2 = nn.GroupNorm(norm_groups, width)
+        self.norm2 = GroupNorm(norm_groups, width)
         self.dropout = nn.Dropout(dropout)
         self.conv2 = zeroed(nn.Conv2d(width, width, 3, padding=1))
         self.skip = nn.Identity() if channels == width else nn.Conv2d(channels, width, 1)
@@ -206,10 +206,25 @@ class ResidualBlock(nn.Module):
         elif self.scale_shift:
             # h' = a(s) normalization(h) + b(s), with a = 1 + scale
             scale, shift = uncast(self.project, F.silu(e))[:, :, None, None].chunk(2, dim=1)
-            h = self.norm2(h) * (1 + scale) + shift
+            h = self.norm2(h) * (1 + scale).to(h.dtype) + shift.to(h.dtype)
         else:
-            h = self.norm2(h + uncast(self.project, F.silu(e))[:, :, None, None])
+            h = self.norm2(h + uncast(self.project, F.silu(e))[:, :, None, None].to(h.dtype))
         return self.skip(self.resample(x)) + self.conv2(self.dropout(F.silu(h)))
+
+
+class GroupNorm(nn.GroupNorm):
+    """Group normalization with an output as precise as its input.
+
+    Autocast would convert the input, and all that follows up to the next convolution, to float32.
+    The statistics are computed in float32 all the same.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.dtype == self.weight.dtype or not autocasts(x.device):
+            return super().forward(x)
+        with autocast_off(x.device):
+            weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
+            return F.group_norm(x, self.num_groups, weight, bias, self.eps)
 
 
 class Attention(nn.Module):
@@ -231,7 +246,7 @@ class Attention(nn.Module):
                 f"head_channels={head_channels} and num_heads={num_heads}"
             )
         self.num_heads = num_heads if head_channels is None else channels // head_channels
-        self.norm = nn.GroupNorm(norm_groups, channels)
+        self.norm = GroupNorm(norm_groups, channels)
         self.qkv = nn.Conv1d(channels, 3 * channels, 1)
         self.proj = zeroed(nn.Conv1d(channels, channels, 1))
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dpi.architectures.check_size import check_size
-from dpi.precision import uncast
+from dpi.precision import cast, uncast
 
 
 class DRUNet(nn.Module):
@@ -78,7 +78,7 @@ class DRUNet(nn.Module):
         skips = []
         for level in self.encoder:
             skips.append(x)
-            x = level(x)
+            x = level(cast(x))
         skips.append(x)
         x = self.body(x)
         for level in self.decoder:

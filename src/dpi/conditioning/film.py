@@ -135,9 +135,8 @@ class ModulatedWeight:
         channel = CHANNEL[func] % y.dim()
         shape = [-1 if dim in (0, channel) else 1 for dim in range(y.dim())]
         shape[0] = len(weight.scale)
-        # They keep their precision where y is in half precision.
-        z = torch.addcmul(weight.shift.reshape(shape), y, weight.scale.reshape(shape))
-        return z.to(y.dtype)
+        scale, shift = (v.reshape(shape).to(y.dtype) for v in (weight.scale, weight.shift))
+        return torch.addcmul(shift, y, scale)
 
     def __getattr__(self, name: str) -> Any:
         if name not in DESCRIPTIONS:

@@ -162,10 +162,16 @@ def _sets(tensors: Sequence[Tensor], num_sets: int) -> list[list[Tensor]]:
     return [raised[k * size : (k + 1) * size] for k in range(num_sets)]
 
 
+def _flat(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Two tensors of one shape as vectors, in the order in which a lies in memory."""
+    if not a.is_contiguous():  # as with channels_last: flatten would copy
+        order = sorted(range(a.dim()), key=a.stride, reverse=True)
+        a, b = a.permute(order), b.permute(order)
+    return a.flatten(), b.flatten()
+
+
 def _inner(grads: list[Tensor], above: list[Tensor], below: list[Tensor]) -> Tensor:
     """The sum over all parameters of <grad, theta_k - theta_{k-1}>."""
     steps = torch._foreach_sub(above, below)
-    products = [
-        torch.vdot(s.flatten(), g.flatten()).real for s, g in zip(steps, grads, strict=True)
-    ]
+    products = [torch.vdot(*_flat(s, g)).real for s, g in zip(steps, grads, strict=True)]
     return torch.stack([p.to(products[0]) for p in products]).sum()

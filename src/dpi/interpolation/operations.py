@@ -25,6 +25,7 @@ from dpi.interpolation.per_sample import (
     UnsupportedOperation,
     implements,
 )
+from dpi.precision import cast
 
 POSITIONS = 96
 """With this many positions (pixels, tokens) per distinct scalar, a product with weights of each
@@ -86,6 +87,7 @@ def _product(
         weights, biases = _of_groups(weight, groups), _of_groups(bias, groups)
         x = batch.sort(x)
         if large:
+            weights = cast(weights)  # once, rather than in each call
             biases = [None] * groups if biases is None else biases
             y = torch.cat(list(map(run, x.split(batch.sizes), weights, biases)))
         else:
