@@ -34,7 +34,7 @@ from dpi.evaluation.features import Extractor
 from dpi.frameworks import loss
 from dpi.frameworks.draw import start_noise
 from dpi.precision import forbid_tf32
-from dpi.runs.build import build, to_channels_last
+from dpi.runs.build import build, set_memory_format
 from dpi.training.fit import device_name, make_draws, make_module
 from dpi.training.module import MicroBatch
 
@@ -51,10 +51,8 @@ TRAINING = {
     "low-rank sets, 8 scalars": ["cond=lowrank"],
     "FiLM": ["cond=film"],
     "MLP": ["cond=mlp"],
-    "t map, not channels-last": ["cond=tmap", "trainer.channels_last=false"],
-    "DPI, 1 scalar, not channels-last": [
-        "cond=dpi", "training.distinct_scalars=1", "trainer.channels_last=false",
-    ],
+    "t map, channels-last": ["cond=tmap", "trainer.channels_last=true"],
+    "t map, contiguous": ["cond=tmap", "trainer.channels_last=false"],
     "t map, compiled": ["cond=tmap", "trainer.compile=true"],
     "DPI, 1 scalar, compiled": [
         "cond=dpi", "training.distinct_scalars=1", "trainer.compile=true",
@@ -125,7 +123,7 @@ def optimizer_step(cfg: DictConfig) -> Step:
     torch.manual_seed(0)
     framework, network = build(cfg)
     draws = make_draws(cfg, cfg.training.batch_size, framework.num_scalars)
-    module = make_module(cfg, framework, network.to(DEVICE), draws).to(DEVICE)
+    module = make_module(cfg, framework, network, draws, DEVICE).to(DEVICE)
     optimizer = module.configure_optimizers()
     parameters = list(network.parameters())
     average = [parameter.detach().clone() for parameter in parameters]
@@ -286,8 +284,7 @@ def sampling(arch: str, overrides: list[str], rounds: int, repeats: int) -> None
         cfg = read(f"arch={arch}", f"cond={cond}", *overrides)
         _, network = build(cfg)
         network.to(DEVICE).eval()
-        if cfg.trainer.channels_last:
-            to_channels_last(network)
+        set_memory_format(network, DEVICE)
         batch = cfg.training.batch_size
         x = start_noise(0, range(batch), cfg.image_size).to(DEVICE)
         g: nn.Module = network.bake(scalars) if name == "DPI, baked" else network
@@ -315,8 +312,7 @@ def evaluation(arch: str, overrides: list[str], rounds: int) -> None:
     cfg = read(f"arch={arch}", "cond=dpi", *overrides)
     framework, network = build(cfg)
     network.to(DEVICE).eval()
-    if cfg.trainer.channels_last:
-        to_channels_last(network)
+    set_memory_format(network, DEVICE)
     pictures = 500 if DEVICE.type == "cuda" else 4
     x = start_noise(0, range(pictures), cfg.image_size).to(DEVICE)
 

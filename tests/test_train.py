@@ -16,6 +16,7 @@ import torch
 import yaml
 from conftest import ROOT
 from PIL import Image
+from torch.torch_version import TorchVersion
 
 from dpi.runs.checkpoint import load_checkpoint
 
@@ -257,6 +258,14 @@ def test_a_compiled_network_learns_the_same(command, tiny, cond):
     done = command("train.py", *overrides, "run=compiled", "trainer.compile=true")
     assert done.status == 0, done.err
     assert_close(Path("plain"), Path("compiled"))
+
+
+def test_a_compiler_that_cannot_follow_is_refused(command, tiny, monkeypatch):
+    """It would not fail, but compile each layer by itself and train many times slower."""
+    monkeypatch.setattr(torch, "__version__", TorchVersion("2.11.0"))
+    done = command("train.py", *tiny, "run=it", "trainer.compile=true")
+    assert done.status == 1 and "PyTorch 2.13 or later, this is 2.11.0" in done.err
+    assert not Path("it/last.ckpt").exists()
 
 
 def test_a_sweep_gives_every_run_its_folder(command, tiny):

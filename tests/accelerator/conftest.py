@@ -50,7 +50,9 @@ class Accelerator:
     def check_equal(self, found: Tensor, expected: Tensor) -> None:
         """Fails unless a tensor on the device has the values of one on the CPU."""
         assert found.device.type == self.device.type and expected.device.type == "cpu"
-        torch.testing.assert_close(found.detach().cpu(), expected.detach(), atol=1e-5, rtol=1e-5)
+        # A GPU adds up in another order; samplers amplify the difference.
+        close = 1e-4 if self._simulated is None else 1e-5
+        torch.testing.assert_close(found.detach().cpu(), expected.detach(), atol=close, rtol=close)
 
 
 @contextmanager

@@ -52,7 +52,9 @@ def test_the_cpu_waits_once(accelerator, name):
     x = example(accelerator)
     with accelerator.waits() as found:
         WAITING[name](x)
-    assert len(found) >= 1 and "test_simulated.py" in found[0]
+    assert len(found) >= 1
+    # On a GPU it is the line that calls the operation, which may be in torch/functional.py.
+    assert found[0].rpartition("/")[2].startswith(("test_simulated.py", "functional.py"))
 
 
 @pytest.mark.parametrize("name", NOT_WAITING)

@@ -151,7 +151,7 @@ def test_film_scales_and_shifts_the_output_of_every_layer():
 def test_the_layers_that_are_conditioned_can_be_chosen():
     g = FiLM(small_drunet, VPDiffusion(), include=["*.conv1"])
     blocks = [m for m in g.network.modules() if hasattr(m, "conv1")]
-    assert g.widths == [block.conv1.out_channels for block in blocks]
+    assert list(g.widths.values()) == [block.conv1.out_channels for block in blocks]
     with pytest.raises(ValueError, match="no linear or convolutional layer named attention"):
         FiLM(small_drunet, VPDiffusion(), include=["attention"])
     for cond in (DPI, LowRank):

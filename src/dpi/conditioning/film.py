@@ -51,17 +51,23 @@ class FiLM(nn.Module):
         self.network = network()
         self.num_scalars = framework.num_scalars
         self.embedding = embedding
-        self.include = [include] if isinstance(include, str) else list(include)
-        self.widths = list(self._widths().values())
+        include = [include] if isinstance(include, str) else list(include)
+        self.widths = {
+            name: width
+            for name, layer in self.network.named_modules()
+            if any(fnmatchcase(name, pattern) for pattern in include)
+            if (width := _width(layer))
+        }
+        """The layers, and the number of their output channels."""
         if not self.widths:
             raise ValueError(
                 f"{type(self.network).__name__} has no linear or convolutional layer named "
-                f"{' or '.join(self.include)}"
+                f"{' or '.join(include)}"
             )
         self.embed = nn.Sequential(
             nn.Linear(embedding, embedding), nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU()
         )
-        self.project = zeroed(nn.Linear(embedding, 2 * sum(self.widths)))
+        self.project = zeroed(nn.Linear(embedding, 2 * sum(self.widths.values())))
 
     def forward(self, x: Tensor, s: Tensor, *args: Any) -> Tensor:
         """Predict the framework's target.
@@ -80,28 +86,23 @@ class FiLM(nn.Module):
         t = position(torch.as_tensor(s), self.num_scalars).to(x.device, non_blocking=True)
         e = uncast(self.embed, sinusoidal(t.reshape(-1), self.embedding).to(x))
         scales, shifts = uncast(self.project, e).chunk(2, dim=1)
-        modulations = zip(
-            self._widths(),
-            (1 + scales).split(self.widths, dim=1),
-            shifts.split(self.widths, dim=1),
-            strict=True,
-        )
-        weights = {
-            weight: ModulatedWeight(weight, *of_samples) for weight, *of_samples in modulations
-        }
+        sizes = list(self.widths.values())
+        weights = {}
+        for name, scale, shift in zip(
+            self.widths, (1 + scales).split(sizes, dim=1), shifts.split(sizes, dim=1), strict=True
+        ):
+            weight = self.network.get_submodule(name).weight
+            weights[weight] = ModulatedWeight(weight, scale, shift)
         return Replica(self.network, weights)(x, *args)
 
-    def _widths(self) -> dict[Tensor, int]:
-        """The weights of the layers, and the number of their output channels."""
-        found = {}
-        for name, layer in self.network.named_modules():
-            if not any(fnmatchcase(name, pattern) for pattern in self.include):
-                continue
-            if isinstance(layer, LAYERS):
-                found[layer.weight] = layer.weight.shape[0]
-            elif isinstance(layer, TRANSPOSED):
-                found[layer.weight] = layer.weight.shape[1] * layer.groups
-        return found
+
+def _width(layer: nn.Module) -> int | None:
+    """Output channels of a linear or convolutional layer."""
+    if isinstance(layer, LAYERS):
+        return layer.weight.shape[0]
+    if isinstance(layer, TRANSPOSED):
+        return layer.weight.shape[1] * layer.groups
+    return None
 
 
 class ModulatedWeight:

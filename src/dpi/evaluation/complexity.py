@@ -141,7 +141,7 @@ def _module(cfg: DictConfig, device: torch.device) -> TrainingModule:
     torch.manual_seed(0)
     framework, network = build(cfg)
     draws = make_draws(cfg, cfg.training.batch_size, framework.num_scalars)
-    return make_module(cfg, framework, network.to(device), draws).to(device)
+    return make_module(cfg, framework, network, draws, device).to(device)
 
 
 def _images(cfg: DictConfig, device: torch.device) -> torch.Tensor:

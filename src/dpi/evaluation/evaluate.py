@@ -18,7 +18,7 @@ from dpi.evaluation.objective import check_scalars
 from dpi.frameworks.draw import network_evaluations, samples_size
 from dpi.precision import forbid_tf32
 from dpi.processes import together
-from dpi.runs.build import to_channels_last
+from dpi.runs.build import set_memory_format
 from dpi.runs.lock import lock
 from dpi.runs.record import find_runs
 from dpi.runs.rows import SHOWN, Row, table, write_rows
@@ -41,8 +41,7 @@ def evaluate(
     Raises:
         UserError: whatever the user can fix.
     """
-    if fabric.device.type == "cuda":
-        to_channels_last(run.network)
+    set_memory_format(run.network, fabric.device)
     header = {
         "run": run.folder.name,
         "step": run.step,

@@ -17,6 +17,7 @@ from dpi.errors import UserError
 from dpi.frameworks.draw import draw, network_evaluations, samples_size
 from dpi.plots import save_grid
 from dpi.precision import forbid_tf32
+from dpi.runs.build import set_memory_format
 from dpi.runs.rows import Row
 from dpi.runs.run import Run, open_run
 
@@ -45,6 +46,7 @@ def sample(cfg: DictConfig) -> None:
     network_evaluations(run.framework, cfg.steps, solver)
     name = f"seed{cfg.seed}_{solver}{cfg.steps}_n{cfg.n}"
     out = Path(cfg.out or run.folder / "samples" / name)
+    set_memory_format(run.network, torch.device(cfg.device))
     how = (run.framework, run.network.to(cfg.device), run.cfg.image_size, range(cfg.n))
     try:
         samples = np.empty((cfg.n, run.cfg.image_size, run.cfg.image_size, 3), np.uint8)

@@ -23,7 +23,7 @@ from dpi.interpolation.lerp import lerp
 from dpi.interpolation.low_rank import LowRank
 from dpi.interpolation.per_sample import PerSampleWeight, UnsupportedOperation
 from dpi.interpolation.plan import Plan, make_plan
-from dpi.interpolation.replica import Replica, check_references
+from dpi.interpolation.replica import Replica, check_compiler, check_references
 from dpi.interpolation.schedule import InterpolationFunction
 from dpi.precision import autocast_off
 
@@ -155,6 +155,15 @@ class Interpolated(nn.Module):
             elif "s" in kwargs and not isinstance(kwargs["s"], Plan):
                 kwargs = {**kwargs, "s": self.plan(kwargs["s"]).with_equal_sizes()}
         return super().__call__(*args, **kwargs)
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compile the network in place, see `torch.nn.Module.compile`.
+
+        Raises:
+            RuntimeError: this version of PyTorch cannot.
+        """
+        check_compiler()
+        super().compile(*args, **kwargs)
 
     def _takes_one_pass(self, plan: Plan, args: tuple, kwargs: dict[str, Any]) -> bool:
         size = len(plan.where)

@@ -111,7 +111,7 @@ def _product(
 
 
 def _along(bias: Tensor, y: Tensor, channel: int) -> Tensor:
-    return bias.reshape([-1, *[1] * (y.dim() - 1 - channel % y.dim())])
+    return bias.to(y.dtype).reshape([-1, *[1] * (y.dim() - 1 - channel % y.dim())])
 
 
 def _scaled(z: Tensor, c: Tensor, channel: int) -> Tensor:

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 OWN_STATE = {*nn.Module().__dict__, "_compiled_call_impl", "_flat_weight_refs"}
@@ -112,6 +113,18 @@ class Replica:
             for name, value in state.items():
                 if name not in OWN_STATE and before.get(name, before) is not value:
                     module.__dict__[name] = value
+
+
+def check_compiler() -> None:
+    """Raise RuntimeError if this PyTorch's compiler cannot follow a `Replica`.
+
+    It would compile each layer by itself, and train many times slower than without.
+    """
+    if torch.__version__ < "2.13":
+        raise RuntimeError(
+            f"to compile interpolated parameters takes PyTorch 2.13 or later, this is "
+            f"{torch.__version__}: update it, or do not compile"
+        )
 
 
 def check_references(net: nn.Module, harmless: dict[int, Any]) -> None:

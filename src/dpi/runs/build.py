@@ -58,8 +58,22 @@ def build_meta(cfg: DictConfig) -> nn.Module:
         return _instantiate(cfg)[1]
 
 
-def to_channels_last(network: nn.Module) -> None:
-    """Lay the weights of 2d convolutions out as cuDNN's fastest kernels want them."""
+def set_memory_format(
+    network: nn.Module, device: torch.device, channels_last: bool | None = None
+) -> None:
+    """Lay the weights of 2d convolutions out in memory, and with them all activations.
+
+    Args:
+        network: of whatever device.
+        device: where it will run.
+        channels_last: None for the faster of the two, see results/gpu.md: on GPUs cuDNN's kernels
+            want channels last, but PyTorch's group normalization would convert every time.
+    """
+    if channels_last is None:
+        normalizes = any(isinstance(module, nn.GroupNorm) for module in network.modules())
+        channels_last = device.type == "cuda" and not normalizes
+    if not channels_last:
+        return
     # Module.to(memory_format=...) fails at the five dimensions of low-rank factors.
     for tensor in (*network.parameters(), *network.buffers()):
         if tensor.dim() == 4:

@@ -54,7 +54,7 @@ class Trainer(Section, extra="allow"):
     accelerator: str
     precision: Precision
     accumulate_grad_batches: Count
-    channels_last: bool
+    channels_last: bool | None
     compile: bool
 
 

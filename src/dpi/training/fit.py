@@ -18,9 +18,10 @@ from torch import nn
 from dpi.data import Source, memory_map, read_duplicates, split
 from dpi.errors import UserError
 from dpi.frameworks.draw import network_evaluations
+from dpi.interpolation.replica import check_compiler
 from dpi.precision import forbid_tf32
 from dpi.processes import together
-from dpi.runs.build import build, to_channels_last
+from dpi.runs.build import build, set_memory_format
 from dpi.runs.checkpoint import load_checkpoint, load_weights
 from dpi.runs.files import CHECKPOINT, samples_path
 from dpi.runs.record import record, record_session
@@ -59,7 +60,7 @@ def fit(cfg: DictConfig, source: Source) -> None:
     duplicates = read_duplicates(cfg.data.get("duplicates"), source)
     parts = split(len(images), cfg.data.held_out, cfg.data.split_seed, duplicates)
     draws = make_draws(cfg, len(parts.train), framework.num_scalars)
-    module = make_module(cfg, framework, network, draws)
+    module = make_module(cfg, framework, network, draws, trainer.strategy.root_device)
     accumulate = cfg.trainer.accumulate_grad_batches
     data = DataModule(images, parts.train, parts.held_out, draws, first_step, accumulate)
     if trainer.is_global_zero:
@@ -104,12 +105,15 @@ def make_draws(cfg: DictConfig, num_images: int, num_scalars: int) -> Draws:
 
 
 def make_module(
-    cfg: DictConfig, framework: nn.Module, network: nn.Module, draws: Draws
+    cfg: DictConfig, framework: nn.Module, network: nn.Module, draws: Draws, device: torch.device
 ) -> TrainingModule:
     """The LightningModule, with the network in its memory format and compiled if it is to be."""
-    if cfg.trainer.channels_last:
-        to_channels_last(network)
+    set_memory_format(network, device, cfg.trainer.channels_last)
     if cfg.trainer.compile:
+        try:
+            check_compiler()
+        except RuntimeError as error:
+            raise UserError(f"trainer.compile=true: {error}") from None
         network.compile()
     t = cfg.training
     return TrainingModule(
