@@ -82,7 +82,11 @@ def _train(cfg: DictConfig) -> None:
         print(f"{run} is finished: {read_status(run).step} steps (more training.steps= extend it)")
         return
     check_trainer(cfg)
-    # PyTorch and Lightning take seconds: only now that the configuration is known to be good.
+    # PyTorch takes seconds and Lightning ten: each only once the configuration is known to be good
+    # as far as can be said without it.
+    from dpi.runs.build import check_network
+
+    check_network(cfg)
     from lightning.fabric.utilities.rank_zero import rank_zero_only
 
     from dpi.evaluation.evaluate import check_model, check_settings

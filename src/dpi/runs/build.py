@@ -1,5 +1,7 @@
 """From a configuration to the framework and the conditioned network g(x, s)."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -38,11 +40,22 @@ def build(cfg: DictConfig) -> tuple[Framework, nn.Module]:
         UserError: settings that the network refuses, or an image size that it cannot work on;
             tried on the meta device first, where it costs nothing.
     """
-    try:
-        network = build_meta(cfg)
-        image = torch.empty(1, 3, cfg.image_size, cfg.image_size, device="meta")
-        network(image, torch.tensor(0))
+    with _refusing(cfg):
+        check_network(cfg)
         return _instantiate(cfg)
+
+
+def check_network(cfg: DictConfig) -> None:
+    """Raise what `build` raises, in a moment and without the memory of a network."""
+    with _refusing(cfg):
+        image = torch.empty(1, 3, cfg.image_size, cfg.image_size, device="meta")
+        build_meta(cfg)(image, torch.tensor(0))
+
+
+@contextmanager
+def _refusing(cfg: DictConfig) -> Iterator[None]:
+    try:
+        yield
     except UserError:
         raise
     except (ValueError, TypeError, RuntimeError, InstantiationException) as error:
