@@ -12,7 +12,7 @@ SCALE ?= paper
 SEEDS ?= 0
 ARGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format counts api clean
+.PHONY: help setup demo test bench lint format counts api clean
 .PHONY: table1 table2 table3 table4 table5 tables figures ablations conditioning report status
 
 help:  ## list the targets
@@ -27,6 +27,9 @@ demo: $(READY)  ## train a small DPI model on cartoon faces and sample from it, 
 
 test: $(READY)  ## run all tests
 	$(PYTHON) -m pytest -n auto --dist worksteal
+
+bench: $(READY)  ## time a CPU: make bench ARGS="dpir=FOLDER guided_diffusion=FOLDER"
+	$(PYTHON) benchmarks/cpu.py $(ARGS)
 
 lint: $(READY)  ## check style and the library's type hints
 	$(PYTHON) -m ruff check .

@@ -4,6 +4,7 @@
     python benchmarks/gpu.py scale=small            any option of train.py
     python benchmarks/gpu.py minutes=5 rounds=2     stop earlier, repeat less
     python benchmarks/gpu.py only=checks,training   or sampling, evaluation, trainer
+    python benchmarks/gpu.py archs=adm              one network
 
 Prints Markdown, see results/gpu.md. The ways that are compared run in turn, so that a change of the
 clock affects all of them; times are medians over rounds, ratios are to the t map in the same run.
@@ -23,25 +24,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from hydra import compose, initialize
 from omegaconf import DictConfig
+from steps import ARCHS, DEVICE, Step, autocast, in_turn, optimizer_step, read, seconds
 from torch import Tensor, nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from dpi.cli import register_resolvers
 from dpi.evaluation.complexity import gflops
 from dpi.evaluation.features import Extractor
 from dpi.frameworks import loss
 from dpi.frameworks.draw import start_noise
 from dpi.precision import forbid_tf32
 from dpi.runs.build import build, set_memory_format
-from dpi.training.fit import device_name, make_draws, make_module
-from dpi.training.module import MicroBatch
+from dpi.training.fit import device_name
 
 ROOT = Path(__file__).parents[1]
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-ARCHS = ("drunet", "adm")
-OPTIONS = ("minutes", "rounds", "repeats", "steps", "only")
+OPTIONS = ("minutes", "rounds", "repeats", "steps", "only", "archs")
 
 TRAINING = {
     "t map": ["cond=tmap"],
@@ -61,8 +57,6 @@ TRAINING = {
 }  # fmt: skip
 """The ways to train, in the order in which they are left out when time runs out."""
 
-Step = Callable[[int], object]
-
 
 class Clock:
     """The time that is left.
@@ -79,71 +73,9 @@ class Clock:
         return self.end - time.monotonic()
 
 
-def read(*overrides: str) -> DictConfig:
-    """A configuration of train.py."""
-    register_resolvers()
-    with initialize(config_path="../configs", version_base="1.3"):
-        return compose("train", ["run=none", *overrides])
-
-
-def wait() -> None:
-    """Until the device has done what it was given."""
-    if DEVICE.type == "cuda":
-        torch.cuda.synchronize()
-
-
-def seconds(step: Step, n: int, repeats: int) -> float:
-    """The mean time of steps n, n + 1, ... that are not waited for one by one."""
-    wait()
-    start = time.perf_counter()
-    for k in range(repeats):
-        step(n + k)
-    wait()
-    return (time.perf_counter() - start) / repeats
-
-
-def in_turn(steps: dict[str, Step], rounds: int, repeats: int) -> dict[str, float]:
+def medians(steps: dict[str, Step], rounds: int, repeats: int) -> dict[str, float]:
     """The median time of each step over rounds, in seconds."""
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for k in range(rounds):
-        for name, step in steps.items():
-            times[name].append(seconds(step, 10 + k * repeats, repeats))
-    return {name: statistics.median(values) for name, values in times.items()}
-
-
-def autocast(cfg: DictConfig) -> Callable:
-    """The context of a configuration's precision."""
-    half = cfg.trainer.precision == "bf16-mixed"
-    return partial(torch.autocast, DEVICE.type, torch.bfloat16) if half else nullcontext
-
-
-def optimizer_step(cfg: DictConfig) -> Step:
-    """What takes optimizer step n from fresh weights: draws, corruption, forward and backward of
-    every micro-batch, AdamW, the average of the weights."""
-    torch.manual_seed(0)
-    framework, network = build(cfg)
-    draws = make_draws(cfg, cfg.training.batch_size, framework.num_scalars)
-    module = make_module(cfg, framework, network, draws, DEVICE).to(DEVICE)
-    optimizer = module.configure_optimizers()
-    parameters = list(network.parameters())
-    average = [parameter.detach().clone() for parameter in parameters]
-    update = get_ema_multi_avg_fn(cfg.training.ema_decay)
-    parts = cfg.trainer.accumulate_grad_batches
-    shape = (cfg.training.batch_size // parts, 3, cfg.image_size, cfg.image_size)
-    images = torch.randint(0, 256, shape, dtype=torch.uint8, device=DEVICE)
-    cast = autocast(cfg)
-
-    def step(n: int) -> Tensor:
-        for index in range(parts):
-            with cast():
-                value = module.loss(MicroBatch(images, n, index)) / parts
-            value.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        update(average, parameters, None)
-        return value.detach()
-
-    return step
+    return {k: statistics.median(v) for k, v in in_turn(steps, rounds, repeats).items()}
 
 
 @contextmanager
@@ -166,7 +98,7 @@ def device_rates() -> float:
     steps = {"product": lambda _: a @ b, "copy": lambda _: out.copy_(big)}
     for step in steps.values():
         seconds(step, 0, 3)
-    times = in_turn(steps, 3, 5)
+    times = medians(steps, 3, 5)
     rate = 2 * size**3 / times["product"] / 1e12
     print(
         f"{device_name(DEVICE)}, PyTorch {torch.__version__}. A product of {size} x {size} "
@@ -177,13 +109,13 @@ def device_rates() -> float:
     return rate
 
 
-def checks(overrides: list[str]) -> None:
+def checks(archs: list[str], overrides: list[str]) -> None:
     """Print how far the device is from float64 on the CPU; fail if it is too far, or waits."""
     print("## Checks\n")
     print("Loss and gradients of the mini networks in float32, relative to float64 on the CPU; no")
     print("waiting for the device within a step.\n")
     print("| network | conditioning | output | gradient |\n|---|---|--:|--:|")
-    for arch in ("drunet", "adm"):
+    for arch in archs:
         for cond in ("tmap", "dpi", "lowrank", "film"):
             small = ["scale=mini", "effort=mini", f"arch={arch}", f"cond={cond}"]
             cfg = read(*small, "trainer.precision=32-true")
@@ -239,13 +171,16 @@ def training(
         cfg = read(f"arch={arch}", *overrides, *own)
         if cfg.trainer.compile != compiled:
             continue
-        if clock.left() < (60 if cfg.trainer.compile else 10):
+        if compiled and DEVICE.type == "cpu":
+            left_out.append(f"{arch}, {name}: it takes minutes on a CPU")
+            continue
+        if clock.left() < (60 if compiled else 10):
             left_out.append(f"{arch}, {name}: no time")
             continue
         torch.compiler.reset()
         try:
             step, first, peak = warmed_up(cfg)
-            times = in_turn({"t map": baseline, name + " ": step}, rounds, repeats)
+            times = medians({"t map": baseline, name + " ": step}, rounds, repeats)
         except RuntimeError as error:  # out of memory, or what the compiler cannot do
             left_out.append(f"{arch}, {name}: {str(error).strip().splitlines()[0]}")
             continue
@@ -296,7 +231,7 @@ def sampling(arch: str, overrides: list[str], rounds: int, repeats: int) -> None
 
         seconds(step, 0, 3)
         steps[name] = step
-    times = in_turn(steps, rounds, repeats)
+    times = medians(steps, rounds, repeats)
     for name, duration in times.items():
         hours = 200 * 50_000 / batch * duration / 3600
         print(
@@ -331,7 +266,7 @@ def evaluation(arch: str, overrides: list[str], rounds: int) -> None:
     }
     for step in steps.values():
         seconds(step, 0, 1)
-    times = in_turn(steps, rounds, 2)
+    times = medians(steps, rounds, 2)
     for name in steps:
         hours = 20_000 * times[name] / 3600 * (500 / pictures)
         print(f"| {arch} | Table 2: {name} | {1e3 * times[name]:.0f} ms | {hours:.2f} |")
@@ -351,7 +286,7 @@ def features(rounds: int) -> None:
         extractor(images)
 
     seconds(step, 0, 2)
-    duration = in_turn({"features": step}, rounds, 2)["features"]
+    duration = medians({"features": step}, rounds, 2)["features"]
     hours = 50_000 / batch * duration / 3600
     print(f"| Inception | features of 50,000 images | {1e3 * duration:.0f} ms | {hours:.2f} |")
 
@@ -394,30 +329,31 @@ def main() -> None:
     overrides = [a for a in sys.argv[1:] if a.split("=")[0] not in OPTIONS]
     rounds, repeats = int(own.get("rounds", 5)), int(own.get("repeats", 4))
     only = own.get("only", "checks,sampling,evaluation,trainer,training").split(",")
+    archs = own.get("archs", ",".join(ARCHS)).split(",")
     clock = Clock(float(own.get("minutes", 7.5)))
     forbid_tf32()
     print(f"`python benchmarks/gpu.py {' '.join(sys.argv[1:])}`\n")
     rate = device_rates()
     if "checks" in only:
-        checks(overrides)
+        checks(archs, overrides)
     if "sampling" in only:
         print("## Sampling: one network evaluation\n")
         print("| network | | ms | over t map | hours for 50,000 samples of 200 steps |")
         print("|---|---|--:|--:|--:|")
-        for arch in ARCHS:
+        for arch in archs:
             sampling(arch, overrides, rounds, repeats)
     if "evaluation" in only:
         print("\n## Evaluation\n")
         print("Noise is drawn in a thread beside the network, so the larger of the two counts.\n")
         print("| network | | a unit | hours in all |\n|---|---|--:|--:|")
-        for arch in ARCHS:
+        for arch in archs:
             evaluation(arch, overrides, rounds)
         features(rounds)
     if "trainer" in only:
         print("\n## train.py: images, EMA, logging and progress around the optimizer step\n")
         print("| network | step alone, ms | in train.py, ms | ratio | whole command, s |")
         print("|---|--:|--:|--:|--:|")
-        for arch in ARCHS:
+        for arch in archs:
             trainer(arch, overrides, int(own.get("steps", 60)))
     if "training" not in only:
         return
@@ -428,7 +364,7 @@ def main() -> None:
     )
     left_out: list[str] = []
     for compiled in (False, True):
-        for arch in ARCHS:
+        for arch in archs:
             left_out += training(arch, compiled, overrides, rounds, repeats, rate, clock)
     for line in left_out:
         print(f"\nLeft out: {line}.")

@@ -1,0 +1,317 @@
+"""Time training, sampling, evaluation and starting on a CPU, in about ten minutes.
+
+    python benchmarks/cpu.py
+    python benchmarks/cpu.py dpir=FOLDER guided_diffusion=FOLDER    beside the public originals
+    python benchmarks/cpu.py only=steps,originals rounds=15
+
+Prints Markdown, see docs/PERFORMANCE.md. dpir and guided_diffusion are clones of
+github.com/cszn/DPIR and github.com/openai/guided-diffusion, whose networks train beside ours with
+the same widths, blocks, dropout and optimizer. Steps take turns; ratios are medians over rounds.
+"""
+
+import importlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from steps import ARCHS, Step, in_turn, optimizer_step, ratio, read
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from dpi.evaluation.complexity import peak_memory
+from dpi.frameworks import loss
+from dpi.frameworks.draw import start_noise
+from dpi.runs.build import build
+from dpi.training.draws import Draws
+from dpi.training.fit import device_name
+
+ROOT = Path(__file__).parents[1]
+CPU = torch.device("cpu")
+SIZES = {
+    "16x16": ["scale=mini"],
+    "32x32": ["scale=small", "training.batch_size=32"],
+}
+"""Options of train.py; a batch is of 32 images in both."""
+
+
+class Bare(nn.Module):
+    """A network that is not conditioned on the scalar.
+
+    Args:
+        f: the network.
+    """
+
+    def __init__(self, f: nn.Module) -> None:
+        super().__init__()
+        self.f = f
+
+    def forward(self, x: Tensor, s: Tensor) -> Tensor:
+        """f(x)."""
+        return self.f(x)
+
+
+class WithTime(Bare):
+    """A network with an embedding of the step."""
+
+    def forward(self, x: Tensor, s: Tensor) -> Tensor:
+        """f(x, t)."""
+        return self.f(x, s.expand(len(x)))
+
+
+def bare(cfg: DictConfig) -> Step:
+    """An optimizer step of the network itself."""
+    return optimizer_step(cfg, Bare(instantiate(cfg.arch)))
+
+
+def table(*columns: str) -> None:
+    """Print the head of a table; the first column is of text."""
+    print("\n| " + " | ".join(columns) + " |\n|---|" + "--:|" * (len(columns) - 1), flush=True)
+
+
+def row(*values: object) -> None:
+    """Print a row of a table."""
+    print("| " + " | ".join(map(str, values)) + " |", flush=True)
+
+
+def steps(rounds: int) -> None:
+    """One optimizer step, over the same network bare."""
+    table("network", "bare, ms", "t map", "DPI, 1 scalar", "DPI, 8 scalars", "FiLM", "low-rank, 8")
+    for size, options in SIZES.items():
+        for arch in ARCHS:
+
+            def conditioned(*own: str, arch: str = arch, options: list[str] = options) -> Step:
+                return optimizer_step(read(f"arch={arch}", *options, *own))
+
+            ways = {
+                "bare": bare(read(f"arch={arch}", *options)),
+                "tmap": conditioned("cond=tmap"),
+                "one": conditioned("cond=dpi", "training.distinct_scalars=1"),
+                "eight": conditioned("cond=dpi"),
+                "film": conditioned("cond=film"),
+                "lowrank": conditioned("cond=lowrank"),
+            }
+            for way in ways.values():
+                way(0)
+            times = in_turn(ways, rounds, 1)
+            milliseconds = f"{1e3 * statistics.median(times['bare']):.0f}"
+            ratios = [f"{ratio(times[way], times['bare']):.2f}" for way in list(ways)[1:]]
+            row(f"{arch}, {size}", milliseconds, *ratios)
+
+
+def originals(rounds: int, dpir: str | None, guided_diffusion: str | None) -> None:
+    """Our networks over the public ones, 32x32."""
+    table("network", "original, ms", "ours over it", "ours, channels last")
+    options = [*SIZES["32x32"], "training.distinct_scalars=1"]
+    if dpir is None:
+        print("Left out: DPIR's UNetRes, without dpir=FOLDER.")
+    else:
+        sys.path.insert(0, dpir)
+        unet = importlib.import_module("models.network_unet").UNetRes
+        for dropout in (0.1, 0.0):
+            cfg = read("arch=drunet", *options, f"arch.dropout={dropout}")
+            arch = cfg.arch
+            theirs = unet(3, 3, list(arch.channels), arch.num_blocks)
+            ours = [Bare(instantiate(arch)) for _ in range(2)]
+            compare(f"UNetRes; dropout {dropout} in ours", cfg, Bare(theirs), ours, rounds)
+    if guided_diffusion is None:
+        print("Left out: guided-diffusion's UNetModel, without guided_diffusion=FOLDER.")
+    else:
+        sys.path.insert(0, guided_diffusion)
+        unet = importlib.import_module("guided_diffusion.unet").UNetModel
+        cfg = read("arch=adm", *options)
+        arch = cfg.arch
+        theirs = unet(
+            image_size=arch.image_size,
+            in_channels=3,
+            model_channels=arch.base_channels,
+            out_channels=3,
+            num_res_blocks=arch.num_res_blocks,
+            attention_resolutions=[arch.image_size // n for n in arch.attention_resolutions],
+            dropout=arch.dropout,
+            channel_mult=tuple(arch.channel_mult),
+            num_head_channels=arch.head_channels,
+            use_scale_shift_norm=True,
+            resblock_updown=True,
+        )
+        ours = [WithTime(instantiate(arch, time_embedding=True)) for _ in range(2)]
+        compare("UNetModel, with its embedding", cfg, WithTime(theirs), ours, rounds)
+
+
+def compare(
+    name: str, cfg: DictConfig, theirs: nn.Module, ours: list[nn.Module], rounds: int
+) -> None:
+    """Print the times of their network and of two of ours, which have as many parameters."""
+    counts = [sum(p.numel() for p in net.parameters()) for net in (theirs, ours[0])]
+    if counts[0] != counts[1]:
+        raise SystemExit(f"{name}: {counts[0]} parameters, ours have {counts[1]}")
+    ways = {"theirs": optimizer_step(cfg, theirs), "ours": optimizer_step(cfg, ours[0])}
+    cfg.trainer.channels_last = True
+    ways["last"] = optimizer_step(cfg, ours[1])
+    for way in ways.values():
+        way(0)
+    times = in_turn(ways, rounds, 1)
+    row(
+        name,
+        f"{1e3 * statistics.median(times['theirs']):.0f}",
+        f"{ratio(times['ours'], times['theirs']):.2f}",
+        f"{ratio(times['last'], times['theirs']):.2f}",
+    )
+
+
+def memory() -> None:
+    """What a doubled parameter takes: theta1, its gradient, two moments, its average."""
+    table("network", "bare, MiB", "DPI, MiB", "bytes a doubled parameter")
+    for size, options in SIZES.items():
+        for arch in ARCHS:
+            cfg = read(f"arch={arch}", "cond=dpi", *options, "training.distinct_scalars=1")
+            count = sum(p.numel() for p in instantiate(cfg.arch).parameters())
+            plain = peak_memory(lambda cfg=cfg: bare(cfg), CPU)
+            dpi = peak_memory(lambda cfg=cfg: optimizer_step(cfg), CPU)
+            each = (dpi - plain) * 2**20 / count
+            row(f"{arch}, {size}", f"{plain:.0f}", f"{dpi:.0f}", f"{each:.1f}")
+
+
+def shares(rounds: int) -> None:
+    """What surrounds the network, as a share of the step, with DPI and eight scalars."""
+    table("network", "step, ms", "noise", "images", "averaged weights", "train.py over the step")
+    for arch in ARCHS:
+        cfg = read(f"arch={arch}", "cond=dpi", *SIZES["16x16"])
+        size = cfg.image_size
+        draws = Draws(0, 20_000, cfg.training.batch_size, 1000, 8, True)
+        images = np.random.default_rng(0).integers(0, 256, (20_000, 3, size, size), np.uint8)
+        network = build(cfg)[1]
+        parameters = [p.detach() for p in network.parameters()]
+        average = [p.clone() for p in parameters]
+        update = get_ema_multi_avg_fn(0.99)
+        ways = {
+            "step": optimizer_step(cfg),
+            "noise": lambda n, draws=draws, size=size: draws.noise(n, (3, size, size), CPU),
+            "images": lambda n, draws=draws, images=images: torch.from_numpy(
+                images[draws.images(n).numpy()]
+            ),
+            "average": lambda n, a=average, p=parameters, update=update: update(a, p, None),
+        }
+        for way in ways.values():
+            way(0)
+        times = in_turn(ways, rounds, 3)
+        parts = [ratio(times[way], times["step"]) for way in ("noise", "images", "average")]
+        step = statistics.median(times["step"])
+        whole = in_train_py(arch, 200) / step
+        row(arch, f"{1e3 * step:.0f}", *(f"{100 * part:.1f} %" for part in parts), f"{whole:.2f}")
+
+
+def in_train_py(arch: str, count: int) -> float:
+    """Seconds a step of train.py, after the first, as it logs them."""
+    with tempfile.TemporaryDirectory() as name:
+        run = Path(name) / "run"
+        train(name, f"arch={arch}", f"training.steps={count}", f"run={run}")
+        lines = next(run.rglob("metrics.csv")).read_text().splitlines()
+        column = lines[0].split(",").index("images/s")
+        rates = [float(line.split(",")[column]) for line in lines[1:] if line.split(",")[column]]
+        return 32 / statistics.median(rates)
+
+
+def train(folder: str, *options: str) -> float:
+    """Run train.py at mini scale on random images; returns the seconds that it took."""
+    path = Path(folder) / "images.npz"
+    if not path.exists():
+        images = np.random.default_rng(0).integers(0, 256, (2000, 16, 16, 3), np.uint8)
+        np.savez(path, arr_0=images)
+    command = [sys.executable, "train.py", "scale=mini", "data=npz", f"data.path={path}"]
+    command += [f"data.cache_dir={folder}", "data.held_out=100", "training.show.every=1000000"]
+    command += ["training.show.num_images=1", "training.show.num_steps=1", *options]
+    start = time.perf_counter()
+    subprocess.run(command, cwd=ROOT, capture_output=True)
+    return time.perf_counter() - start
+
+
+@torch.inference_mode()
+def sampling(rounds: int) -> None:
+    """One network evaluation of 32 images."""
+    table("network", "t map, ms", "DPI", "DPI, baked")
+    scalars = [torch.tensor(t) for t in (995, 500, 0)]
+    for size, options in SIZES.items():
+        for arch in ARCHS:
+            tmap, dpi = (
+                build(read(f"arch={arch}", f"cond={cond}", *options))[1].eval()
+                for cond in ("tmap", "dpi")
+            )
+            x = start_noise(0, range(32), read(*options).image_size)
+            networks = {"tmap": tmap, "dpi": dpi, "baked": dpi.bake(scalars)}
+            ways: dict[str, Step] = {
+                name: lambda n, g=g, x=x: g(x, scalars[n % 3]) for name, g in networks.items()
+            }
+            for way in ways.values():
+                way(0)
+            times = in_turn(ways, rounds, 3)
+            ratios = [f"{ratio(times[way], times['tmap']):.2f}" for way in ("dpi", "baked")]
+            row(f"{arch}, {size}", f"{1e3 * statistics.median(times['tmap']):.1f}", *ratios)
+
+
+@torch.inference_mode()
+def evaluation(rounds: int) -> None:
+    """Table 2 whole: 500 images, 20 draws of noise, 1,000 scalars."""
+    table("network", "500 images at one scalar, ms", "of it drawing noise", "whole, minutes")
+    for arch in ARCHS:
+        framework, network = build(read(f"arch={arch}", "cond=dpi", *SIZES["16x16"]))
+        network.eval()
+        x = start_noise(0, range(500), 16)
+
+        def errors(
+            n: int, network: nn.Module = network, framework: object = framework, x: Tensor = x
+        ) -> None:
+            for part in x.split(250):
+                loss(network, framework, part, part, torch.tensor(n % 1000))
+
+        def noise(n: int) -> None:
+            np.random.default_rng(n).standard_normal((500, 3, 16, 16), np.float32)
+
+        ways: dict[str, Step] = {"errors": errors, "noise": noise}
+        times = in_turn(ways, rounds, 1)
+        each, drawn = (statistics.median(times[way]) for way in ways)
+        row(arch, f"{1e3 * each:.0f}", f"{100 * drawn / each:.0f} %", f"{20_000 * each / 60:.0f}")
+
+
+def starting() -> None:
+    """Seconds from the command to what it first has to say."""
+    table("command", "seconds")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, option in (
+            ("an option that does not exist", "arch=unet"),
+            ("a value out of range", "training.lr=-1"),
+            ("a width that the network refuses", "arch.channels=[0]"),
+            ("one step, a validation and a sample", "training.steps=1"),
+        ):
+            runs = [f"run={folder}/{option.partition('=')[0]}{n}" for n in range(4)]
+            _, *times = [train(folder, option, run) for run in runs]  # the first reads the disk
+            row(f"{name}: {option}", f"{statistics.median(times):.1f}")
+
+
+def main() -> None:
+    own = dict(argument.split("=", 1) for argument in sys.argv[1:])
+    rounds = int(own.get("rounds", 9))
+    print(f"`python benchmarks/cpu.py {' '.join(sys.argv[1:])}`\n")
+    print(f"{device_name(CPU)}, PyTorch {torch.__version__}")
+    sections = {
+        "steps": lambda: steps(rounds),
+        "originals": lambda: originals(rounds, own.get("dpir"), own.get("guided_diffusion")),
+        "memory": memory,
+        "shares": lambda: shares(rounds),
+        "sampling": lambda: sampling(rounds),
+        "evaluation": lambda: evaluation(rounds),
+        "starting": starting,
+    }
+    for name in own.get("only", ",".join(sections)).split(","):
+        print(f"\n## {name.capitalize()}", flush=True)
+        sections[name]()
+
+
+if __name__ == "__main__":
+    main()
