@@ -28,6 +28,7 @@ from omegaconf import DictConfig
 from steps import ARCHS, DEVICE, Step, autocast, in_turn, optimizer_step, read, seconds
 from torch import Tensor, nn
 
+from dpi.errors import UserError
 from dpi.evaluation.complexity import gflops
 from dpi.evaluation.features import Extractor
 from dpi.frameworks import loss
@@ -56,21 +57,6 @@ TRAINING = {
     "DPI, 8 scalars, compiled": ["cond=dpi", "trainer.compile=true"],
 }  # fmt: skip
 """The ways to train, in the order in which they are left out when time runs out."""
-
-
-class Clock:
-    """The time that is left.
-
-    Args:
-        minutes: in all.
-    """
-
-    def __init__(self, minutes: float) -> None:
-        self.end = time.monotonic() + 60 * minutes
-
-    def left(self) -> float:
-        """Seconds."""
-        return self.end - time.monotonic()
 
 
 def medians(steps: dict[str, Step], rounds: int, repeats: int) -> dict[str, float]:
@@ -156,11 +142,12 @@ def training(
     rounds: int,
     repeats: int,
     rate: float,
-    clock: Clock,
+    end: float,
 ) -> list[str]:
     """Print the time, operations and memory of an optimizer step; returns what was left out.
 
-    Each way takes turns with the t map, so that the memory of two is enough.
+    Each way takes turns with the t map, so that the memory of two is enough. What would begin less
+    than ten seconds before `end`, a minute if it is to be compiled, is left out.
     """
     left_out = []
     baseline = optimizer_step(read(f"arch={arch}", *overrides, *TRAINING["t map"]))
@@ -174,17 +161,17 @@ def training(
         if compiled and DEVICE.type == "cpu":
             left_out.append(f"{arch}, {name}: it takes minutes on a CPU")
             continue
-        if clock.left() < (60 if compiled else 10):
+        if end - time.monotonic() < (60 if compiled else 10):
             left_out.append(f"{arch}, {name}: no time")
             continue
         torch.compiler.reset()
         try:
             step, first, peak = warmed_up(cfg)
-            times = medians({"t map": baseline, name + " ": step}, rounds, repeats)
-        except RuntimeError as error:  # out of memory, or what the compiler cannot do
+            times = medians({"t map": baseline, "way": step}, rounds, repeats)
+        except (RuntimeError, UserError) as error:  # out of memory, or what the compiler cannot do
             left_out.append(f"{arch}, {name}: {str(error).strip().splitlines()[0]}")
             continue
-        duration, batch = times[name + " "], cfg.training.batch_size
+        duration, batch = times["way"], cfg.training.batch_size
         # The backward pass takes twice the operations of the forward pass.
         tflops = 3 * gflops(cfg)[1] * batch / duration / 1e3
         print(
@@ -330,7 +317,7 @@ def main() -> None:
     rounds, repeats = int(own.get("rounds", 5)), int(own.get("repeats", 4))
     only = own.get("only", "checks,sampling,evaluation,trainer,training").split(",")
     archs = own.get("archs", ",".join(ARCHS)).split(",")
-    clock = Clock(float(own.get("minutes", 7.5)))
+    end = time.monotonic() + 60 * float(own.get("minutes", 7.5))
     forbid_tf32()
     print(f"`python benchmarks/gpu.py {' '.join(sys.argv[1:])}`\n")
     rate = device_rates()
@@ -365,7 +352,7 @@ def main() -> None:
     left_out: list[str] = []
     for compiled in (False, True):
         for arch in archs:
-            left_out += training(arch, compiled, overrides, rounds, repeats, rate, clock)
+            left_out += training(arch, compiled, overrides, rounds, repeats, rate, end)
     for line in left_out:
         print(f"\nLeft out: {line}.")
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.mark.parametrize(
     ("folder", "names"),
-    [(".", ["table2.md", "table5.md", "pairs.md"]), ("adm", ["table2.md", "pairs.md"])],
+    [(".", ["table2.md", "table5.md", "pairs.md"]), ("adm", ["table2.md", "table5.md", "pairs.md"])],
 )
 def test_the_reproduction_is_made_from_its_rows(folder, names, tmp_path):
     committed, made = ROOT / "results/reproduction" / folder, tmp_path / "faces64-mini"
