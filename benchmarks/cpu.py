@@ -166,7 +166,7 @@ def compare(
 
 
 def memory() -> None:
-    """What a doubled parameter takes: theta1, its gradient, two moments, its average."""
+    """What a doubled parameter takes: theta1, two moments, its average, theta(s)."""
     table("network", "bare, MiB", "DPI, MiB", "bytes a doubled parameter")
     for size, options in SIZES.items():
         for arch in ARCHS:

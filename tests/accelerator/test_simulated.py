@@ -54,7 +54,8 @@ def test_the_cpu_waits_once(accelerator, name):
         WAITING[name](x)
     assert len(found) >= 1
     # On a GPU it is the line that calls the operation, which may be in torch/functional.py.
-    assert found[0].rpartition("/")[2].startswith(("test_simulated.py", "functional.py"))
+    elsewhere = ("functional.py",) if accelerator.device.type == "cuda" else ()
+    assert any(name in found[0] for name in ("test_simulated.py", *elsewhere))
 
 
 @pytest.mark.parametrize("name", NOT_WAITING)

@@ -40,8 +40,8 @@ def build(cfg: DictConfig) -> tuple[Framework, nn.Module]:
         UserError: settings that the network refuses, or an image size that it cannot work on;
             tried on the meta device first, where it costs nothing.
     """
+    check_network(cfg)
     with _refusing(cfg):
-        check_network(cfg)
         return _instantiate(cfg)
 
 
