@@ -11,34 +11,46 @@ the same widths, blocks, dropout and optimizer. Steps take turns; ratios are med
 
 import importlib
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
-from pathlib import Path
 
 import numpy as np
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from steps import ARCHS, Step, in_turn, optimizer_step, ratio, read
+from steps import (
+    ARCHS,
+    Step,
+    images_per_second,
+    in_turn,
+    medians,
+    network_evaluations,
+    optimizer_step,
+    ratio,
+    read,
+    table2,
+    train,
+)
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from dpi.evaluation.complexity import peak_memory
-from dpi.frameworks import loss
-from dpi.frameworks.draw import start_noise
 from dpi.runs.build import build
 from dpi.training.draws import Draws
 from dpi.training.fit import device_name
 
-ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
 SIZES = {
     "16x16": ["scale=mini"],
     "32x32": ["scale=small", "training.batch_size=32"],
 }
 """Options of train.py; a batch is of 32 images in both."""
+
+ONE_SAMPLE = (
+    "training.show.every=1000000",
+    "training.show.num_images=1",
+    "training.show.num_steps=1",
+)
 
 
 class Bare(nn.Module):
@@ -100,7 +112,7 @@ def steps(rounds: int) -> None:
             for way in ways.values():
                 way(0)
             times = in_turn(ways, rounds, 1)
-            milliseconds = f"{1e3 * statistics.median(times['bare']):.0f}"
+            milliseconds = f"{1e3 * medians(times)['bare']:.0f}"
             ratios = [f"{ratio(times[way], times['bare']):.2f}" for way in list(ways)[1:]]
             row(f"{arch}, {size}", milliseconds, *ratios)
 
@@ -159,7 +171,7 @@ def compare(
     times = in_turn(ways, rounds, 1)
     row(
         name,
-        f"{1e3 * statistics.median(times['theirs']):.0f}",
+        f"{1e3 * medians(times)['theirs']:.0f}",
         f"{ratio(times['ours'], times['theirs']):.2f}",
         f"{ratio(times['last'], times['theirs']):.2f}",
     )
@@ -203,80 +215,39 @@ def shares(rounds: int) -> None:
         times = in_turn(ways, rounds, 3)
         parts = [ratio(times[way], times["step"]) for way in ("noise", "images", "average")]
         step = statistics.median(times["step"])
-        whole = in_train_py(arch, 200) / step
+        whole = in_train_py(arch) / step
         row(arch, f"{1e3 * step:.0f}", *(f"{100 * part:.1f} %" for part in parts), f"{whole:.2f}")
 
 
-def in_train_py(arch: str, count: int) -> float:
-    """Seconds a step of train.py, after the first, as it logs them."""
-    with tempfile.TemporaryDirectory() as name:
-        run = Path(name) / "run"
-        train(name, f"arch={arch}", f"training.steps={count}", f"run={run}")
-        lines = next(run.rglob("metrics.csv")).read_text().splitlines()
-        column = lines[0].split(",").index("images/s")
-        rates = [float(line.split(",")[column]) for line in lines[1:] if line.split(",")[column]]
-        return 32 / statistics.median(rates)
+def in_train_py(arch: str) -> float:
+    """Seconds a step of train.py, as it logs them."""
+    with tempfile.TemporaryDirectory() as folder:
+        train(folder, 16, "scale=mini", f"arch={arch}", "training.steps=200", *ONE_SAMPLE)
+        return 32 / images_per_second(folder)
 
 
-def train(folder: str, *options: str) -> float:
-    """Run train.py at mini scale on random images; returns the seconds that it took."""
-    path = Path(folder) / "images.npz"
-    if not path.exists():
-        images = np.random.default_rng(0).integers(0, 256, (2000, 16, 16, 3), np.uint8)
-        np.savez(path, arr_0=images)
-    command = [sys.executable, "train.py", "scale=mini", "data=npz", f"data.path={path}"]
-    command += [f"data.cache_dir={folder}", "data.held_out=100", "training.show.every=1000000"]
-    command += ["training.show.num_images=1", "training.show.num_steps=1", *options]
-    start = time.perf_counter()
-    subprocess.run(command, cwd=ROOT, capture_output=True)
-    return time.perf_counter() - start
-
-
-@torch.inference_mode()
 def sampling(rounds: int) -> None:
     """One network evaluation of 32 images."""
     table("network", "t map, ms", "DPI", "DPI, baked")
-    scalars = [torch.tensor(t) for t in (995, 500, 0)]
     for size, options in SIZES.items():
         for arch in ARCHS:
-            tmap, dpi = (
-                build(read(f"arch={arch}", f"cond={cond}", *options))[1].eval()
-                for cond in ("tmap", "dpi")
-            )
-            x = start_noise(0, range(32), read(*options).image_size)
-            networks = {"tmap": tmap, "dpi": dpi, "baked": dpi.bake(scalars)}
-            ways: dict[str, Step] = {
-                name: lambda n, g=g, x=x: g(x, scalars[n % 3]) for name, g in networks.items()
-            }
+            ways = network_evaluations(arch, *options)
             for way in ways.values():
                 way(0)
             times = in_turn(ways, rounds, 3)
-            ratios = [f"{ratio(times[way], times['tmap']):.2f}" for way in ("dpi", "baked")]
-            row(f"{arch}, {size}", f"{1e3 * statistics.median(times['tmap']):.1f}", *ratios)
+            ratios = [f"{ratio(times[way], times['t map']):.2f}" for way in ("DPI", "DPI, baked")]
+            row(f"{arch}, {size}", f"{1e3 * medians(times)['t map']:.1f}", *ratios)
 
 
-@torch.inference_mode()
 def evaluation(rounds: int) -> None:
     """Table 2 whole: 500 images, 20 draws of noise, 1,000 scalars."""
     table("network", "500 images at one scalar, ms", "of it drawing noise", "whole, minutes")
     for arch in ARCHS:
-        framework, network = build(read(f"arch={arch}", "cond=dpi", *SIZES["16x16"]))
-        network.eval()
-        x = start_noise(0, range(500), 16)
-
-        def errors(
-            n: int, network: nn.Module = network, framework: object = framework, x: Tensor = x
-        ) -> None:
-            for part in x.split(250):
-                loss(network, framework, part, part, torch.tensor(n % 1000))
-
-        def noise(n: int) -> None:
-            np.random.default_rng(n).standard_normal((500, 3, 16, 16), np.float32)
-
-        ways: dict[str, Step] = {"errors": errors, "noise": noise}
-        times = in_turn(ways, rounds, 1)
-        each, drawn = (statistics.median(times[way]) for way in ways)
-        row(arch, f"{1e3 * each:.0f}", f"{100 * drawn / each:.0f} %", f"{20_000 * each / 60:.0f}")
+        ways = table2(arch, 500, *SIZES["16x16"])
+        del ways["bfloat16"]
+        each = medians(in_turn(ways, rounds, 1))
+        share = f"{100 * each['noise'] / each['float32']:.0f} %"
+        row(arch, f"{1e3 * each['float32']:.0f}", share, f"{20_000 * each['float32'] / 60:.0f}")
 
 
 def starting() -> None:
@@ -290,7 +261,11 @@ def starting() -> None:
             ("one step, a validation and a sample", "training.steps=1"),
         ):
             runs = [f"run={folder}/{option.partition('=')[0]}{n}" for n in range(4)]
-            _, *times = [train(folder, option, run) for run in runs]  # the first reads the disk
+            fails = option != "training.steps=1"
+            times = [
+                train(folder, 16, "scale=mini", *ONE_SAMPLE, option, run, fails=fails)
+                for run in runs
+            ][1:]  # the first reads the disk
             row(f"{name}: {option}", f"{statistics.median(times):.1f}")
 
 

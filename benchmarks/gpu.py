@@ -3,7 +3,7 @@
     python benchmarks/gpu.py                        the paper's networks, 64x64, batch 256
     python benchmarks/gpu.py scale=small            any option of train.py
     python benchmarks/gpu.py minutes=5 rounds=2     stop earlier, repeat less
-    python benchmarks/gpu.py only=checks,training   or sampling, evaluation, trainer
+    python benchmarks/gpu.py only=checks,training   or sampling, evaluation, trainer, kernels
     python benchmarks/gpu.py archs=adm              one network
 
 Prints Markdown, see results/gpu.md. The ways that are compared run in turn, so that a change of the
@@ -16,28 +16,37 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from functools import partial
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from omegaconf import DictConfig
-from steps import ARCHS, DEVICE, Step, autocast, in_turn, optimizer_step, read, seconds
-from torch import Tensor, nn
+from steps import (
+    ARCHS,
+    DEVICE,
+    ROOT,
+    Step,
+    images_per_second,
+    in_turn,
+    medians,
+    network_evaluations,
+    optimizer_step,
+    read,
+    seconds,
+    table2,
+    train,
+)
+from torch.profiler import ProfilerActivity, profile
 
 from dpi.errors import UserError
 from dpi.evaluation.complexity import gflops
 from dpi.evaluation.features import Extractor
-from dpi.frameworks import loss
-from dpi.frameworks.draw import start_noise
 from dpi.precision import forbid_tf32
-from dpi.runs.build import build, set_memory_format
+from dpi.runs.build import build
 from dpi.training.fit import device_name
 
-ROOT = Path(__file__).parents[1]
 OPTIONS = ("minutes", "rounds", "repeats", "steps", "only", "archs")
 
 TRAINING = {
@@ -57,11 +66,6 @@ TRAINING = {
     "DPI, 8 scalars, compiled": ["cond=dpi", "trainer.compile=true"],
 }  # fmt: skip
 """The ways to train, in the order in which they are left out when time runs out."""
-
-
-def medians(steps: dict[str, Step], rounds: int, repeats: int) -> dict[str, float]:
-    """The median time of each step over rounds, in seconds."""
-    return {k: statistics.median(v) for k, v in in_turn(steps, rounds, repeats).items()}
 
 
 @contextmanager
@@ -84,7 +88,7 @@ def device_rates() -> float:
     steps = {"product": lambda _: a @ b, "copy": lambda _: out.copy_(big)}
     for step in steps.values():
         seconds(step, 0, 3)
-    times = medians(steps, 3, 5)
+    times = medians(in_turn(steps, 3, 5))
     rate = 2 * size**3 / times["product"] / 1e12
     print(
         f"{device_name(DEVICE)}, PyTorch {torch.__version__}. A product of {size} x {size} "
@@ -167,7 +171,7 @@ def training(
         torch.compiler.reset()
         try:
             step, first, peak = warmed_up(cfg)
-            times = medians({"t map": baseline, "way": step}, rounds, repeats)
+            times = medians(in_turn({"t map": baseline, "way": step}, rounds, repeats))
         except (RuntimeError, UserError) as error:  # out of memory, or what the compiler cannot do
             left_out.append(f"{arch}, {name}: {str(error).strip().splitlines()[0]}")
             continue
@@ -197,28 +201,13 @@ def warmed_up(cfg: DictConfig) -> tuple[Step, float, float]:
     return step, first, (torch.cuda.max_memory_allocated() - before) / 2**30
 
 
-@torch.no_grad()
 def sampling(arch: str, overrides: list[str], rounds: int, repeats: int) -> None:
     """Print the time of a network evaluation as a sampler makes them."""
-    steps: dict[str, Step] = {}
-    scalars = [torch.tensor(t) for t in (995, 500, 0)]
-    for name, cond in (("t map", "tmap"), ("DPI", "dpi"), ("DPI, baked", "dpi")):
-        cfg = read(f"arch={arch}", f"cond={cond}", *overrides)
-        _, network = build(cfg)
-        network.to(DEVICE).eval()
-        set_memory_format(network, DEVICE)
-        batch = cfg.training.batch_size
-        x = start_noise(0, range(batch), cfg.image_size).to(DEVICE)
-        g: nn.Module = network.bake(scalars) if name == "DPI, baked" else network
-        cast = autocast(cfg)
-
-        def step(n: int, g: nn.Module = g, x: Tensor = x, cast: Callable = cast) -> None:
-            with cast(), torch.inference_mode():
-                g(x, scalars[n % 3])
-
+    batch = read(*overrides).training.batch_size
+    steps = network_evaluations(arch, *overrides)
+    for step in steps.values():
         seconds(step, 0, 3)
-        steps[name] = step
-    times = medians(steps, rounds, repeats)
+    times = medians(in_turn(steps, rounds, repeats))
     for name, duration in times.items():
         hours = 200 * 50_000 / batch * duration / 3600
         print(
@@ -228,35 +217,15 @@ def sampling(arch: str, overrides: list[str], rounds: int, repeats: int) -> None
         )
 
 
-@torch.no_grad()
 def evaluation(arch: str, overrides: list[str], rounds: int) -> None:
     """Print the time of Table 2's errors and of the features of FID."""
-    cfg = read(f"arch={arch}", "cond=dpi", *overrides)
-    framework, network = build(cfg)
-    network.to(DEVICE).eval()
-    set_memory_format(network, DEVICE)
     pictures = 500 if DEVICE.type == "cuda" else 4
-    x = start_noise(0, range(pictures), cfg.image_size).to(DEVICE)
-
-    def errors(n: int, cast: Callable) -> None:
-        with cast(), torch.inference_mode():
-            for part in x.split(250):
-                loss(network, framework, part, part, torch.tensor(n % 1000))
-
-    def draw(n: int) -> None:
-        np.random.default_rng(n).standard_normal((pictures, *x.shape[1:]), np.float32)
-
-    steps = {
-        "bf16": partial(errors, cast=partial(torch.autocast, DEVICE.type, torch.bfloat16)),
-        "float32": partial(errors, cast=nullcontext),
-        "noise": draw,
-    }
+    steps = table2(arch, pictures, *overrides)
     for step in steps.values():
         seconds(step, 0, 1)
-    times = medians(steps, rounds, 2)
-    for name in steps:
-        hours = 20_000 * times[name] / 3600 * (500 / pictures)
-        print(f"| {arch} | Table 2: {name} | {1e3 * times[name]:.0f} ms | {hours:.2f} |")
+    for name, duration in medians(in_turn(steps, rounds, 2)).items():
+        hours = 20_000 * duration / 3600 * (500 / pictures)
+        print(f"| {arch} | Table 2: {name} | {1e3 * duration:.0f} ms | {hours:.2f} |", flush=True)
 
 
 def features(rounds: int) -> None:
@@ -273,49 +242,64 @@ def features(rounds: int) -> None:
         extractor(images)
 
     seconds(step, 0, 2)
-    duration = medians({"features": step}, rounds, 2)["features"]
+    duration = statistics.median(in_turn({"": step}, rounds, 2)[""])
     hours = 50_000 / batch * duration / 3600
     print(f"| Inception | features of 50,000 images | {1e3 * duration:.0f} ms | {hours:.2f} |")
 
 
 def trainer(arch: str, overrides: list[str], steps: int) -> None:
     """Print what train.py makes of the same optimizer steps: images, EMA, log, progress."""
-    batch = read(*overrides).training.batch_size
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        size = read(*overrides).image_size
-        shape = (max(600, 4 * batch), size, size, 3)
-        images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-        np.savez(folder / "images.npz", arr_0=images)
-        options = [
-            *(f"arch={arch}", "cond=dpi", "data=npz", f"data.path={folder / 'images.npz'}"),
-            *(f"data.cache_dir={folder}", "data.held_out=100", f"run={folder / 'run'}"),
-            *(f"training.steps={steps}", f"training.show.log_every={steps // 3}"),
-            *("training.show.num_steps=10", "training.show.num_images=4", *overrides),
-        ]
-        start = time.perf_counter()
-        command = [sys.executable, ROOT / "train.py", *options]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-        if done.returncode:
-            raise SystemExit(done.stderr.strip().splitlines()[-1])
-        whole = time.perf_counter() - start
-        metrics = next((folder / "run").rglob("metrics.csv"))
-        rates = pd.read_csv(metrics)["images/s"].dropna()
+    cfg = read(*overrides)
+    options = [f"arch={arch}", "cond=dpi", f"training.steps={steps}", *overrides]
+    options += [f"training.show.log_every={steps // 3}"]
+    options += ["training.show.num_steps=10", "training.show.num_images=4"]
+    with tempfile.TemporaryDirectory() as folder:
+        whole = train(folder, cfg.image_size, *options)
+        inside = cfg.training.batch_size / images_per_second(folder)
     step = optimizer_step(read(f"arch={arch}", "cond=dpi", *overrides))
     seconds(step, 0, 3)
     bare = seconds(step, 3, max(3, steps // 3))
     print(
-        f"| {arch} | {1e3 * bare:.1f} | {1e3 * batch / rates.iloc[-1]:.1f} "
-        f"| {batch / rates.iloc[-1] / bare:.3f} | {whole:.0f} |",
+        f"| {arch} | {1e3 * bare:.1f} | {1e3 * inside:.1f} | {inside / bare:.3f} | {whole:.0f} |",
         flush=True,
     )
+
+
+def kernels(arch: str, overrides: list[str]) -> None:
+    """Print what a step consists of: how many kernels, how long they run, and how long the CPU
+    takes to launch them; the step takes as long as the slower of the two."""
+    for name in ("t map", "DPI, 1 scalar", "DPI, 8 scalars", "FiLM"):
+        step = optimizer_step(read(f"arch={arch}", *overrides, *TRAINING[name]))
+        seconds(step, 0, 3)
+        start = time.perf_counter()
+        step(3)
+        launching = time.perf_counter() - start
+        activities = [ProfilerActivity.CPU]
+        activities += [ProfilerActivity.CUDA] if DEVICE.type == "cuda" else []
+        with profile(activities=activities) as profiler:
+            seconds(step, 4, 1)
+        events = profiler.key_averages()
+        own = [e for e in events if e.device_type.name == DEVICE.type.upper()]
+        cuda = DEVICE.type == "cuda"
+        total = sum(e.self_device_time_total if cuda else e.self_cpu_time_total for e in own)
+        convolutions = sum(
+            e.device_time_total if cuda else e.cpu_time_total
+            for e in events
+            if e.key in ("aten::convolution", "aten::convolution_backward")
+        )
+        print(
+            f"| {arch} | {name} | {sum(e.count for e in own)} | {total / 1e3:.1f} "
+            f"| {convolutions / 1e3:.1f} | {1e3 * launching:.1f} |",
+            flush=True,
+        )
+        del step
 
 
 def main() -> None:
     own = dict(a.split("=") for a in sys.argv[1:] if a.split("=")[0] in OPTIONS)
     overrides = [a for a in sys.argv[1:] if a.split("=")[0] not in OPTIONS]
     rounds, repeats = int(own.get("rounds", 5)), int(own.get("repeats", 4))
-    only = own.get("only", "checks,sampling,evaluation,trainer,training").split(",")
+    only = own.get("only", "checks,sampling,evaluation,trainer,kernels,training").split(",")
     archs = own.get("archs", ",".join(ARCHS)).split(",")
     end = time.monotonic() + 60 * float(own.get("minutes", 7.5))
     forbid_tf32()
@@ -342,6 +326,14 @@ def main() -> None:
         print("|---|--:|--:|--:|--:|")
         for arch in archs:
             trainer(arch, overrides, int(own.get("steps", 60)))
+    if "kernels" in only:
+        print("\n## What an optimizer step consists of\n")
+        print(
+            "| network | | kernels | their time, ms | of it convolutions, ms | launching them, ms |"
+        )
+        print("|---|---|--:|--:|--:|--:|")
+        for arch in archs:
+            kernels(arch, overrides)
     if "training" not in only:
         return
     print("\n## Training: one optimizer step\n")

@@ -1,11 +1,16 @@
-"""What the benchmarks of speed share: an optimizer step, and how steps are timed."""
+"""What the benchmarks of speed share: what is timed, and how."""
 
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
+from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import torch
 from hydra import compose, initialize
 from omegaconf import DictConfig
@@ -13,10 +18,13 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from dpi.cli import register_resolvers
-from dpi.runs.build import build
+from dpi.frameworks import loss
+from dpi.frameworks.draw import start_noise
+from dpi.runs.build import build, set_memory_format
 from dpi.training.fit import make_draws, make_module
 from dpi.training.module import MicroBatch
 
+ROOT = Path(__file__).parents[1]
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 ARCHS = ("drunet", "adm")
 
@@ -55,6 +63,11 @@ def in_turn(steps: dict[str, Step], rounds: int, repeats: int) -> dict[str, list
         for name, step in steps.items():
             times[name].append(seconds(step, 10 + k * repeats, repeats))
     return times
+
+
+def medians(times: dict[str, list[float]]) -> dict[str, float]:
+    """The median time of each step, in seconds."""
+    return {name: statistics.median(own) for name, own in times.items()}
 
 
 def ratio(times: list[float], baseline: list[float]) -> float:
@@ -101,3 +114,95 @@ def optimizer_step(cfg: DictConfig, network: nn.Module | None = None) -> Step:
         return value.detach()
 
     return step
+
+
+def network_evaluations(arch: str, *options: str) -> dict[str, Step]:
+    """A network evaluation of a training batch, as a sampler makes them, at three scalars in turn.
+
+    Args:
+        arch, options: of train.py.
+    """
+    scalars = [torch.tensor(t) for t in (995, 500, 0)]
+    cfg = read(f"arch={arch}", *options)
+    x = start_noise(0, range(cfg.training.batch_size), cfg.image_size).to(DEVICE)
+    cast = autocast(cfg)
+    tmap, dpi = (
+        _in_evaluation(build(read(f"arch={arch}", *options, f"cond={cond}"))[1])
+        for cond in ("tmap", "dpi")
+    )
+
+    def evaluate(n: int, g: Callable) -> None:
+        with cast(), torch.inference_mode():
+            g(x, scalars[n % 3])
+
+    networks = {"t map": tmap, "DPI": dpi, "DPI, baked": dpi.bake(scalars)}
+    return {name: partial(evaluate, g=g) for name, g in networks.items()}
+
+
+def table2(arch: str, count: int, *options: str) -> dict[str, Step]:
+    """The errors of Table 2 for one draw of noise at one scalar, and the draw, which a thread
+    makes beside the network.
+
+    Args:
+        arch, options: of train.py.
+        count: how many images, 500 in the paper.
+    """
+    cfg = read(f"arch={arch}", "cond=dpi", *options)
+    framework, network = build(cfg)
+    _in_evaluation(network)
+    x = start_noise(0, range(count), cfg.image_size).to(DEVICE)
+
+    def errors(n: int, cast: Callable) -> None:
+        with cast(), torch.inference_mode():
+            for part in x.split(250):
+                loss(network, framework, part, part, torch.tensor(n % 1000))
+
+    def noise(n: int) -> None:
+        np.random.default_rng(n).standard_normal((count, *x.shape[1:]), np.float32)
+
+    return {
+        "float32": partial(errors, cast=nullcontext),
+        "bfloat16": partial(errors, cast=partial(torch.autocast, DEVICE.type, torch.bfloat16)),
+        "noise": noise,
+    }
+
+
+def _in_evaluation(network: nn.Module) -> nn.Module:
+    network.to(DEVICE).eval()
+    set_memory_format(network, DEVICE)
+    return network
+
+
+def train(folder: str, size: int, *options: str, fails: bool = False) -> float:
+    """Run train.py on random images, in its run's folder or in folder/run.
+
+    Args:
+        folder: keeps the images for the next time.
+        size: of the images.
+        options: of train.py.
+        fails: whether it is to fail.
+
+    Returns:
+        The seconds that it took.
+
+    Raises:
+        SystemExit: it failed, or did not, against expectations.
+    """
+    path = Path(folder) / "images.npz"
+    if not path.exists():
+        images = np.random.default_rng(0).integers(0, 256, (2000, size, size, 3), np.uint8)
+        np.savez(path, arr_0=images)
+    command = [sys.executable, "train.py", "data=npz", f"data.path={path}", "data.held_out=100"]
+    command += [f"data.cache_dir={folder}", f"run={folder}/run", *options]
+    start = time.perf_counter()
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    duration = time.perf_counter() - start
+    if bool(done.returncode) != fails:
+        raise SystemExit((done.stderr.strip() or "train.py did not fail").splitlines()[-1])
+    return duration
+
+
+def images_per_second(folder: str) -> float:
+    """The median of what the run in folder/run logged."""
+    metrics = next(Path(folder).glob("run/**/metrics.csv"))
+    return pd.read_csv(metrics)["images/s"].median()
