@@ -26,16 +26,19 @@ from steps import (
     medians,
     network_evaluations,
     optimizer_step,
+    profiled,
     ratio,
     read,
+    seconds,
     table2,
     train,
 )
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from dpi.evaluation.complexity import peak_memory
+from dpi.evaluation.complexity import gflops, peak_memory
 from dpi.runs.build import build
+from dpi.training.datamodule import VAL_IMAGES, VAL_SCALARS
 from dpi.training.draws import Draws
 from dpi.training.fit import device_name
 
@@ -117,9 +120,35 @@ def steps(rounds: int) -> None:
             row(f"{arch}, {size}", milliseconds, *ratios)
 
 
+def compiled(rounds: int) -> None:
+    """One optimizer step with trainer.compile=true, and after how many it has paid for itself."""
+    table("network", "ms", "compiled", "until the first step, s", "steps to win that back")
+    for arch in ARCHS:
+        for name, own in (
+            ("t map", ["cond=tmap"]),
+            ("DPI, 1 scalar", ["cond=dpi", "training.distinct_scalars=1"]),
+            ("DPI, 8 scalars", ["cond=dpi"]),
+        ):
+            options = [f"arch={arch}", *SIZES["16x16"], *own]
+            ways = {
+                "eager": optimizer_step(read(*options)),
+                "compiled": optimizer_step(read(*options, "trainer.compile=true")),
+            }
+            ways["eager"](0)
+            first = seconds(ways["compiled"], 0, 1)
+            ways["compiled"](1)
+            times = in_turn(ways, rounds, 3)
+            eager, faster = medians(times).values()
+            gain = eager - faster
+            steps = f"{first / gain:,.0f}" if gain > 0 else "never"
+            ours = f"{ratio(times['compiled'], times['eager']):.2f}"
+            row(f"{arch}, {name}", f"{1e3 * eager:.0f}", ours, f"{first:.0f}", steps)
+            torch.compiler.reset()
+
+
 def originals(rounds: int, dpir: str | None, guided_diffusion: str | None) -> None:
     """Our networks over the public ones, 32x32."""
-    table("network", "original, ms", "ours over it", "ours, channels last")
+    table("network", "original, ms", "of it convolutions", "ours over it", "ours, channels last")
     options = [*SIZES["32x32"], "training.distinct_scalars=1"]
     if dpir is None:
         print("Left out: DPIR's UNetRes, without dpir=FOLDER.")
@@ -169,9 +198,11 @@ def compare(
     for way in ways.values():
         way(0)
     times = in_turn(ways, rounds, 1)
+    found = profiled(ways["theirs"])
     row(
         name,
         f"{1e3 * medians(times)['theirs']:.0f}",
+        f"{100 * found.convolutions / found.milliseconds:.0f} %",
         f"{ratio(times['ours'], times['theirs']):.2f}",
         f"{ratio(times['last'], times['theirs']):.2f}",
     )
@@ -192,13 +223,15 @@ def memory() -> None:
 
 def shares(rounds: int) -> None:
     """What surrounds the network, as a share of the step, with DPI and eight scalars."""
-    table("network", "step, ms", "noise", "images", "averaged weights", "train.py over the step")
+    columns = ["step, ms", "noise", "images", "averaged weights", "validation"]
+    table("network", *columns, "train.py over the step")
     for arch in ARCHS:
         cfg = read(f"arch={arch}", "cond=dpi", *SIZES["16x16"])
         size = cfg.image_size
         draws = Draws(0, 20_000, cfg.training.batch_size, 1000, 8, True)
         images = np.random.default_rng(0).integers(0, 256, (20_000, 3, size, size), np.uint8)
         network = build(cfg)[1]
+        held_out = torch.zeros(VAL_IMAGES, 3, size, size)
         parameters = [p.detach() for p in network.parameters()]
         average = [p.clone() for p in parameters]
         update = get_ema_multi_avg_fn(0.99)
@@ -209,11 +242,13 @@ def shares(rounds: int) -> None:
                 images[draws.images(n).numpy()]
             ),
             "average": lambda n, a=average, p=parameters, update=update: update(a, p, None),
+            "validation": torch.no_grad()(lambda n, g=network, x=held_out: g(x, torch.tensor(n))),
         }
         for way in ways.values():
             way(0)
         times = in_turn(ways, rounds, 3)
-        parts = [ratio(times[way], times["step"]) for way in ("noise", "images", "average")]
+        parts = [ratio(times[way], times["step"]) for way in list(ways)[1:]]
+        parts[-1] *= VAL_SCALARS / cfg.training.show.every
         step = statistics.median(times["step"])
         whole = in_train_py(arch) / step
         row(arch, f"{1e3 * step:.0f}", *(f"{100 * part:.1f} %" for part in parts), f"{whole:.2f}")
@@ -241,13 +276,19 @@ def sampling(rounds: int) -> None:
 
 def evaluation(rounds: int) -> None:
     """Table 2 whole: 500 images, 20 draws of noise, 1,000 scalars."""
-    table("network", "500 images at one scalar, ms", "of it drawing noise", "whole, minutes")
+    a, b = torch.randn(2, 2048, 2048)
+    product = medians(in_turn({"": lambda _: a @ b}, rounds, 3))[""]
+    print(f"\nA product of 2048 x 2048 matrices: {2 * 2048**3 / product / 1e9:.0f} GFLOP/s.")
+    columns = ["500 images at one scalar, ms", "of it drawing noise", "GFLOP/s", "whole, minutes"]
+    table("network", *columns)
     for arch in ARCHS:
         ways = table2(arch, 500, *SIZES["16x16"])
         del ways["bfloat16"]
         each = medians(in_turn(ways, rounds, 1))
         share = f"{100 * each['noise'] / each['float32']:.0f} %"
-        row(arch, f"{1e3 * each['float32']:.0f}", share, f"{20_000 * each['float32'] / 60:.0f}")
+        rate = 500 * gflops(read(f"arch={arch}", *SIZES["16x16"]))[1] / each["float32"]
+        whole = f"{20_000 * each['float32'] / 60:.0f}"
+        row(arch, f"{1e3 * each['float32']:.0f}", share, f"{rate:.0f}", whole)
 
 
 def starting() -> None:
@@ -276,6 +317,7 @@ def main() -> None:
     print(f"{device_name(CPU)}, PyTorch {torch.__version__}")
     sections = {
         "steps": lambda: steps(rounds),
+        "compiled": lambda: compiled(rounds),
         "originals": lambda: originals(rounds, own.get("dpir"), own.get("guided_diffusion")),
         "memory": memory,
         "shares": lambda: shares(rounds),

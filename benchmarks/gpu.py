@@ -33,12 +33,12 @@ from steps import (
     medians,
     network_evaluations,
     optimizer_step,
+    profiled,
     read,
     seconds,
     table2,
     train,
 )
-from torch.profiler import ProfilerActivity, profile
 
 from dpi.errors import UserError
 from dpi.evaluation.complexity import gflops
@@ -274,22 +274,10 @@ def kernels(arch: str, overrides: list[str]) -> None:
         start = time.perf_counter()
         step(3)
         launching = time.perf_counter() - start
-        activities = [ProfilerActivity.CPU]
-        activities += [ProfilerActivity.CUDA] if DEVICE.type == "cuda" else []
-        with profile(activities=activities) as profiler:
-            seconds(step, 4, 1)
-        events = profiler.key_averages()
-        own = [e for e in events if e.device_type.name == DEVICE.type.upper()]
-        cuda = DEVICE.type == "cuda"
-        total = sum(e.self_device_time_total if cuda else e.self_cpu_time_total for e in own)
-        convolutions = sum(
-            e.device_time_total if cuda else e.cpu_time_total
-            for e in events
-            if e.key in ("aten::convolution", "aten::convolution_backward")
-        )
+        found = profiled(step)
         print(
-            f"| {arch} | {name} | {sum(e.count for e in own)} | {total / 1e3:.1f} "
-            f"| {convolutions / 1e3:.1f} | {1e3 * launching:.1f} |",
+            f"| {arch} | {name} | {found.kernels} | {found.milliseconds:.1f} "
+            f"| {found.convolutions:.1f} | {1e3 * launching:.1f} |",
             flush=True,
         )
         del step

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,9 @@ import torch
 from hydra import compose, initialize
 from omegaconf import DictConfig
 from torch import Tensor, nn
+from torch.autograd import DeviceType
 from torch.optim.swa_utils import get_ema_multi_avg_fn
+from torch.profiler import ProfilerActivity, profile
 
 from dpi.cli import register_resolvers
 from dpi.frameworks import loss
@@ -114,6 +117,36 @@ def optimizer_step(cfg: DictConfig, network: nn.Module | None = None) -> Step:
         return value.detach()
 
     return step
+
+
+class Profile(NamedTuple):
+    """What a step consists of."""
+
+    kernels: int
+    """How many on a GPU, how many of PyTorch's operations on a CPU."""
+    milliseconds: float
+    """How long they run."""
+    convolutions: float
+    """Milliseconds of it in convolutions, their gradients included."""
+
+
+def profiled(step: Step) -> Profile:
+    """A look at one step by PyTorch's profiler."""
+    gpu = DEVICE.type == "cuda"
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if gpu else [])]
+    with profile(activities=activities) as profiler:
+        seconds(step, 4, 1)
+    events = profiler.key_averages()
+    device = DeviceType.CUDA if gpu else DeviceType.CPU
+    own = [event for event in events if event.device_type == device]
+    kind = "device" if gpu else "cpu"
+    convolutions = ("aten::convolution", "aten::convolution_backward")
+    within = [event for event in events if event.key in convolutions]
+    return Profile(
+        sum(event.count for event in own),
+        sum(getattr(event, f"self_{kind}_time_total") for event in own) / 1e3,
+        sum(getattr(event, f"{kind}_time_total") for event in within) / 1e3,
+    )
 
 
 def network_evaluations(arch: str, *options: str) -> dict[str, Step]:

@@ -47,6 +47,6 @@ def test_cpu():
     rows = printed("cpu.py", "only=evaluation,sampling,originals", "rounds=1")
     tables = [row for key, row in rows.items() if key]
     for arch in ("drunet", "adm"):
-        assert any(row[0] == arch and is_time(row[1]) and is_time(row[3]) for row in tables)
+        assert any(row[0] == arch and is_time(row[1]) and is_time(row[4]) for row in tables)
     assert "Left out: DPIR's UNetRes, without dpir=FOLDER." in rows[""]
     assert "Left out: guided-diffusion's UNetModel, without guided_diffusion=FOLDER." in rows[""]
