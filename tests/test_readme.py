@@ -1,0 +1,90 @@
+"""What the README says: its code runs, its numbers and figures come from the committed rows."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dpi.reporting.pairs import compare
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+ROWS = {
+    "DRUNet": ROOT / "results/reproduction/results.csv",
+    "ADM": ROOT / "results/reproduction/adm/results.csv",
+}
+NAMES = {"ncsnv2": "NCSNv2", "sigmamap": "σ map", "tmap": "t map", "mlp": "MLP", "dpi": "**DPI**"}
+
+
+def errors(network: str) -> pd.DataFrame:
+    """The mean error of each run of Table 2, a row a seed, a column a conditioning."""
+    rows = pd.read_csv(ROWS[network], low_memory=False)
+    own = rows[(rows.metric == "mse") & rows.scalar.isna() & rows.variant.isna()]
+    return own.pivot(index="seed", columns="cond", values="value")
+
+
+def below(network: str, cond: str) -> pd.Series:
+    """By how many percent DPI's error is below that of another conditioning, paired by seed."""
+    table = errors(network)[["dpi", cond]].stack().rename("value").reset_index()
+    table = table.rename(columns={"cond": "row"}).assign(block="", column="")
+    return compare(table[table.row == "dpi"], table[table.row == cond]).iloc[0]
+
+
+@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", README, re.S))
+def test_the_code_runs(block):
+    exec(block, {})
+
+
+def test_the_table_of_results():
+    means = pd.DataFrame({network: errors(network).mean() for network in ROWS})
+    for cond, name in NAMES.items():
+        cells = ["" if pd.isna(v) else f"{v:.4f}" for v in means.loc[cond]]
+        cells = [f"**{cell}**" if cond == "dpi" else cell for cell in cells]
+        assert re.sub(" +", " ", f"| {name} | {' | '.join(cells)} |") in README
+
+
+def test_the_differences():
+    text = " ".join(README.split())
+    drunet = below("DRUNet", "tmap")
+    assert f"On DRUNet DPI's error is {-drunet.percent:.1f} % below that of the t map" in text
+    low, high = -drunet.percent - drunet.half, -drunet.percent + drunet.half
+    assert f"95 % interval {low:.1f} to {high:.1f} %" in text
+    tmap, mlp = (-below("ADM", cond).percent for cond in ("tmap", "mlp"))
+    assert f"on ADM {tmap:.1f} % below the t map and {mlp:.1f} % below the MLP" in text
+    seeds = [len(errors(network)) for network in ROWS]
+    assert seeds == [5, 4] and "means of five (DRUNet) and four seeds (ADM)" in text
+    worse = [errors(network).mean() for network in ("ADM", "DRUNet")]
+    low, high = (100 * (mean.ncsnv2 / mean.dpi - 1) for mean in worse)
+    assert f"its error is {low:.0f} to {high:.0f} % above DPI's" in text
+
+
+def test_what_film_takes_of_dpi():
+    page = (ROOT / "docs/CONDITIONING.md").read_text()
+    lines = [line.split("|") for line in page.splitlines() if line.count("|") > 6]
+    rows = [[cell.strip() for cell in line] for line in lines]
+    film, dpi = (
+        next(np.array(row[2:4], float) for row in rows if row[1] == name and "lr" in row[5])
+        for name in ("FiLM, include = *.conv1", "DPI")
+    )
+    parameters, time = 100 * film / dpi
+    text = " ".join(README.split())
+    assert f"with {parameters:.0f} % of its parameters" in text
+    assert f"in steps that take {time:.0f} % of the time" in text
+
+
+def test_the_figures_are_drawn_from_the_rows():
+    path = ROOT / "scripts/readme_figures.py"
+    spec = importlib.util.spec_from_file_location("readme_figures", path)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    for name, drawn in (("method", script.method()), ("results", script.results())):
+        committed = (ROOT / f"docs/{name}.svg").read_text()
+        # The curves; what else there is depends on the version of matplotlib.
+        old, new = (re.findall(r' d="(M[^"]{400,})"', text) for text in (committed, drawn))
+        assert len(old) >= 1
+        for a, b in zip(old, new, strict=True):
+            numbers = [np.array(re.findall(r"-?[\d.]+", curve), float) for curve in (a, b)]
+            np.testing.assert_allclose(*numbers, atol=0.2)
