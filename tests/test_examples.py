@@ -6,6 +6,9 @@ from types import ModuleType
 
 import numpy as np
 import torch
+from PIL import Image
+
+from dpi.interpolation import interpolate
 
 ROOT = Path(__file__).parents[1]
 
@@ -30,6 +33,32 @@ def test_your_network_learns_to_use_the_noise_level(capsys):
     assert errors.shape == (4, 3)
     assert (np.diff(errors[:, 2]) > 0).all(), "the error increases with the noise level"
     assert errors[-1, 2] < 0.5, "better than predicting zero"
+
+
+def test_minimal_trains_and_samples(capsys, tmp_path):
+    module = example("minimal")
+    module.NUM_IMAGES, module.STEPS, module.SAMPLING_STEPS = 64, 200, 2
+    module.BATCH, module.UNet.__init__.__defaults__ = 8, ((8, 8, 8),)
+    module.main(tmp_path / "samples.png")
+    first, last = (float(line.split()[-1]) for line in capsys.readouterr().out.splitlines())
+    assert last < first < 2, "predicting zero has an error of about 1.5"
+    assert Image.open(tmp_path / "samples.png").size == (6 * 66, 6 * 66)
+
+
+def test_minimal_computes_what_the_library_computes():
+    module = example("minimal")
+    torch.manual_seed(0)
+    own = module.DPI(module.UNet((8, 8, 8)))
+    library = interpolate(module.UNet((8, 8, 8)), num_scalars=module.NUM_TIMES)
+    for parameter in own.parameters():
+        parameter.data.normal_(0, 0.3)
+    library.theta0.load_state_dict(own.theta0.state_dict())
+    library.theta1.load_state_dict(own.theta1.state_dict())
+    library.interpolation.phi.data.copy_(own.phi)
+    x = torch.randn(2, 3, 16, 16)
+    for step in (0, 1, 400, 999):
+        expected = library(x, torch.tensor(step))
+        torch.testing.assert_close(own(x, step / 999), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_export_has_the_same_output(capsys):

@@ -39,3 +39,9 @@ def test_the_comparison_of_conditionings_is_made_from_its_rows():
     assert tables
     for table in tables:
         assert table in page
+
+
+def test_the_records_are_made_from_the_rows():
+    command = [sys.executable, ROOT / "scripts/records.py", "results/conditioning/*.csv"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == (ROOT / "results/records.md").read_text()

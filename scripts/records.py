@@ -1,0 +1,87 @@
+"""The lowest errors for so many parameters, operations and minutes of training: what to beat.
+
+    python scripts/records.py 'results/conditioning/*.csv' > results/records.md
+
+A line is a conditioning at its best settings, unless another that takes no more of anything has a
+lower error. Those with fewer than three seeds beside that of the settings are left out.
+"""
+
+import sys
+
+import pandas as pd
+from conditioning import COST, at_best, read
+
+from dpi.cli import one_line
+
+SEEDS = 3
+
+KEYS = {
+    "lr": "training.lr",
+    "lr_lambda": "training.lr_lambda",
+    "dropout": "arch.dropout",
+    "include": "cond.include",
+}
+"""Options of train.py by their names in tables."""
+
+CONDITIONINGS = {
+    "t map": "tmap",
+    "DPI": "dpi",
+    "FiLM": "film",
+    "low-rank sets": "lowrank",
+    "mixture": "mixture",
+}
+
+
+def command(row: str, settings: str) -> str:
+    """The options of train.py that a conditioning and its settings stand for."""
+    name, *own = row.split(", ")
+    cond = "+".join(CONDITIONINGS[part] for part in name.split(" + "))
+    options = [f"cond={cond}"]
+    for setting in [*own, *settings.split(", ")]:
+        key, value = setting.split(" = ")
+        value = f"[{value}]" if key.endswith("include") else value
+        option = f"{KEYS.get(key, key)}={value}"
+        options.append(f"'{option}'" if "*" in option else option)
+    return " ".join(options)
+
+
+def front(found: pd.DataFrame) -> pd.DataFrame:
+    """The rows that no other beats: in error, at no higher cost of any kind."""
+    axes = found[[*COST, "error"]]
+    beaten = [
+        ((axes <= own).all(axis=1) & (axes < own).any(axis=1)).any() for _, own in axes.iterrows()
+    ]
+    return found[[not b for b in beaten]]
+
+
+def main() -> None:
+    if len(sys.argv) != 2:
+        raise SystemExit(__doc__)
+    with one_line():
+        errors, costs = read(sys.argv[1])
+    print("# Records\n")
+    print("What there is to beat: of every line, no other costs as little and has as low an error.")
+    print("The options follow `python train.py -m $RUNS seed=1,2,3,5` of")
+    print("[results/conditioning](conditioning). This page is the output of\n")
+    print(f"    python scripts/records.py '{sys.argv[1]}'\n")
+    for block, own in errors.groupby("block", sort=False):
+        rows = []
+        for name, of in own.groupby("row"):
+            settings, _, runs = at_best(of)
+            key = (own.arch.iloc[0], name)
+            if runs.seed.nunique() >= SEEDS and key in costs.index:
+                cost = dict(costs.loc[key])
+                rows.append({"name": name, "settings": settings, "error": runs.value.mean()} | cost)
+        best = front(pd.DataFrame(rows, columns=["name", "settings", "error", *COST]))
+        print(f"## {block}\n")
+        print(f"| error | {' | '.join(title for title, _ in COST.values())} | `train.py ...` |")
+        print(f"|--:|{'--:|' * len(COST)}---|")
+        for _, line in best.sort_values("error", ascending=False).iterrows():
+            cells = [f"{line[metric] * unit:.3g}" for metric, (_, unit) in COST.items()]
+            options = command(line["name"], line.settings)
+            print(f"| {line.error:.5f} | {' | '.join(cells)} | `{options}` |")
+        print()
+
+
+if __name__ == "__main__":
+    main()
