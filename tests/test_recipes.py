@@ -158,6 +158,10 @@ def test_meanflow_samples_in_one_step():
     assert samples < 0.75 * noise
 
 
+def test_samples_are_of_their_class():
+    assert recipe("class_conditional").main() > 0.8  # at random 0.25
+
+
 def random_two_scalars() -> tuple[ModuleType, nn.Module]:
     module = recipe("two_scalars")
     torch.manual_seed(0)
