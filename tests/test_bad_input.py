@@ -144,6 +144,17 @@ BAD = {
         training.batch_size=0                   | training.batch_size=0
         training.batch_size=2000000000          | training.batch_size
         training.ema_decay=2                    | training.ema_decay=2
+        training.warmup_steps=-1                | training.warmup_steps=-1
+        training.warmup_steps=0.5               | training.warmup_steps=0.5
+        training.lr_schedule=linear             | training.lr_schedule=linear
+        training.lr_schedule=null               | training.lr_schedule=null
+        training.lr_schedule=cosine             | training.lr_decay_steps=null: give the steps
+        training.lr_decay_steps=9               | give training.lr_schedule=cosine or rsqrt
+        training.lr_schedule=rsqrt training.lr_decay_steps=0 | training.lr_decay_steps=0
+        training.lr_schedule=cosine training.lr_decay_steps=2 | give no more steps
+        training.lr_schedule=cosine training.lr_decay_steps=9 training.warmup_steps=9 | give more
+        training.loss_weighting=p2              | training.loss_weighting=p2
+        training.loss_weighting=min_snr framework=flow | use null or uncertainty
         training.distinct_scalars=9             | distinct_scalars
         training.distinct_scalars=2.5           | distinct_scalars=2.5
         training.stratified=banana              | training.stratified=banana
@@ -187,8 +198,11 @@ BAD = {
         trainer.compile=maybe                   | trainer.compile=maybe
         trainer.accumulate_grad_batches=3       | micro-batches
         trainer.accumulate_grad_batches=0       | accumulate_grad_batches
-        trainer.gradient_clip_val=1             | +trainer.gradient_clip_val=
-        +trainer.gradient_clip_val=x            | trainer
+        trainer.gradient_clip_algorithm=value   | +trainer.gradient_clip_algorithm=
+        +trainer.gradient_clip_algorithm=x      | trainer
+        trainer.gradient_clip_val=x             | trainer.gradient_clip_val=x
+        trainer.gradient_clip_val=0             | trainer.gradient_clip_val=0
+        trainer.gradient_clip_val=1 trainer.precision=16-mixed | trainer.precision=bf16-mixed
         tag=a/b                                 | tag=a/b
         tag=../../x                             | tag=../../x
         names.data=a/../b                       | names.data

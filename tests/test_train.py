@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import shutil
 import signal
@@ -26,6 +27,9 @@ COMBINATIONS = [
     ("flow", "drunet", ["dpi", "tmap"]),
     ("flow", "adm", ["dpi", "tmap", "mlp"]),
 ]
+
+STATES = ("state_dict", "current_model_state")
+"""The averaged weights, and those of the last step."""
 
 # Sums are taken in another order by another number of threads.
 ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -101,7 +105,22 @@ def test_conditionings_beyond_the_paper_train(command, tiny, framework, arch, co
     assert command("sample.py", "run=run", "n=2", "steps=2", "device=cpu").status == 0
 
 
-@pytest.mark.parametrize("extra", [[], ["cond=tmap"], ["trainer.accumulate_grad_batches=2"]])
+OPTIONS = [
+    *("training.warmup_steps=3", "training.lr_schedule=cosine", "training.lr_decay_steps=9"),
+    *("training.loss_weighting=uncertainty", "trainer.gradient_clip_val=0.1"),
+]
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        [],
+        ["cond=tmap"],
+        ["trainer.accumulate_grad_batches=2"],
+        OPTIONS,
+        [*OPTIONS, "trainer.accumulate_grad_batches=2"],
+    ],
+)
 def test_a_resumed_run_has_the_weights_of_one_never_interrupted(command, tiny, extra):
     command("train.py", *tiny, *extra, "run=whole", "training.steps=7")
     command("train.py", *tiny, *extra, "run=parts", "training.steps=2")
@@ -109,6 +128,55 @@ def test_a_resumed_run_has_the_weights_of_one_never_interrupted(command, tiny, e
     done = command("train.py", *tiny, *extra, "run=parts", "training.steps=7")
     assert "resuming from step 3" in done.out
     assert_equal(Path("whole"), Path("parts"))
+    for column in ("loss", "lr", "grad_norm"):
+        assert logged(Path("whole"), column) == logged(Path("parts"), column)
+
+
+def test_all_learning_rates_follow_the_schedule_and_what_weights_the_loss_is_learned(command, tiny):
+    done = command("train.py", *tiny, *OPTIONS, "run=it", "training.steps=7")
+    assert done.status == 0, done.err
+    factors = [1 / 3, 2 / 3, 1, *((1 + math.cos(math.pi * k / 6)) / 2 for k in range(4))]
+    assert logged(Path("it"), "lr") == pytest.approx([1e-3 * factor for factor in factors])
+    checkpoint = torch.load("it/last.ckpt", weights_only=True)
+    network, phi, weighting = checkpoint["optimizer_states"][0]["param_groups"]
+    # Those of the next step.
+    assert (network["lr"], phi["lr"]) == pytest.approx((0.75e-3, 0.75e-3), rel=1e-6)
+    assert weighting["weight_decay"] == 0 and checkpoint["state_dict"]["weighting.w"].any()
+    assert not torch.equal(*(checkpoint[part]["weighting.w"] for part in STATES))
+    # The sampled network has no part in it.
+    evaluated = ["eval=[objective]", "eval.objective.pictures=4", "eval.objective.t=[0]"]
+    assert command("evaluate.py", "run=it", *evaluated, "accelerator=cpu").status == 0
+
+
+def test_the_norm_of_the_gradient_is_logged_before_it_is_clipped(command, tiny):
+    clip = "trainer.gradient_clip_val=1e-3"
+    command("train.py", *tiny, "run=plain", "training.steps=1")
+    command("train.py", *tiny, "run=clipped", "training.steps=1", clip)
+    (norm,) = logged(Path("plain"), "grad_norm")
+    assert norm > 0.01 and logged(Path("clipped"), "grad_norm") == [norm]
+
+    def gradient(run: Path) -> float:
+        # AdamW's first average is a tenth of the gradient.
+        averages = [t for name, t in weights(run).items() if name.endswith("exp_avg")]
+        return 10 * torch.cat([t.flatten() for t in averages]).norm().item()
+
+    assert gradient(Path("plain")) == pytest.approx(norm, rel=1e-3)
+    assert gradient(Path("clipped")) == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_a_run_from_before_an_option_existed_is_resumed(command, tiny):
+    command("train.py", *tiny, "run=it")
+    path = Path("it/config.yaml")
+    config = yaml.safe_load(path.read_text())
+    for key in ("warmup_steps", "lr_schedule", "lr_decay_steps", "loss_weighting"):
+        del config["training"][key]
+    del config["trainer"]["gradient_clip_val"]
+    path.write_text(yaml.safe_dump(config))
+    done = command("train.py", *tiny, "run=it", "training.steps=4")
+    assert done.status == 0 and "resuming from step 3" in done.out
+    path.write_text(yaml.safe_dump(config))
+    other = command("train.py", *tiny, "run=it", "training.steps=5", "training.warmup_steps=2")
+    assert other.status == 1 and "training.warmup_steps was 0, now 2" in other.err
 
 
 @pytest.mark.slow
@@ -209,6 +277,8 @@ def test_a_finished_run_is_not_touched(command, tiny):
         ["cond.schedule=linear"],
         ["cond.endpoints=exact", "cond.init=independent"],
         ["data.random_flip=true"],
+        ["training.loss_weighting=min_snr"],
+        ["training.lr_schedule=rsqrt", "training.lr_decay_steps=2"],
     ],
 )
 def test_options_train_and_resume(command, tiny, overrides):
@@ -312,13 +382,21 @@ def test_other_images_need_another_folder(command, tiny):
 
 
 @pytest.mark.parametrize(
-    "overrides", [["+trainer.gradient_clip_val=0.5,5.0"], ["data.count=30,20"], ["+mine.key=1,2"]]
+    "overrides",
+    [
+        ["+trainer.gradient_clip_algorithm=norm,value"],
+        ["data.count=30,20"],
+        ["+mine.key=1,2"],
+        ["training.loss_weighting=null,min_snr,uncertainty"],
+        ["training.warmup_steps=0,1,2"],
+    ],
 )
 def test_what_is_unknown_distinguishes_runs(command, tiny, overrides):
     done = command("train.py", "-m", *tiny, *overrides, "training.steps=1")
     assert done.status == 0, done.err
-    assert len(list(Path("outputs").glob("avatars-*/last.ckpt"))) == 2
-    assert "2 runs: 2 done" in done.out
+    count = overrides[0].count(",") + 1
+    assert len(list(Path("outputs").glob("avatars-*/last.ckpt"))) == count
+    assert f"{count} runs: {count} done" in done.out
 
 
 def test_harmless_settings_do_not_distinguish_runs(command, tiny):

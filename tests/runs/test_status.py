@@ -15,7 +15,9 @@ def test_it_shows_the_state_of_every_run(command, tiny, monkeypatch):
     monkeypatch.setenv("COLUMNS", "300")
     assert "make table2" in command("status.py").err
     command("train.py", *tiny)  # by itself, in no sweep
-    command("train.py", "-m", *tiny, "cond=tmap,sigmamap,ncsnv2", "+trainer.gradient_clip_val=x")
+    command(
+        "train.py", "-m", *tiny, "cond=tmap,sigmamap,ncsnv2", "+trainer.gradient_clip_algorithm=x"
+    )
     (failed, *_) = Path("outputs").glob("*-tmap-*")
     command("train.py", "-m", *tiny, "cond=dpi,sigmamap", "seed=1")
     (done,) = Path("outputs").glob("*-dpi-*-seed0-*")

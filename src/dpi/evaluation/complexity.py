@@ -70,7 +70,7 @@ def training_step(cfg: DictConfig, device: torch.device, autocast: Callable) -> 
     """A function that takes optimizer step n from fresh weights, on the first micro-batch of the
     step: corruption, forward, backward, AdamW and the average of the weights."""
     module = _module(cfg, device)
-    optimizer = module.configure_optimizers()
+    optimizer = module.optimizer()
     averaged = AveragedModel(
         module.network, multi_avg_fn=get_ema_multi_avg_fn(cfg.training.ema_decay)
     )

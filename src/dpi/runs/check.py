@@ -39,9 +39,13 @@ class TrainingSection(Section):
     steps: Count
     batch_size: Annotated[int, Field(ge=1, le=2**20)]
     lr: Rate
+    warmup_steps: Annotated[int, Field(ge=0, lt=2**31)]
+    lr_schedule: Literal["constant", "cosine", "rsqrt"]
+    lr_decay_steps: Count | None
     weight_decay: Rate
     lr_lambda: Rate
     weight_decay_lambda: Rate
+    loss_weighting: Literal["min_snr", "uncertainty"] | None
     ema_decay: Fraction
     distinct_scalars: Count | None
     stratified: bool
@@ -54,6 +58,7 @@ class Trainer(Section, extra="allow"):
     accelerator: str
     precision: Precision
     accumulate_grad_batches: Count
+    gradient_clip_val: Annotated[float, Field(gt=0)] | None
     channels_last: bool | None
     compile: bool
 
@@ -160,6 +165,15 @@ def check_training(cfg: DictConfig) -> None:
             f"training.distinct_scalars={distinct}: a step of training.batch_size={size} images "
             f"draws 1 to {size}, or null for one an image"
         )
+    _check_lr_schedule(cfg.training)
+    if (
+        cfg.training.loss_weighting == "min_snr"
+        and cfg.framework.get("_target_") != "dpi.frameworks.VPDiffusion"
+    ):
+        raise Excluded(
+            "training.loss_weighting=min_snr: it weights the error of the noise, which only "
+            "framework=diffusion predicts; use null or uncertainty"
+        )
     for (cond, other), message in EXCLUDED.items():
         if cfg.cond.get("_target_") == cond and other in (
             cfg.arch.get("_target_"),
@@ -180,6 +194,26 @@ def check_training(cfg: DictConfig) -> None:
             )
 
 
+def _check_lr_schedule(training: DictConfig) -> None:
+    schedule, decay, warmup = training.lr_schedule, training.lr_decay_steps, training.warmup_steps
+    if (schedule == "constant") != (decay is None):
+        hint = "give training.lr_schedule=cosine or rsqrt" if decay else "give the steps"
+        raise UserError(
+            f"training.lr_schedule={schedule} with training.lr_decay_steps="
+            f"{'null' if decay is None else decay}: {hint}"
+        )
+    if schedule == "cosine" and not warmup < decay:
+        raise UserError(
+            f"training.lr_decay_steps={decay}: cosine decays after training.warmup_steps={warmup}; "
+            "give more"
+        )
+    if schedule == "cosine" and training.steps > decay:
+        raise UserError(
+            f"training.steps={training.steps}: the learning rate is 0 from step "
+            f"training.lr_decay_steps={decay} on; give no more steps"
+        )
+
+
 def check_trainer(cfg: DictConfig) -> None:
     """Raise UserError unless the section `trainer` is sound; imports PyTorch to look for a GPU."""
     strategy = cfg.trainer.get("strategy", "auto")
@@ -189,6 +223,11 @@ def check_trainer(cfg: DictConfig) -> None:
             "tested with averaged weights, nor to resume with any number of devices"
         )
     check(cfg, Devices)
+    if cfg.trainer.gradient_clip_val is not None and cfg.trainer.precision == "16-mixed":
+        raise UserError(
+            f"trainer.gradient_clip_val={cfg.trainer.gradient_clip_val}: with 16-mixed AdamW takes "
+            "scaled gradients; use trainer.precision=bf16-mixed or 32-true"
+        )
     size, micro_batches = cfg.training.batch_size, cfg.trainer.accumulate_grad_batches
     if size % micro_batches:
         raise UserError(

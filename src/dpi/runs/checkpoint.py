@@ -63,7 +63,11 @@ def load_weights(network: nn.Module, state: dict[str, Any], path: Path) -> None:
             that does not fit.
     """
     prefix = "network."
-    weights = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    weights = {
+        name.removeprefix(prefix): tensor
+        for name, tensor in state.items()
+        if not name.startswith("weighting.")  # of the loss: no part of the network
+    }
     own = network.state_dict()
     for name in sorted(own.keys() | weights.keys()):
         theirs = tuple(weights[name].shape) if name in weights else "absent"

@@ -26,6 +26,10 @@ KEYS = ("framework", "arch", "cond", "image_size", "data.source", "training.step
 """What the configuration of a run has at least."""
 
 
+LATER = {"training.warmup_steps": 0, "training.lr_schedule": "constant"}
+"""Keys that the configurations of earlier runs lack, and what they were trained with."""
+
+
 def check_identity(cfg: DictConfig, run: Path, fingerprint: str, left_out: np.ndarray) -> None:
     """Raise UserError if the folder holds a checkpoint of a run with other settings or images.
 
@@ -72,6 +76,9 @@ def read_config(folder: Path) -> DictConfig:
     name = str(OmegaConf.select(cfg, "data.name"))
     if not is_plain(name):
         raise UserError(f"{path}: data.name={name} is not a plain name, and files are named so")
+    for key, value in LATER.items():
+        if OmegaConf.select(cfg, key) is None:
+            OmegaConf.update(cfg, key, value)
     return cfg
 
 

@@ -68,4 +68,7 @@ def check_finite(checkpoint: Mapping[str, Any], path: Path) -> None:
 def diverged(what: str, path: Path) -> str:
     """The message of a training that diverged."""
     kept = f"{path} is of an earlier step, and finite" if path.exists() else "nothing was saved"
-    return f"{what}: lower training.lr, or try trainer.precision=32-true; {kept}"
+    return (
+        f"{what}: lower training.lr, or try trainer.gradient_clip_val=1, training.warmup_steps= or "
+        f"trainer.precision=32-true; {kept}"
+    )

@@ -17,6 +17,7 @@ from torch import nn
 
 from dpi.data import Source, memory_map, read_duplicates, split
 from dpi.errors import UserError
+from dpi.frameworks import Framework
 from dpi.frameworks.draw import network_evaluations
 from dpi.interpolation.replica import check_compiler
 from dpi.precision import forbid_tf32
@@ -30,9 +31,11 @@ from dpi.training.checkpoints import AtomicCheckpointIO, SaveLast
 from dpi.training.datamodule import DataModule
 from dpi.training.draws import Draws
 from dpi.training.finite import FiniteLoss
+from dpi.training.learning_rate import lr_factor
 from dpi.training.module import TrainingModule
 from dpi.training.progress import ProgressBar, StatusWriter, ThroughputLogger
 from dpi.training.sample_logger import SampleLogger
+from dpi.training.weighting import make_weighting
 
 DIVERGED = 10.0
 """A mean squared error on held-out images that no training should end with."""
@@ -87,7 +90,7 @@ def fit(cfg: DictConfig, source: Source) -> None:
     if held_out > DIVERGED and trainer.is_global_zero:
         print(
             f"warning: val_loss is {held_out:.3g}, and that of predicting zero is about 1: this "
-            "training has diverged; lower training.lr, or try +trainer.gradient_clip_val=1",
+            "training has diverged; lower training.lr, or try trainer.gradient_clip_val=1",
             file=sys.stderr,
         )
 
@@ -105,7 +108,7 @@ def make_draws(cfg: DictConfig, num_images: int, num_scalars: int) -> Draws:
 
 
 def make_module(
-    cfg: DictConfig, framework: nn.Module, network: nn.Module, draws: Draws, device: torch.device
+    cfg: DictConfig, framework: Framework, network: nn.Module, draws: Draws, device: torch.device
 ) -> TrainingModule:
     """The LightningModule, with the network in its memory format and compiled if it is to be."""
     set_memory_format(network, device, cfg.trainer.channels_last)
@@ -126,6 +129,8 @@ def make_module(
         t.weight_decay_lambda,
         cfg.data.random_flip,
         t.show.log_every,
+        lr_factor(t.lr_schedule, t.warmup_steps, t.lr_decay_steps),
+        make_weighting(t.loss_weighting, framework),
     )
 
 
