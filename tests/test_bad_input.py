@@ -160,6 +160,8 @@ BAD = {
         training.stratified=banana              | training.stratified=banana
         training.show.num_steps=2000            | training.show.num_steps
         training.show.num_images=0              | training.show.num_images
+        training.show.keep_every=0              | training.show.keep_every=0
+        training.show.keep_best=1               | training.show.keep_best=1
         training.show.log_every=0               | training.show.log_every
         seed=-1                                 | seed
         seed=1.5                                | seed
@@ -279,6 +281,8 @@ BAD = {
         eval=objective run=no_keys              | no_keys/config.yaml
         eval=objective run=no_yaml              | no_yaml/config.yaml
         {OBJECTIVE} run=no_split                | no_split/split.json
+        {OBJECTIVE} checkpoint=../last.ckpt     | checkpoint=../last.ckpt
+        {OBJECTIVE} checkpoint=best.ckpt        | there is no checkpoint run/best.ckpt
         {OBJECTIVE} run=list_for_dict           | list_for_dict/last.ckpt
         {OBJECTIVE} run=text_for_step           | text_for_step/last.ckpt
         {OBJECTIVE} run=number_for_tensor       | number_for_tensor/last.ckpt

@@ -179,6 +179,72 @@ def test_a_run_from_before_an_option_existed_is_resumed(command, tiny):
     assert other.status == 1 and "training.warmup_steps was 0, now 2" in other.err
 
 
+def test_checkpoints_are_kept_and_a_run_can_go_on_from_one(command, tiny):
+    # It diverges at first, so that the last is not the best.
+    train = [*tiny, "run=it", "training.steps=6", "training.show.every=2", "training.ema_decay=0.5"]
+    train += ["training.lr_schedule=rsqrt", "training.lr_decay_steps=1", "training.lr=0.1"]
+    kept = ["training.show.keep_every=3", "training.show.keep_best=true"]
+    assert command("train.py", *train).status == 0
+    Path("it").rename("plain")
+    done = command("train.py", *train, *kept)
+    assert done.status == 0, done.err
+    assert_equal(Path("plain"), Path("it"))
+    names = ["best.ckpt", "last.ckpt", "step_0000003.ckpt", "step_0000006.ckpt"]
+    assert sorted(path.name for path in Path("it").glob("*.ckpt")) == names
+    steps = [load_checkpoint(Path("it", name))["global_step"] for name in names]
+    losses = dict(zip((2, 4, 6), logged(Path("it"), "val_loss"), strict=True))
+    assert steps == [min(losses, key=losses.get), 6, 3, 6]
+    best = load_checkpoint(Path("it/best.ckpt"))
+    assert best["val_loss"] == pytest.approx(losses[steps[0]])
+
+    # Back to step 3; what was the best is known from the file.
+    shutil.copy("it/step_0000003.ckpt", "it/last.ckpt")
+    Path("it/status.json").unlink()
+    done = command("train.py", *train, *kept)
+    assert "resuming from step 3" in done.out
+    assert_equal(Path("plain"), Path("it"))
+    again = load_checkpoint(Path("it/best.ckpt"))
+    assert (again["global_step"], again["val_loss"]) == (steps[0], best["val_loss"])
+
+    Path("it/last.ckpt").unlink()
+    done = command("train.py", *train, *kept)
+    assert done.status == 1 and "step_0000006.ckpt of an earlier training: copy it" in done.err
+
+
+def test_the_best_checkpoint_may_be_of_a_validation_after_the_training(command, tiny):
+    train = [*tiny, "training.show.every=2", "training.show.keep_best=true", "run=it"]
+    assert command("train.py", *train, "training.steps=3").status == 0
+    losses = dict(zip((2, 3), logged(Path("it"), "val_loss"), strict=True))
+    best, last = (load_checkpoint(Path("it", name)) for name in ("best.ckpt", "last.ckpt"))
+    assert losses[3] < losses[2] and best["global_step"] == 3
+    assert best.pop("val_loss") == pytest.approx(losses[3])
+    assert best.keys() == last.keys()
+    for part in STATES:
+        for name, tensor in last[part].items():
+            assert torch.equal(best[part][name], tensor), name
+
+
+def test_evaluations_and_samples_of_a_kept_checkpoint_are_kept_apart(command, tiny):
+    assert command("train.py", *tiny, "run=it", "training.show.keep_every=2").status == 0
+    wanted = ["run=it", "eval=[objective,samples]", "eval.objective.pictures=4", "accelerator=cpu"]
+    wanted += ["eval.objective.t=[0,500,999]", "eval.samples.grid=2", "eval.samples.steps=2"]
+    assert command("evaluate.py", *wanted).status == 0
+    before = {path: path.read_bytes() for path in Path("it").rglob("*.*")}
+    done = command("evaluate.py", *wanted, "checkpoint=step_0000002.ckpt")
+    assert done.status == 0 and "objective of it/step_0000002.ckpt, step 2\n" in done.out, done.err
+    draw = ["run=it", "n=2", "steps=2", "device=cpu"]
+    done = command("sample.py", *draw, "checkpoint=step_0000002.ckpt")
+    assert done.status == 0 and "n2_step_0000002.png" in done.out
+    assert all(path.read_bytes() == content for path, content in before.items())
+    last, kept = (
+        json.loads(Path("it/evaluation", name).read_text())
+        for name in ("objective.json", "step_0000002/objective.json")
+    )
+    assert {row["step"] for row in last} == {3} and {row["step"] for row in kept} == {2}
+    assert {row["weights"] for row in last}.isdisjoint(row["weights"] for row in kept)
+    assert Path("it/evaluation/step_0000002/samples.png").exists()
+
+
 @pytest.mark.slow
 def test_a_killed_run_has_the_weights_of_one_never_killed(command, tiny, tmp_path):
     overrides = [

@@ -191,7 +191,7 @@ class SharedModel(
 def _rows(run: Run) -> list[dict[str, Any]]:
     """The rows of evaluate.py for these weights, over all scalars."""
     rows = []
-    for path in sorted((run.folder / "evaluation").glob("*.json")):
+    for path in sorted(run.evaluation.glob("*.json")):
         try:
             rows += read_rows(path)
         except ValueError as error:

@@ -19,6 +19,7 @@ from dpi.frameworks.draw import network_evaluations, samples_size
 from dpi.precision import forbid_tf32
 from dpi.processes import together
 from dpi.runs.build import set_memory_format
+from dpi.runs.files import CHECKPOINT
 from dpi.runs.lock import lock
 from dpi.runs.record import find_runs
 from dpi.runs.rows import SHOWN, Row, table, write_rows
@@ -35,8 +36,8 @@ def evaluate(
         evals: the section `eval` of train.yaml and evaluate.yaml: by name, what to call with
             which settings.
         fabric: launched; the processes and the device.
-        out: a file for the rows; None for evaluation/NAME.json in the run's folder, where what an
-            interrupted evaluation has computed is kept, too.
+        out: a file for the rows; None for NAME.json in `run.evaluation`, where what an interrupted
+            evaluation has computed is kept, too.
 
     Raises:
         UserError: whatever the user can fix.
@@ -48,15 +49,17 @@ def evaluate(
         "finished": run.finished,
         "weights": run.weights,
     }
-    folder = run.folder / "evaluation"
-    unfinished = "" if run.finished else f" of {run.cfg.training.steps}, UNFINISHED"
+    folder, kept = run.evaluation, run.checkpoint != CHECKPOINT
+    of = f"{run.folder}/{run.checkpoint}" if kept else run.folder
+    done = run.finished or kept
+    unfinished = "" if done else f" of {run.cfg.training.steps}, UNFINISHED"
     for name, settings in evals.items():
         progress = folder / f"step{run.step}-{run.weights}"
         rows = _measure(settings, run, fabric, progress)
         if not fabric.is_global_zero:
             continue
         if rows:
-            print(f"\n{name} of {run.folder}, step {run.step}{unfinished}\n\n{table(rows)}\n")
+            print(f"\n{name} of {of}, step {run.step}{unfinished}\n\n{table(rows)}\n")
         if rows or out is None:
             _write(out or folder / f"{name}.json", {"eval": name} | header, rows)
 
@@ -170,10 +173,10 @@ def _write(path: Path, header: dict[str, object], rows: list[Row]) -> None:
 
 
 def _open(folder: Path, cfg: DictConfig) -> Run:
-    run = open_run(folder, cfg.trust)
+    run = open_run(folder, cfg.trust, cfg.checkpoint)
     if cfg.data_path is not None:
         run.cfg.data.source.path = cfg.data_path
-    if not run.finished and not cfg.unfinished:
+    if not run.finished and not cfg.unfinished and cfg.checkpoint == CHECKPOINT:
         raise UserError(
             f"{run.folder} is not finished, step {run.step} of {run.cfg.training.steps}: "
             "finish it, or evaluate it as it is with unfinished=true"

@@ -18,6 +18,7 @@ from dpi.frameworks.draw import draw, network_evaluations, samples_size
 from dpi.plots import save_grid
 from dpi.precision import forbid_tf32
 from dpi.runs.build import set_memory_format
+from dpi.runs.files import CHECKPOINT
 from dpi.runs.rows import Row
 from dpi.runs.run import Run, open_run
 
@@ -39,12 +40,15 @@ def sample(cfg: DictConfig) -> None:
     except (RuntimeError, AssertionError, TypeError) as error:
         raise UserError(f"device={cfg.device}: {str(error).splitlines()[0]}") from None
     forbid_tf32()
-    run = open_run(cfg.run, cfg.trust)
-    if not run.finished:
+    run = open_run(cfg.run, cfg.trust, cfg.checkpoint)
+    kept = run.checkpoint != CHECKPOINT
+    if not run.finished and not kept:
         print(f"{run.folder} is not finished: step {run.step} of {run.cfg.training.steps}")
     solver = cfg.solver or run.framework.solvers[0]
     network_evaluations(run.framework, cfg.steps, solver)
     name = f"seed{cfg.seed}_{solver}{cfg.steps}_n{cfg.n}"
+    if kept:
+        name = f"{name}_{Path(run.checkpoint).stem}"
     out = Path(cfg.out or run.folder / "samples" / name)
     set_memory_format(run.network, torch.device(cfg.device))
     how = (run.framework, run.network.to(cfg.device), run.cfg.image_size, range(cfg.n))
@@ -73,7 +77,7 @@ def samples(
     solver: str | None,
     batch_size: int,
 ) -> list[Row]:
-    """Figures 2 and 5: write a grid of a run's first samples, evaluation/samples.png.
+    """Figures 2 and 5: write a grid of a run's first samples, samples.png in `run.evaluation`.
 
     Args:
         run, fabric, folder: of the evaluation; the samples are kept in the folder.
@@ -85,7 +89,7 @@ def samples(
     """
     shards = draw_shards(run, fabric, folder, grid, seed, steps, solver, batch_size)
     if fabric.is_global_zero:
-        path = run.folder / "evaluation" / "samples.png"
+        path = run.evaluation / "samples.png"
         save_grid(shards[0][:grid], path)
         print(f"samples {path}")
     return []

@@ -20,6 +20,9 @@ SolverSteps = Annotated[int, Field(ge=1, le=1000)]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 """Of PyTorch's autocast: the weights, the scalars and what is added up stay in float32."""
 
+CheckpointName = Annotated[str, Field(pattern=r"^(last|best|step_\d{7,})\.ckpt$")]
+"""Of a file in a run's folder."""
+
 
 class Section(BaseModel):
     """A section of a configuration: its keys, the types and the bounds of their values."""
@@ -30,6 +33,8 @@ class Section(BaseModel):
 class Show(Section):
     every: Count
     save_every: Count
+    keep_every: Count | None
+    keep_best: bool
     log_every: Count
     num_images: Annotated[int, Field(ge=1, le=1024)]
     num_steps: SolverSteps
@@ -115,6 +120,7 @@ class Evaluate(Section):
     """evaluate.yaml"""
 
     run: str | None
+    checkpoint: CheckpointName
     unfinished: bool
     data_path: str | None
     trust: bool
@@ -130,6 +136,7 @@ class Sample(Section, extra="ignore"):
     """sample.yaml, but for the device."""
 
     run: str
+    checkpoint: CheckpointName
     n: Count
     seed: Seed
     solver: str | None

@@ -5,6 +5,8 @@ from pathlib import Path
 CONFIG = "config.yaml"
 """The configuration, every interpolation resolved."""
 CHECKPOINT = "last.ckpt"
+BEST = "best.ckpt"
+"""The checkpoint of the lowest held-out loss, if `training.show.keep_best`."""
 SPLIT = "split.json"
 """The data set's fingerprint, its size, and which images are held out or left out."""
 STATUS = "status.json"
@@ -12,6 +14,11 @@ SESSIONS = "sessions.jsonl"
 """One line a session: when, on which device, with which packages and which commit."""
 OUTPUT = "output.txt"
 """What the run printed, where several runs at once share a terminal."""
+
+
+def kept_path(run: Path, step: int) -> Path:
+    """The checkpoint of a step that is a multiple of `training.show.keep_every`."""
+    return run / f"step_{step:07d}.ckpt"
 
 
 def samples_path(run: Path, step: int) -> Path:

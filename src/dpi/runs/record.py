@@ -31,7 +31,8 @@ LATER = {"training.warmup_steps": 0, "training.lr_schedule": "constant"}
 
 
 def check_identity(cfg: DictConfig, run: Path, fingerprint: str, left_out: np.ndarray) -> None:
-    """Raise UserError if the folder holds a checkpoint of a run with other settings or images.
+    """Raise UserError if the folder holds a checkpoint of a run with other settings or images, or
+    checkpoints that were kept beside one that is gone.
 
     Args:
         cfg: the composed configuration.
@@ -40,6 +41,11 @@ def check_identity(cfg: DictConfig, run: Path, fingerprint: str, left_out: np.nd
             out as near-duplicates.
     """
     if not (run / CHECKPOINT).exists():
+        if kept := sorted(run.glob("*.ckpt")):
+            raise UserError(
+                f"{run} has no {CHECKPOINT}, but {kept[-1].name} of an earlier training: copy it "
+                f"to {CHECKPOINT} to go on from there, or move it away"
+            )
         return
     then, now = identity(read_config(run)), identity(cfg)
     for key in sorted(then.keys() | now.keys()):

@@ -27,11 +27,19 @@ class Run:
     """g(x, s) with the averaged (EMA) weights, in evaluation mode, on the CPU."""
     step: int
     """Optimizer steps taken."""
+    checkpoint: str = CHECKPOINT
+    """The file in the folder that the weights are from."""
 
     @property
     def finished(self) -> bool:
         """Whether all optimizer steps were taken."""
         return self.step >= self.cfg.training.steps
+
+    @property
+    def evaluation(self) -> Path:
+        """Where the evaluations of this checkpoint are."""
+        folder = self.folder / "evaluation"
+        return folder if self.checkpoint == CHECKPOINT else folder / Path(self.checkpoint).stem
 
     @cached_property
     def weights(self) -> str:
@@ -48,13 +56,16 @@ def hash_weights(network: nn.Module) -> str:
     return digest.hexdigest()[:8]
 
 
-def open_run(folder: str | os.PathLike[str], trust: bool = False) -> Run:
+def open_run(
+    folder: str | os.PathLike[str], trust: bool = False, checkpoint: str = CHECKPOINT
+) -> Run:
     """Open a run's folder.
 
     Args:
         folder: as printed by train.py.
         trust: also instantiate objects from outside `dpi` that the configuration names (a network
             of your own). A downloaded configuration could name anything.
+        checkpoint: the last one, or one that was kept.
 
     Raises:
         UserError: no such run, a damaged one, or one that names code from outside without trust.
@@ -64,12 +75,12 @@ def open_run(folder: str | os.PathLike[str], trust: bool = False) -> Run:
     if not trust:
         hint = "; if you know where this run comes from, use trust=true"
         refuse_foreign_code(cfg, str(folder / CONFIG), hint)
-    return load_run(folder, cfg)
+    return load_run(folder, cfg, checkpoint)
 
 
-def load_run(folder: Path, cfg: DictConfig) -> Run:
+def load_run(folder: Path, cfg: DictConfig, checkpoint: str = CHECKPOINT) -> Run:
     """As `open_run`, of a configuration that is trusted, in place of the folder's."""
     framework, network = build(cfg)
-    checkpoint = load_checkpoint(folder / CHECKPOINT)
-    load_weights(network, checkpoint["state_dict"], folder / CHECKPOINT)
-    return Run(folder, cfg, framework, network.eval(), checkpoint["global_step"])
+    state = load_checkpoint(folder / checkpoint)
+    load_weights(network, state["state_dict"], folder / checkpoint)
+    return Run(folder, cfg, framework, network.eval(), state["global_step"], checkpoint)

@@ -1,5 +1,6 @@
 """Checkpoints, written atomically; also when the process is asked to end."""
 
+import math
 import signal
 import threading
 from pathlib import Path
@@ -13,6 +14,8 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from dpi.atomic import atomic
 from dpi.errors import Terminated
+from dpi.runs.checkpoint import load_checkpoint
+from dpi.runs.files import BEST, CHECKPOINT, kept_path
 from dpi.training.finite import check_finite
 from dpi.training.module import MicroBatch
 
@@ -39,17 +42,30 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 raise
 
 
-class SaveLast(Checkpoint):
-    """Saves one checkpoint, the last: every `every` optimizer steps and after the final one.
+class SaveCheckpoints(Checkpoint):
+    """Saves the last checkpoint: every `every` optimizer steps and after the final one. Others are
+    kept beside it, at steps at which it is saved, too.
 
     After a signal with which SLURM and others ask a process to end, it saves after the step that
     is being taken, and ends the training with status 143. Lightning would end it with status 0, or
     write a second checkpoint.
+
+    Args:
+        run: the run's folder.
+        every: optimizer steps between two last checkpoints.
+        keep_every: optimizer steps between two that are kept, `kept_path`; None for none.
+        best_every: optimizer steps between two validations, of which the checkpoint with the lowest
+            loss is kept, BEST; None for none.
     """
 
-    def __init__(self, path: Path, every: int) -> None:
-        self.path, self.every = path, every
+    def __init__(
+        self, run: Path, every: int, keep_every: int | None = None, best_every: int | None = None
+    ) -> None:
+        self.run, self.path, self.keep_every = run, run / CHECKPOINT, keep_every
+        self.every = [n for n in (every, keep_every, best_every) if n is not None]
+        self.keeps_best = best_every is not None
         self._saved: int | None = None
+        self._best: float | None = None
         self._asked: tuple[int, FrameType | None] | None = None
         self._requeue: Any = None
 
@@ -81,11 +97,25 @@ class SaveLast(Checkpoint):
             return
         # All processes save together.
         asked = trainer.strategy.reduce_boolean_decision(self._asked is not None, all=False)
-        if step % self.every == 0 or step == trainer.max_steps or asked:
+        if any(step % n == 0 for n in self.every) or step == trainer.max_steps or asked:
             trainer.save_checkpoint(self.path)
             self._saved = step
+        if self.keep_every is not None and step % self.keep_every == 0:
+            trainer.save_checkpoint(kept_path(self.run, step))
         if asked:
             self._end(trainer)
+
+    def on_validation_end(self, trainer: L.Trainer, *_: Any) -> None:
+        if not self.keeps_best or not trainer.is_global_zero:
+            return
+        # Its loss is in the file itself, so that the two agree whenever a process is killed.
+        path, loss = self.run / BEST, trainer.callback_metrics["val_loss"].item()
+        if self._best is None:
+            self._best = load_checkpoint(path)["val_loss"] if path.exists() else math.inf
+        if loss < self._best:
+            checkpoint = load_checkpoint(self.path) | {"val_loss": loss}
+            AtomicCheckpointIO().save_checkpoint(checkpoint, path)
+            self._best = loss
 
     def teardown(self, trainer: L.Trainer, pl_module: Any, stage: str) -> None:
         if self._asked:  # during the last validation

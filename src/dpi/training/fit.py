@@ -27,7 +27,7 @@ from dpi.runs.checkpoint import load_checkpoint, load_weights
 from dpi.runs.files import CHECKPOINT, samples_path
 from dpi.runs.record import record, record_session
 from dpi.training.averaging import EMAWeightAveraging
-from dpi.training.checkpoints import AtomicCheckpointIO, SaveLast
+from dpi.training.checkpoints import AtomicCheckpointIO, SaveCheckpoints
 from dpi.training.datamodule import DataModule
 from dpi.training.draws import Draws
 from dpi.training.finite import FiniteLoss
@@ -158,13 +158,16 @@ def _trainer(cfg: DictConfig, run: Path, steps: int) -> L.Trainer:
     forbid_tf32()
     options = {k: v for k, v in cfg.trainer.items() if k not in ("compile", "channels_last")}
     show = cfg.training.show
+    interval = min(show.every, steps)
     callbacks = [
         SampleLogger(run, show.num_images, show.num_steps),
         EMAWeightAveraging(decay=cfg.training.ema_decay),
         ProgressBar(),
         ThroughputLogger(cfg.training.batch_size, show.log_every),
         FiniteLoss(run / CHECKPOINT, show.log_every),
-        SaveLast(run / CHECKPOINT, show.save_every),
+        SaveCheckpoints(
+            run, show.save_every, show.keep_every, interval if show.keep_best else None
+        ),
         StatusWriter(run, show.log_every),
     ]
     try:
@@ -176,7 +179,7 @@ def _trainer(cfg: DictConfig, run: Path, steps: int) -> L.Trainer:
             default_root_dir=run,
             max_steps=steps,
             max_epochs=-1,
-            val_check_interval=min(show.every, steps) * cfg.trainer.accumulate_grad_batches,
+            val_check_interval=interval * cfg.trainer.accumulate_grad_batches,
             check_val_every_n_epoch=None,
             num_sanity_val_steps=0,
             log_every_n_steps=show.log_every,
