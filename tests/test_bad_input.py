@@ -144,6 +144,9 @@ BAD = {
         training.batch_size=0                   | training.batch_size=0
         training.batch_size=2000000000          | training.batch_size
         training.ema_decay=2                    | training.ema_decay=2
+        training.ema_decay=null                 | give one of them
+        training.ema_halflife=100               | give one of them
+        training.ema_halflife=0 training.ema_decay=null | training.ema_halflife=0
         training.warmup_steps=-1                | training.warmup_steps=-1
         training.warmup_steps=0.5               | training.warmup_steps=0.5
         training.lr_schedule=linear             | training.lr_schedule=linear

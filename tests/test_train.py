@@ -148,6 +148,16 @@ def test_all_learning_rates_follow_the_schedule_and_what_weights_the_loss_is_lea
     assert command("evaluate.py", "run=it", *evaluated, "accelerator=cpu").status == 0
 
 
+def test_a_half_life_is_the_decay_after_so_many_images(command, tiny):
+    # A batch is 8 images: after two steps the first weights count half.
+    halflife = ["training.ema_decay=null", "training.ema_halflife=16"]
+    command("train.py", *tiny, "run=decay", f"training.ema_decay={0.5**0.5}")
+    assert command("train.py", *tiny, *halflife, "run=halflife").status == 0
+    assert_equal(Path("decay"), Path("halflife"))
+    evaluated = ["eval=[complexity]", "eval.complexity.repeats=1", "accelerator=cpu"]
+    assert command("evaluate.py", "run=halflife", *evaluated).status == 0
+
+
 def test_the_norm_of_the_gradient_is_logged_before_it_is_clipped(command, tiny):
     clip = "trainer.gradient_clip_val=1e-3"
     command("train.py", *tiny, "run=plain", "training.steps=1")

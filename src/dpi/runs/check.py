@@ -51,7 +51,8 @@ class TrainingSection(Section):
     lr_lambda: Rate
     weight_decay_lambda: Rate
     loss_weighting: Literal["min_snr", "uncertainty"] | None
-    ema_decay: Fraction
+    ema_decay: Fraction | None
+    ema_halflife: Annotated[float, Field(gt=0)] | None
     distinct_scalars: Count | None
     stratified: bool
     show: Show
@@ -173,6 +174,11 @@ def check_training(cfg: DictConfig) -> None:
             f"draws 1 to {size}, or null for one an image"
         )
     _check_lr_schedule(cfg.training)
+    if (cfg.training.ema_decay is None) == (cfg.training.ema_halflife is None):
+        raise UserError(
+            "training.ema_halflife: in place of training.ema_decay; give one of them, and null "
+            "for the other"
+        )
     if (
         cfg.training.loss_weighting == "min_snr"
         and cfg.framework.get("_target_") != "dpi.frameworks.VPDiffusion"

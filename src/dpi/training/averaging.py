@@ -5,7 +5,18 @@ from typing import Any
 
 import torch
 from lightning.pytorch.callbacks import WeightAveraging
+from omegaconf import DictConfig
 from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+
+def ema_decay(training: DictConfig) -> float:
+    """The decay of an optimizer step that the section `training` of train.yaml sets,
+
+    ema_decay, or 2^(-batch_size / ema_halflife), as in EDM (Karras et al., 2022).
+    """
+    if training.ema_decay is not None:
+        return training.ema_decay
+    return 0.5 ** (training.batch_size / training.ema_halflife)
 
 
 class EMAWeightAveraging(WeightAveraging):

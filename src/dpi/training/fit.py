@@ -26,7 +26,7 @@ from dpi.runs.build import build, set_memory_format
 from dpi.runs.checkpoint import load_checkpoint, load_weights
 from dpi.runs.files import CHECKPOINT, samples_path
 from dpi.runs.record import record, record_session
-from dpi.training.averaging import EMAWeightAveraging
+from dpi.training.averaging import EMAWeightAveraging, ema_decay
 from dpi.training.checkpoints import AtomicCheckpointIO, SaveCheckpoints
 from dpi.training.datamodule import DataModule
 from dpi.training.draws import Draws
@@ -161,7 +161,7 @@ def _trainer(cfg: DictConfig, run: Path, steps: int) -> L.Trainer:
     interval = min(show.every, steps)
     callbacks = [
         SampleLogger(run, show.num_images, show.num_steps),
-        EMAWeightAveraging(decay=cfg.training.ema_decay),
+        EMAWeightAveraging(ema_decay(cfg.training)),
         ProgressBar(),
         ThroughputLogger(cfg.training.batch_size, show.log_every),
         FiniteLoss(run / CHECKPOINT, show.log_every),
