@@ -140,7 +140,7 @@ def test_all_learning_rates_follow_the_schedule_and_what_weights_the_loss_is_lea
     checkpoint = torch.load("it/last.ckpt", weights_only=True)
     network, phi, weighting = checkpoint["optimizer_states"][0]["param_groups"]
     # Those of the next step.
-    assert (network["lr"], phi["lr"]) == pytest.approx((0.75e-3, 0.75e-3), rel=1e-6)
+    assert (network["lr"], phi["lr"]) == pytest.approx((0.25e-3, 0.25e-3))
     assert weighting["weight_decay"] == 0 and checkpoint["state_dict"]["weighting.w"].any()
     assert not torch.equal(*(checkpoint[part]["weighting.w"] for part in STATES))
     # The sampled network has no part in it.
