@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from test_train import ONE_THREAD, assert_close, logged
+from test_train import ONE_THREAD, OPTIONS, assert_close, logged
 
 TWO = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
 SAVED = "error: SIGTERM: saved at step {}, the same command resumes from it"
@@ -90,11 +90,15 @@ def signalled(number: signal.Signals, when: Callable[[], object]) -> Iterator[No
     thread.join()
 
 
+KEPT = ["training.show.keep_every=2", "training.show.keep_best=true"]
+
+
 @pytest.mark.slow
-def test_two_processes_learn_what_one_does(command, tiny, tmp_path, monkeypatch):
+@pytest.mark.parametrize("extra", [[], [*OPTIONS, *KEPT]])
+def test_two_processes_learn_what_one_does(command, tiny, tmp_path, monkeypatch, extra):
     """Here those of torchrun; below those that Lightning starts."""
     monkeypatch.setattr("dpi.training.datamodule.VAL_SCALARS", 100)  # as in another process
-    overrides = [*tiny, "arch.dropout=0", "data.random_flip=true", "training.show.every=2"]
+    overrides = [*tiny, *extra, "arch.dropout=0", "data.random_flip=true", "training.show.every=2"]
     command("train.py", *overrides, "run=one")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     two = [*TWO, "trainer.strategy=ddp_find_unused_parameters_true", "run=two"]
@@ -109,9 +113,11 @@ def test_two_processes_learn_what_one_does(command, tiny, tmp_path, monkeypatch)
     assert done.returncode == 0, done.stderr
     assert_close(tmp_path / "one", tmp_path / "two")
     assert done.stdout.count("next  ") == 1
-    for column in ("loss", "val_loss"):
+    one, two = (sorted(path.name for path in Path(run).glob("*.ckpt")) for run in ("one", "two"))
+    assert one == two and len(one) == (3 if extra else 1)
+    for column in ("loss", "val_loss", "lr", "grad_norm"):
         one, two = (logged(tmp_path / run, column) for run in ("one", "two"))
-        assert len(one) == {"loss": 3, "val_loss": 2}[column]
+        assert len(one) == (2 if column == "val_loss" else 3)
         assert two == pytest.approx(one, rel=1e-4), column
 
 

@@ -328,9 +328,10 @@ def test_an_evaluation_that_is_stopped_says_so(number, expected, command, tiny):
     assert status == expected and line.startswith("error: ")
 
 
-def test_micro_batches_and_the_whole_batch_learn_the_same(command, tiny):
+@pytest.mark.parametrize("extra", [[], OPTIONS])
+def test_micro_batches_and_the_whole_batch_learn_the_same(command, tiny, extra):
     # Dropout differs between them, all else does not.
-    overrides = [*tiny, "arch.dropout=0"]
+    overrides = [*tiny, *extra, "arch.dropout=0"]
     command("train.py", *overrides, "run=whole")
     command("train.py", *overrides, "run=parts", "trainer.accumulate_grad_batches=4")
     assert_close(Path("whole"), Path("parts"))

@@ -13,7 +13,9 @@ from lightning.pytorch.strategies import SingleDeviceStrategy
 from dpi.training.datamodule import DataModule
 from dpi.training.draws import NOISE, Draws, generator
 from dpi.training.fit import EMAWeightAveraging
+from dpi.training.learning_rate import lr_factor
 from dpi.training.module import MicroBatch, TrainingModule, ValidationBatch
+from dpi.training.weighting import make_weighting
 
 
 @pytest.fixture(autouse=True)
@@ -28,20 +30,29 @@ def same_noise(accelerator, monkeypatch):
         monkeypatch.setattr(Draws, "noise", noise)
 
 
-def module_and_images(framework, conditioning, distinct_scalars=2):
+def module_and_images(framework, conditioning, distinct_scalars=2, weighting=None):
     """What trains a small network, the same each time, and images to train it on."""
     framework, network = small(framework, conditioning)
     draws = Draws(0, 16, 4, framework.num_scalars, distinct_scalars, stratified=True)
     rates = {"lr": 1e-3, "lr_lambda": 1e-2, "weight_decay": 0.05, "weight_decay_lambda": 0.05}
-    module = Module(network, framework, draws, **rates, random_flip=True, log_every=1000)
+    rates |= {"lr_factor": lr_factor("rsqrt", 2, 3)} if weighting else {}
+    module = Module(
+        network,
+        framework,
+        draws,
+        **rates,
+        random_flip=True,
+        log_every=1000,
+        weighting=make_weighting(weighting, framework),
+    )
     return module, np.random.default_rng(0).integers(0, 256, (16, 3, 8, 8), np.uint8)
 
 
 class Module(TrainingModule):
     """Whose optimizer takes small steps, not by rounding errors, where a gradient is zero."""
 
-    def configure_optimizers(self):
-        optimizer = super().configure_optimizers()
+    def optimizer(self):
+        optimizer = super().optimizer()
         for group in optimizer.param_groups:
             group["eps"] = 1e-3
         return optimizer
@@ -73,11 +84,11 @@ def test_steps_are_those_of_the_cpu(accelerator, framework, conditioning, distin
         module.mean_loss.update(loss.detach())
         return loss
 
-    optimizer = there.configure_optimizers()
+    optimizer = there.optimizer()
     found = [step(there, optimizer, on_device, 0)]
     with accelerator.no_waits():
         found += [step(there, optimizer, on_device, n) for n in (1, 2)]
-    optimizer = here.configure_optimizers()
+    optimizer = here.optimizer()
     for n, loss in enumerate(found):
         accelerator.check_equal(loss, step(here, optimizer, images, n))
     for p, q in zip(there.parameters(), here.parameters(), strict=True):
@@ -95,9 +106,9 @@ class OnTheDevice(SingleDeviceStrategy):
         """There is nothing to do to the device."""
 
 
-def train(device, steps, averaged):
+def train(device, steps, averaged, clip, how):
     """The module after a few steps by Lightning, as `dpi.training.fit` has it."""
-    module, images = module_and_images("diffusion", "dpi")
+    module, images = module_and_images("diffusion", "dpi", **how)
     everything = np.arange(16)
     data = DataModule(images, everything, everything[:2], module.draws, 0, accumulate=1)
     silent = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
@@ -107,22 +118,31 @@ def train(device, steps, averaged):
         max_steps=steps,
         max_epochs=-1,
         limit_val_batches=0,
+        gradient_clip_val=clip,
         **dict.fromkeys(silent, False),
     )
     trainer.fit(module, data)
     return module
 
 
-@pytest.mark.parametrize("averaged", [False, True])
+@pytest.mark.parametrize(
+    ("averaged", "clip", "how"),
+    [
+        (False, None, {}),
+        (True, None, {}),
+        (True, 0.1, {"weighting": "uncertainty"}),
+        (False, 0.1, {"weighting": "min_snr"}),
+    ],
+)
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_the_trainer_does_not_wait_at_any_step(accelerator, averaged):
+def test_the_trainer_does_not_wait_at_any_step(accelerator, averaged, clip, how):
     """Eight steps need no more waits than four, and end in the parameters of the CPU."""
     with accelerator.waits() as four:
-        train(accelerator.device, 4, averaged)
+        train(accelerator.device, 4, averaged, clip, how)
     with accelerator.waits() as eight:
-        there = train(accelerator.device, 8, averaged)
+        there = train(accelerator.device, 8, averaged, clip, how)
     assert Counter(eight) - Counter(four) == Counter()
-    here = train(torch.device("cpu"), 8, averaged)
+    here = train(torch.device("cpu"), 8, averaged, clip, how)
     for p, q in zip(there.parameters(), here.parameters(), strict=True):
         torch.testing.assert_close(p.detach().cpu(), q.detach(), atol=1e-5, rtol=1e-5)
 
