@@ -23,7 +23,7 @@ from torch.profiler import ProfilerActivity, profile
 from dpi.cli import register_resolvers
 from dpi.frameworks import loss
 from dpi.frameworks.draw import start_noise
-from dpi.runs.build import build, set_memory_format
+from dpi.runs.build import build, image_shape, set_memory_format
 from dpi.training.fit import make_draws, make_module
 from dpi.training.module import MicroBatch
 
@@ -102,7 +102,7 @@ def optimizer_step(cfg: DictConfig, network: nn.Module | None = None) -> Step:
     average = [parameter.detach().clone() for parameter in parameters]
     update = get_ema_multi_avg_fn(cfg.training.ema_decay)
     parts = cfg.trainer.accumulate_grad_batches
-    shape = (cfg.training.batch_size // parts, 3, cfg.image_size, cfg.image_size)
+    shape = (cfg.training.batch_size // parts, *image_shape(cfg))
     images = torch.randint(0, 256, shape, dtype=torch.uint8, device=DEVICE)
     cast = autocast(cfg)
 
@@ -157,7 +157,7 @@ def network_evaluations(arch: str, *options: str) -> dict[str, Step]:
     """
     scalars = [torch.tensor(t) for t in (995, 500, 0)]
     cfg = read(f"arch={arch}", *options)
-    x = start_noise(0, range(cfg.training.batch_size), cfg.image_size).to(DEVICE)
+    x = start_noise(0, range(cfg.training.batch_size), image_shape(cfg)).to(DEVICE)
     cast = autocast(cfg)
     tmap, dpi = (
         _in_evaluation(build(read(f"arch={arch}", *options, f"cond={cond}"))[1])
@@ -183,7 +183,7 @@ def table2(arch: str, count: int, *options: str) -> dict[str, Step]:
     cfg = read(f"arch={arch}", "cond=dpi", *options)
     framework, network = build(cfg)
     _in_evaluation(network)
-    x = start_noise(0, range(count), cfg.image_size).to(DEVICE)
+    x = start_noise(0, range(count), image_shape(cfg)).to(DEVICE)
 
     def errors(n: int, cast: Callable) -> None:
         with cast(), torch.inference_mode():

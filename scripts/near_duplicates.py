@@ -68,7 +68,8 @@ def main() -> None:
     with one_line():
         if args.out.exists():
             raise UserError(f"{args.out} already exists: remove it, or name another file")
-        source = Folder(args.source, args.image_size, missing="give a folder or a zip of images")
+        missing = "give a folder or a zip of images"
+        source = Folder(args.source, args.image_size, convert=True, missing=missing)
         images = memory_map(source, args.cache, args.source.stem)
         groups = near_duplicates(images, args.threshold)
         lines = ["\t".join(source.names[i] for i in group) + "\n" for group in groups]

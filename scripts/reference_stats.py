@@ -3,7 +3,7 @@
     python scripts/reference_stats.py data/ffhq64.zip stats.npz --image-size 64 --held-out 1000
     python scripts/reference_stats.py images.npz stats.npz
 
-The source is a folder or a zip of images, or an .npz with arr_0 (uint8, N x H x W x 3).
+The source is a folder or a zip of images, or an .npz with arr_0 (uint8, N x H x W x 3 or 1).
 The same command resumes an interrupted run.
 """
 
@@ -20,13 +20,13 @@ from dpi.evaluation.features import INCEPTION, Extractor
 from dpi.evaluation.reference import KEEP, read_images, write_reference
 
 
-def images_of(source: Path, image_size: int | None, cache: Path) -> np.ndarray:
-    """All images of a source: (N, H, W, 3) uint8."""
+def images_of(source: Path, image_size: int | None, convert: bool, cache: Path) -> np.ndarray:
+    """All images of a source: (N, H, W, C) uint8."""
     if source.suffix == ".npz":
         return read_images(source)
     if image_size is None:
         raise UserError(f"{source} holds images of any size: give --image-size")
-    folder = Folder(source, image_size, missing="give a folder, a zip or an .npz of images")
+    folder = Folder(source, image_size, 3, convert, "give a folder, a zip or an .npz of images")
     return memory_map(folder, cache, source.stem).transpose(0, 2, 3, 1)
 
 
@@ -37,6 +37,9 @@ def main() -> None:
     parser.add_argument("source", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--image-size", type=int, help="of the images of a folder or zip")
+    parser.add_argument(
+        "--convert", action="store_true", help="images of other modes to RGB, as data.convert=true"
+    )
     parser.add_argument(
         "--held-out", type=int, default=0, help="leave out as many as training holds out"
     )
@@ -58,7 +61,7 @@ def main() -> None:
             raise UserError(f"{args.out} already exists: remove it, or name another file")
         fabric = Fabric(accelerator=args.accelerator, devices=1)
         extractor = Extractor(args.extractor, args.weights, fabric.device)
-        images = images_of(args.source, args.image_size, args.cache)
+        images = images_of(args.source, args.image_size, args.convert, args.cache)
         indices = np.arange(len(images))
         if args.held_out:
             indices = split(len(images), args.held_out, args.split_seed).train

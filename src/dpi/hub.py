@@ -19,7 +19,7 @@ from dpi.frameworks import predict
 from dpi.interpolation import Coefficients, Interpolated, Mode, Range, interpolate
 from dpi.interpolation.arguments import Dims
 from dpi.interpolation.interpolate import Schedule
-from dpi.runs.build import MODEL, build, refuse_foreign_code
+from dpi.runs.build import MODEL, build, image_shape, refuse_foreign_code
 from dpi.runs.rows import read_rows
 from dpi.runs.run import Run
 
@@ -130,7 +130,8 @@ class SharedModel(
         images = model.sample(torch.randn(16, 3, 64, 64))
 
     Args:
-        model: the configuration of the network: framework, arch, cond, image_size.
+        model: the configuration of the network: framework, arch, cond, image_size,
+            image_channels.
 
     Raises:
         UserError: it names code from outside dpi.
@@ -138,9 +139,11 @@ class SharedModel(
 
     def __init__(self, model: dict[str, Any]) -> None:
         super().__init__()
-        cfg = OmegaConf.create(model)
+        cfg = OmegaConf.create({"image_channels": 3} | model)  # as all models once had
         refuse_foreign_code(cfg, "this model's configuration")
         self.framework, self.network = build(cfg)
+        self.shape = image_shape(cfg)
+        """(C, H, W) of its images."""
         self.results: dict[str, Any] = {}
 
     @classmethod
@@ -153,11 +156,11 @@ class SharedModel(
         return shared.eval()
 
     def forward(self, x: Tensor, s: Tensor | float) -> Tensor:
-        """The predicted noise or velocity, (B, 3, H, W); see the framework's `corrupt`."""
+        """The predicted noise or velocity, (B, C, H, W); see the framework's `corrupt`."""
         return predict(self.framework, self.network, x, torch.as_tensor(s))
 
     def sample(self, noise: Tensor, num_steps: int = 200) -> Tensor:
-        """Noise, (B, 3, H, W), standard normal, to images in [-1, 1]."""
+        """Noise, (B, C, H, W), standard normal, to images in [-1, 1]."""
         return self.framework.sample(self.network, noise, num_steps)
 
     def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
@@ -172,20 +175,16 @@ class SharedModel(
         run = self.results.get("run", "unknown")
         steps = self.results.get("steps", "unknown")
         table = f"| evaluation | metric | value | settings |\n|---|---|--:|---|\n{rows}\n"
+        shape = ", ".join(map(str, (16, *self.shape)))
         return ModelCard(
             f"---\n{data.to_yaml()}\n---\n\n# {run}\n\n"
             f"A generative model of images after {PAPER}, trained for {steps} steps.\n\n"
             "```python\nimport torch\nfrom dpi.hub import SharedModel\n\n"
             'model = SharedModel.from_pretrained("FOLDER_OR_REPOSITORY")\n'
-            f"images = model.sample(torch.randn(16, 3, {self.size}, {self.size}))\n```\n\n"
+            f"images = model.sample(torch.randn({shape}))\n```\n\n"
             f"## Evaluation\n\n{table if rows else 'None yet.'}\n\n"
             f"## Configuration\n\n```json\n{configuration}\n```\n"
         )
-
-    @property
-    def size(self) -> int:
-        """The side of its images, in pixels."""
-        return self._hub_mixin_config["model"]["image_size"]
 
 
 def _rows(run: Run) -> list[dict[str, Any]]:

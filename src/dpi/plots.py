@@ -15,15 +15,16 @@ SHOWN = 64
 
 
 def save_grid(images: np.ndarray, path: Path) -> None:
-    """Write (B, H, W, 3) uint8 images as a grid, as square as possible."""
+    """Write (B, H, W, C) uint8 images as a grid, as square as possible; C is 1 to 4, as of L, LA,
+    RGB and RGBA."""
     columns = int(np.ceil(np.sqrt(len(images))))
     empty = np.full((-len(images) % columns, *images.shape[1:]), 255, np.uint8)
     zoom = max(1, SHOWN // images.shape[1])
     cells = np.concatenate([images, empty]).repeat(zoom, axis=1).repeat(zoom, axis=2)
     cells = np.pad(cells, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=255)
-    grid = rearrange(cells, "(r c) h w rgb -> (r h) (c w) rgb", c=columns)
+    grid = rearrange(cells, "(r c) h w channel -> (r h) (c w) channel", c=columns)
     with atomic(path) as file:
-        Image.fromarray(grid).save(file, "PNG")
+        Image.fromarray(grid[..., 0] if grid.shape[-1] == 1 else grid).save(file, "PNG")
 
 
 def plot_lambda(table: np.ndarray, path: Path) -> None:

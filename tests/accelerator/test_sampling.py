@@ -23,7 +23,7 @@ SOLVERS += [("diffusion", "HeunDiscrete"), ("flow", "midpoint")]
 def test_samplers_do_not_wait(accelerator, framework, conditioning):
     """DDIM and Euler: five steps, the same images."""
     framework, network = small(framework, conditioning)
-    noise = start_noise(0, range(3), 8)
+    noise = start_noise(0, range(3), (3, 8, 8))
     expected = framework.sample(network, noise, 5)
     network.to(accelerator.device)
     on_device = noise.to(accelerator.device)
@@ -40,7 +40,7 @@ def test_drawn_samples(accelerator, framework, solver, conditioning):
     framework, network = small(framework, conditioning)
 
     def drawn(device):
-        how = (8, range(5), 0, 4, solver, 3, device)
+        how = ((3, 8, 8), range(5), 0, 4, solver, 3, device)
         return np.concatenate(list(draw(framework, network.to(device), *how)))
 
     expected = drawn("cpu").astype(int)

@@ -14,7 +14,7 @@ from dpi.errors import UserError
 class Counting:
     """A source that counts how often it is read; one of its images may be corrupt."""
 
-    image_size = 4
+    image_size, image_channels = 4, 3
     fingerprint = "0123456789abcdef"
 
     def __init__(self, count: int, corrupt: int | None = None) -> None:

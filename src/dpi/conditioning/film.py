@@ -73,12 +73,12 @@ class FiLM(nn.Module):
         """Predict the framework's target.
 
         Args:
-            x: corrupted images, shape (B, 3, H, W).
+            x: corrupted images, shape (B, C, H, W).
             s: shape () or (B,), integer steps in [0, S-1] or floats in [0, 1].
             args: further arguments of f.
 
         Returns:
-            Shape (B, 3, H, W).
+            Shape (B, C, H, W).
 
         Raises:
             RuntimeError: f uses the weight of a layer other than by calling the layer on a batch.

@@ -35,11 +35,11 @@ class MLP(nn.Module):
         """Predict the framework's target.
 
         Args:
-            x: corrupted images, shape (B, 3, H, W).
+            x: corrupted images, shape (B, C, H, W).
             s: shape () or (B,), integer steps in [0, S-1] or floats in [0, 1].
 
         Returns:
-            Shape (B, 3, H, W).
+            Shape (B, C, H, W).
         """
         t = position(s, self.num_scalars).to(x.device, non_blocking=True)
         return self.network(x, t.expand(len(x)))

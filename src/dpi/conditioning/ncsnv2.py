@@ -42,10 +42,10 @@ class NCSNv2(nn.Module):
         """Predict the noise.
 
         Args:
-            x: noisy images, shape (B, 3, H, W).
+            x: noisy images, shape (B, C, H, W).
             s: not used.
 
         Returns:
-            Shape (B, 3, H, W).
+            Shape (B, C, H, W).
         """
         return -self.network(x)

@@ -13,24 +13,27 @@ class TMap(nn.Module):
     """g(x, t) = f(concatenate(x, t/T 1)), with t/T as a constant channel.
 
     Args:
-        network: creates the base network f; called with in_channels=4.
+        network: creates the base network f; called with in_channels=image_channels + 1.
         framework: defines T, the number of scalars.
+        image_channels: C, of the images.
     """
 
-    def __init__(self, network: Callable[..., nn.Module], framework: Framework) -> None:
+    def __init__(
+        self, network: Callable[..., nn.Module], framework: Framework, image_channels: int = 3
+    ) -> None:
         super().__init__()
-        self.network = network(in_channels=4)
+        self.network = network(in_channels=image_channels + 1)
         self.num_scalars = framework.num_scalars
 
     def forward(self, x: Tensor, s: Tensor) -> Tensor:
         """Predict the framework's target.
 
         Args:
-            x: corrupted images, shape (B, 3, H, W).
+            x: corrupted images, shape (B, C, H, W).
             s: shape () or (B,), integer steps in [0, T-1] or floats in [0, 1].
 
         Returns:
-            Shape (B, 3, H, W).
+            Shape (B, C, H, W).
         """
         return self.network(append_channel(x, position(s, self.num_scalars) / self.num_scalars))
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from dpi.data.prepare import prepare
 from dpi.errors import UserError
 
 DRAWING = 1
@@ -39,17 +40,21 @@ class Avatars:
         count: number of images.
         image_size: height and width, 8 to 64 pixels.
         seed: seed of the data set.
+        image_channels: 3, or 1 for greyscale.
 
     Raises:
-        UserError: count or image_size out of range.
+        UserError: count, image_size or image_channels out of range.
     """
 
-    def __init__(self, count: int, image_size: int, seed: int = 0) -> None:
+    def __init__(self, count: int, image_size: int, seed: int = 0, image_channels: int = 3) -> None:
         if count < 1:
             raise UserError(f"data.count={count}: too few; give at least 1")
         if not 8 <= image_size <= 64:
             raise UserError(f"image_size={image_size}: out of range for avatars; give 8 to 64")
+        if image_channels not in (1, 3):
+            raise UserError(f"image_channels={image_channels}: avatars have 3, or 1 for greyscale")
         self.count, self.image_size, self.seed = count, image_size, seed
+        self.image_channels = image_channels
 
     def __len__(self) -> int:
         return self.count
@@ -58,17 +63,18 @@ class Avatars:
     def fingerprint(self) -> str:
         """Hash of the arguments and the version of the drawing."""
         key = f"avatars {DRAWING} {self.count} {self.image_size} {self.seed}"
+        key += " greyscale" * (self.image_channels == 1)
         return hashlib.sha256(key.encode()).hexdigest()
 
     def __getitem__(self, i: int) -> np.ndarray:
-        """Image i, shape (3, image_size, image_size), uint8."""
+        """Image i, shape (image_channels, image_size, image_size), uint8."""
         import resvg_py
 
         # Supersampled by 2 and averaged: at 16 pixels, eyes are smaller than a pixel.
         svg = _svg(random.Random(f"avatar {self.seed} {i}"))
         png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=2 * self.image_size))
         image = Image.open(io.BytesIO(png)).convert("RGB").reduce(2)
-        return np.asarray(image).transpose(2, 0, 1)
+        return prepare(image, f"avatar {i}", self.image_size, self.image_channels, convert=True)
 
 
 def _svg(rng: random.Random) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from dpi.data.npz import ZIP_ERRORS
+from dpi.data.prepare import prepare
 from dpi.errors import UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
@@ -34,15 +35,24 @@ class Folder:
     Args:
         path: a folder or a zip.
         image_size: height and width of the returned images, in pixels.
+        image_channels: of the returned images: 1 (L), 2 (LA), 3 (RGB) or 4 (RGBA).
+        convert: whether images of other modes are converted, see `dpi.data.prepare.to_mode`.
         missing: advice for the error message when path does not exist; None for the default.
 
     Raises:
         UserError: path does not exist, contains no image, or is not a valid zip.
     """
 
-    def __init__(self, path: str | Path, image_size: int, missing: str | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        image_size: int,
+        image_channels: int = 3,
+        convert: bool = False,
+        missing: str | None = None,
+    ) -> None:
         self.path = Path(path)
-        self.image_size = image_size
+        self.image_size, self.image_channels, self.convert = image_size, image_channels, convert
         if not self.path.exists():
             hint = missing or "give data.path=, a folder or a zip of images"
             raise UserError(f"{self.path} does not exist; {' '.join(hint.split())}")
@@ -58,7 +68,10 @@ class Folder:
     @cached_property
     def fingerprint(self) -> str:
         """Hash of names and checksums in a zip, or of names, sizes and times in a folder."""
-        digest = hashlib.sha256(str(self.image_size).encode())
+        how = str(self.image_size)
+        if (self.image_channels, self.convert) != (3, False):
+            how = f"{how} {self.image_channels} {self.convert}\n"
+        digest = hashlib.sha256(how.encode())
         for name in self.names:
             if self._zip:
                 digest.update(f"{name} {self._zip.getinfo(name).CRC}\n".encode(*LOSSLESS))
@@ -75,10 +88,10 @@ class Folder:
         )
 
     def __getitem__(self, i: int) -> np.ndarray:
-        """Image i, shape (3, image_size, image_size), uint8.
+        """Image i, shape (image_channels, image_size, image_size), uint8.
 
         Raises:
-            UserError: the file is corrupt, not RGB, or smaller than image_size.
+            UserError: the file is corrupt, of another mode, or smaller than image_size.
         """
         where = f"{self.path}/{self.names[i]}"
         try:
@@ -89,25 +102,7 @@ class Folder:
         except UNREADABLE as error:
             line = " ".join(str(error).split())
             raise UserError(f"{where} cannot be read as an image: {line}") from None
-        if image.mode != "RGB":
-            raise UserError(
-                f"{where} is not RGB but {image.mode}; convert it, or remove it from the data set"
-            )
-        if min(image.size) < self.image_size:
-            raise UserError(
-                f"{where} is {image.width}x{image.height}, smaller than image_size="
-                f"{self.image_size}; remove it from the data set, or choose a smaller image_size"
-            )
-        return np.asarray(_crop_and_resize(image, self.image_size)).transpose(2, 0, 1)
-
-
-def _crop_and_resize(image: Image.Image, size: int) -> Image.Image:
-    if image.size == (size, size):
-        return image
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    square = image.crop((left, top, left + side, top + side))
-    return square.resize((size, size), Image.Resampling.LANCZOS)
+        return prepare(image, where, self.image_size, self.image_channels, self.convert)
 
 
 def _is_image(name: str) -> bool:

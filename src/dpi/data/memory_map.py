@@ -26,12 +26,12 @@ def memory_map(source: Source, cache_dir: Path, name: str) -> np.ndarray:
         name: prefix of the file's name, to make it recognizable.
 
     Returns:
-        Shape (N, 3, H, W), uint8, read-only, memory-mapped.
+        Shape (N, C, H, W), uint8, read-only, memory-mapped.
 
     Raises:
         UserError: an image that cannot be used, or a cache that cannot be written.
     """
-    shape = (len(source), 3, source.image_size, source.image_size)
+    shape = (len(source), source.image_channels, source.image_size, source.image_size)
     path = cache_dir / f"{name}-{source.image_size}-{source.fingerprint[:12]}.npy"
     images = _load(path, shape)
     if images is not None:

@@ -23,19 +23,21 @@ UNREADABLE = (
 
 
 class Npz:
-    """The images in an .npz file: array `arr_0`, shape (N, image_size, image_size, 3), uint8.
+    """The images in an .npz file: array `arr_0`, uint8, shape
+    (N, image_size, image_size, image_channels).
 
     Args:
         path: the file.
         image_size: height and width that the images must have, in pixels.
+        image_channels: channels that they must have.
 
     Raises:
         UserError: the file or the array is missing, or the array has another shape or dtype.
     """
 
-    def __init__(self, path: str | Path, image_size: int) -> None:
+    def __init__(self, path: str | Path, image_size: int, image_channels: int = 3) -> None:
         self.path = Path(path)
-        self.image_size = image_size
+        self.image_size, self.image_channels = image_size, image_channels
         if not self.path.is_file():
             raise UserError(f"{self.path} does not exist; give data.path=, an .npz file of images")
         arrays = read_npz(self.path, ["arr_0"])
@@ -43,10 +45,11 @@ class Npz:
             raise UserError(f"{self.path} has no array arr_0")
         self._images = arrays["arr_0"]
         found = (self._images.dtype, *self._images.shape[1:])
-        if found != (np.dtype(np.uint8), image_size, image_size, 3):
+        if found != (np.dtype(np.uint8), image_size, image_size, image_channels):
             raise UserError(
                 f"{self.path} contains {self._images.dtype} of shape {self._images.shape}, not "
-                f"uint8 of shape N x {image_size} x {image_size} x 3"
+                f"uint8 of shape N x {image_size} x {image_size} x {image_channels}; set "
+                "image_size= and image_channels= to what it holds"
             )
 
     def __len__(self) -> int:
@@ -58,7 +61,7 @@ class Npz:
         return hashlib.sha256(self._images.tobytes()).hexdigest()
 
     def __getitem__(self, i: int) -> np.ndarray:
-        """Image i, shape (3, image_size, image_size), uint8."""
+        """Image i, shape (image_channels, image_size, image_size), uint8."""
         return self._images[i].transpose(2, 0, 1)
 
 

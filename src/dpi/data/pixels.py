@@ -17,10 +17,10 @@ def to_uint8(x: "Tensor") -> np.ndarray:
     """Convert network outputs to images, rounded to the nearest integer.
 
     Args:
-        x: shape (B, 3, H, W), on any device; values outside [-1, 1] are clipped.
+        x: shape (B, C, H, W), on any device; values outside [-1, 1] are clipped.
 
     Returns:
-        Shape (B, H, W, 3), uint8.
+        Shape (B, H, W, C), uint8.
     """
     x = ((x.clamp(-1, 1) + 1) * 127.5).round().byte()
     return x.permute(0, 2, 3, 1).cpu().numpy()

@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.profiler import ProfilerActivity, profile
 
 from dpi.evaluation.flops import count_flops
-from dpi.runs.build import build, build_meta
+from dpi.runs.build import build, build_meta, image_shape
 from dpi.runs.rows import Row
 from dpi.runs.run import Run
 from dpi.training.averaging import ema_decay
@@ -57,7 +57,7 @@ def complexity(run: Run, fabric: Fabric, folder: Path, repeats: int) -> list[Row
 def gflops(cfg: DictConfig) -> tuple[float, float]:
     """GFLOPs of one image through the network that a configuration names: (paper, true)."""
     network = build_meta(cfg)
-    x = torch.empty(1, 3, cfg.image_size, cfg.image_size, device="meta")
+    x = torch.empty(1, *image_shape(cfg), device="meta")
     s = torch.tensor(0)
     return tuple(count_flops(network, x, s, how) / 1e9 for how in ("paper", "true"))
 
@@ -146,5 +146,5 @@ def _module(cfg: DictConfig, device: torch.device) -> TrainingModule:
 
 
 def _images(cfg: DictConfig, device: torch.device) -> torch.Tensor:
-    shape = (micro_batch_size(cfg), 3, cfg.image_size, cfg.image_size)
+    shape = (micro_batch_size(cfg), *image_shape(cfg))
     return torch.randint(0, 256, shape, dtype=torch.uint8, device=device)

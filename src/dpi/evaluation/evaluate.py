@@ -18,7 +18,7 @@ from dpi.evaluation.objective import check_scalars
 from dpi.frameworks.draw import network_evaluations, samples_size
 from dpi.precision import forbid_tf32
 from dpi.processes import together
-from dpi.runs.build import set_memory_format
+from dpi.runs.build import image_shape, set_memory_format
 from dpi.runs.files import CHECKPOINT
 from dpi.runs.lock import lock
 from dpi.runs.record import find_runs
@@ -148,7 +148,7 @@ def check_model(cfg: DictConfig) -> None:
         if "solver" in settings:
             network_evaluations(framework, settings.steps, settings.solver)
         if "n" in settings:
-            size = samples_size(settings.n, cfg.image_size)
+            size = samples_size(settings.n, image_shape(cfg))
             check_space(Path(cfg.run), size, f"eval.{name}.n={settings.n}")
 
 

@@ -22,6 +22,7 @@ from dpi.data import save_npz
 from dpi.data.npz import is_whole
 from dpi.errors import UserError
 from dpi.evaluation.samples import Shards
+from dpi.runs.check import check_feature_channels
 from dpi.runs.run import hash_weights
 
 INCEPTION = "inception-v3-compat"
@@ -57,11 +58,12 @@ class FeatureNetwork(Protocol):
     """Whether it has spatial features and logits, too."""
 
     def __call__(self, images: np.ndarray) -> Features:
-        """(B, H, W, 3) uint8 images to features."""
+        """(B, H, W, C) uint8 images to features."""
 
 
 class Extractor:
-    """A feature network of torch-fidelity's registry.
+    """A feature network of torch-fidelity's registry. All are of RGB images; a greyscale image is
+    repeated to three channels.
 
     Args:
         name: its registered name, such as inception-v3-compat, clip-vit-b-32, dinov2-vit-b-14.
@@ -114,8 +116,10 @@ class Extractor:
 
     @torch.inference_mode()
     def __call__(self, images: np.ndarray) -> Features:
-        """(B, H, W, 3) uint8 images to features."""
+        """(B, H, W, C) uint8 images to features."""
+        check_feature_channels(images.shape[-1])
         x = rearrange(torch.from_numpy(images), "b h w c -> b c h w").to(self.device)
+        x = x.expand(-1, 3, -1, -1)  # a grey image is one whose channels are equal
         # Features are compared with those of other programs: full float32.
         with torch.backends.cudnn.flags(allow_tf32=False):
             pool, *logits = self._network(x)
@@ -125,7 +129,7 @@ class Extractor:
 
 
 class Chunks(Sequence[np.ndarray]):
-    """Some of (N, H, W, 3) uint8 images, in parts of CHUNK that are read when asked for."""
+    """Some of (N, H, W, C) uint8 images, in parts of CHUNK that are read when asked for."""
 
     def __init__(self, images: np.ndarray, indices: np.ndarray | None = None) -> None:
         self.images = images
@@ -151,7 +155,7 @@ def extract(
     """Features of all images.
 
     Args:
-        images: in chunks, each (B, H, W, 3) uint8.
+        images: in chunks, each (B, H, W, C) uint8.
         extractor: the network.
         cache: a folder. A chunk's features are kept there under the hash of its images, so that an
             interruption loses one chunk, and nothing is computed twice.

@@ -16,7 +16,7 @@ class Images(NamedTuple):
     """A run's images and how they were split."""
 
     all: np.ndarray
-    """(N, 3, H, W) uint8."""
+    """(N, C, H, W) uint8."""
     train: np.ndarray
     """Indices of the training images."""
     held_out: np.ndarray
@@ -29,7 +29,7 @@ def held_out_images(run: Run, count: int) -> np.ndarray:
     """Some of the images that the run was not trained on, always the same ones.
 
     Returns:
-        (count, 3, H, W) uint8; the first of a random order, so that fewer are a subset of more.
+        (count, C, H, W) uint8; the first of a random order, so that fewer are a subset of more.
 
     Raises:
         UserError: there are fewer, or the data set has changed.

@@ -40,7 +40,7 @@ def scalar_errors(
     Args:
         run: the model.
         fabric: the processes and the device to use; each takes its share.
-        images: (N, 3, H, W) uint8.
+        images: (N, C, H, W) uint8.
         noise_seeds: J, draws of noise for every image at every scalar.
         scalars: steps in 0 ... S-1.
         batch_size: images at once; does not change the result but for rounding.

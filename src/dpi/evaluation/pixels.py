@@ -11,6 +11,7 @@ from dpi.evaluation.neighbours import density_coverage
 from dpi.evaluation.reference import content, read_reference, training_reference
 from dpi.evaluation.samples import draw_shards, sample_settings
 from dpi.evaluation.simple_features import Pixels, RandomNetwork
+from dpi.runs.build import image_shape
 from dpi.runs.rows import Row
 from dpi.runs.run import Run
 
@@ -46,13 +47,13 @@ def pixels(
     Raises:
         UserError: see `draw_shards`; the run's images have changed.
     """
-    size = run.cfg.image_size
+    channels, *size = image_shape(run.cfg)
     samples = draw_shards(run, fabric, folder, n, seed, steps, solver, batch_size)
     rows = []
-    for network in (Pixels(size), RandomNetwork(fabric.device)):
+    for network in (Pixels(size[0], channels), RandomNetwork(fabric.device, channels)):
         how = (network, Path(cache), batch_size, fabric)
         path = training_reference(run, *how)
-        real = read_reference(path, (size, size), *how)
+        real = read_reference(path, size, *how)
         fake = extract(samples, *how).pool
         if not fabric.is_global_zero:
             continue

@@ -47,11 +47,11 @@ def write_reference(
     """Write the statistics of images, and some of the images, to an .npz:
 
     `mu`, `sigma` (of the pooled features), `mu_s`, `sigma_s` (of the spatial ones, Inception
-    only), `arr_0` (images, uint8, N x H x W x 3), and the `extractor` and its `weights`.
+    only), `arr_0` (images, uint8, N x H x W x C), and the `extractor` and its `weights`.
 
     Args:
         path: of the file, written by the first process.
-        images: (N, H, W, 3) uint8.
+        images: (N, H, W, C) uint8.
         indices: of those to take.
         keep: how many images to write, a random subset of them.
         extractor, cache, batch_size, fabric: see `extract`.
@@ -137,19 +137,19 @@ def read_reference(
 
 
 def read_images(path: Path) -> np.ndarray:
-    """The images in an .npz, `arr_0`: (N, H, W, 3) uint8; UserError if there are none."""
+    """The images in an .npz, `arr_0`: (N, H, W, C) uint8; UserError if there are none."""
     arrays = read_npz(path, ["arr_0"])
     if not arrays:
-        raise UserError(f"{path} holds no images (arr_0, uint8, N x H x W x 3)")
+        raise UserError(f"{path} holds no images (arr_0, uint8, N x H x W x 3 or 1)")
     return _check_images(path, arrays["arr_0"])
 
 
 def _check_images(path: Path, images: np.ndarray) -> np.ndarray:
-    """Raise UserError unless the images are uint8 and N x H x W x 3, at least two."""
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
+    """Raise UserError unless the images are uint8 and N x H x W x C, C = 1 to 4, at least two."""
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in range(1, 5):
         raise UserError(
             f"{path} holds {images.dtype} of shape {images.shape}, not uint8 images of shape "
-            "N x H x W x 3"
+            "N x H x W x 3, or x 1 for greyscale"
         )
     if len(images) < 2:
         raise UserError(f"{path} holds {len(images)} images: at least two are needed")

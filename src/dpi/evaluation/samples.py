@@ -17,7 +17,7 @@ from dpi.errors import UserError
 from dpi.frameworks.draw import draw, network_evaluations, samples_size
 from dpi.plots import save_grid
 from dpi.precision import forbid_tf32
-from dpi.runs.build import set_memory_format
+from dpi.runs.build import image_shape, set_memory_format
 from dpi.runs.files import CHECKPOINT
 from dpi.runs.rows import Row
 from dpi.runs.run import Run, open_run
@@ -51,9 +51,10 @@ def sample(cfg: DictConfig) -> None:
         name = f"{name}_{Path(run.checkpoint).stem}"
     out = Path(cfg.out or run.folder / "samples" / name)
     set_memory_format(run.network, torch.device(cfg.device))
-    how = (run.framework, run.network.to(cfg.device), run.cfg.image_size, range(cfg.n))
+    shape = image_shape(run.cfg)
+    how = (run.framework, run.network.to(cfg.device), shape, range(cfg.n))
     try:
-        samples = np.empty((cfg.n, run.cfg.image_size, run.cfg.image_size, 3), np.uint8)
+        samples = np.empty((cfg.n, *shape[1:], shape[0]), np.uint8)
     except MemoryError as error:
         raise UserError(f"n={cfg.n}: {error}; draw fewer at a time, with other seeds") from None
     with tqdm(total=cfg.n, desc="Sampling", unit="sample") as bar:
@@ -96,7 +97,7 @@ def samples(
 
 
 class Shards(Sequence[np.ndarray]):
-    """Samples 0 ... n-1 on disk, (SHARD, H, W, 3) uint8 a file, read when asked for.
+    """Samples 0 ... n-1 on disk, (SHARD, H, W, C) uint8 a file, read when asked for.
 
     Files are .npz archives, which have a checksum.
     """
@@ -160,10 +161,10 @@ def draw_shards(
     """
     solver = solver or run.framework.solvers[0]
     network_evaluations(run.framework, steps, solver)
-    check_space(folder, samples_size(n, run.cfg.image_size), f"n={n}")
+    shape = image_shape(run.cfg)
+    check_space(folder, samples_size(n, shape), f"n={n}")
     folder = folder / f"samples-seed{seed}-{solver}{steps}-{fabric._precision.precision}"
     network = run.network.to(fabric.device)
-    size = run.cfg.image_size
 
     def predict(x: Tensor, s: Tensor) -> Tensor:
         with fabric.autocast():
@@ -171,7 +172,7 @@ def draw_shards(
 
     def drawn(indices: range) -> Iterator[np.ndarray]:
         how = (seed, steps, solver, batch_size, fabric.device)
-        return draw(run.framework, predict, size, indices, *how)
+        return draw(run.framework, predict, shape, indices, *how)
 
     shards = Shards(folder, n)
     mine = range(fabric.global_rank, len(shards), fabric.world_size)
@@ -182,7 +183,7 @@ def draw_shards(
             path, first = shards.paths[i], i * SHARD
             known = shards.read(i)
             if known is None:
-                known = np.empty((0, size, size, 3), np.uint8)
+                known = np.empty((0, *shape[1:], shape[0]), np.uint8)
             bar.update(len(known))
             batches = [known]
             for batch in drawn(range(first + len(known), first + shards.sizes[i])):

@@ -24,18 +24,19 @@ class Pixels:
 
     Args:
         image_size: H = W.
+        image_channels: C.
     """
 
     name = "pixels"
     is_inception = False
 
-    def __init__(self, image_size: int) -> None:
+    def __init__(self, image_size: int, image_channels: int = 3) -> None:
         self.side = min(image_size, SIDE)
-        self.size = 3 * self.side**2
+        self.size = image_channels * self.side**2
         self.weights = f"{self.side}x{self.side}"
 
     def __call__(self, images: np.ndarray) -> Features:
-        """(B, H, W, 3) uint8 images to features."""
+        """(B, H, W, C) uint8 images to features."""
         x = F.adaptive_avg_pool2d(_batch(images), self.side)
         return Features(x.flatten(1).numpy(), None, None)
 
@@ -49,23 +50,24 @@ class RandomNetwork:
 
     Args:
         device: where it runs.
+        image_channels: C.
     """
 
     name = "random"
     is_inception = False
     size = 2 * sum(CHANNELS)
 
-    def __init__(self, device: str | torch.device = "cpu") -> None:
+    def __init__(self, device: str | torch.device = "cpu", image_channels: int = 3) -> None:
         normal = np.random.RandomState(0).standard_normal
         kernels = [
             (normal((outputs, inputs, 3, 3)) * (2 / (9 * inputs)) ** 0.5).astype(np.float32)
-            for inputs, outputs in pairwise((3, *CHANNELS))
+            for inputs, outputs in pairwise((image_channels, *CHANNELS))
         ]
         self.weights = hashlib.sha256(b"".join(map(np.ndarray.tobytes, kernels))).hexdigest()[:8]
         self._kernels = [torch.from_numpy(kernel).to(device) for kernel in kernels]
 
     def __call__(self, images: np.ndarray) -> Features:
-        """(B, H, W, 3) uint8 images to features."""
+        """(B, H, W, C) uint8 images to features."""
         x = _batch(images).to(self._kernels[0].device)
         pooled = []
         with torch.backends.cudnn.flags(allow_tf32=False):

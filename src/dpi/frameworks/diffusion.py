@@ -48,12 +48,12 @@ class VPDiffusion:
         """Add noise to images, Equation (3).
 
         Args:
-            x: images x_0 in [-1, 1], shape (B, 3, H, W).
-            noise: eps, standard normal, shape (B, 3, H, W).
+            x: images x_0 in [-1, 1], shape (B, C, H, W).
+            noise: eps, standard normal, shape (B, C, H, W).
             s: shape () or (B,), integer steps t in [0, T-1] or floats in [0, 1].
 
         Returns:
-            (x_t, eps): the input of the network and its target, both (B, 3, H, W).
+            (x_t, eps): the input of the network and its target, both (B, C, H, W).
         """
         alpha_bar = at(self.alpha_bar, s).reshape(-1, 1, 1, 1).to(x.device, non_blocking=True)
         return alpha_bar.sqrt() * x + (1 - alpha_bar).sqrt() * noise, noise
@@ -77,14 +77,14 @@ class VPDiffusion:
         Args:
             network: g(x_t, t), as in `predict`. t is an integer step; for some solvers it is a
                 float in [0, 1].
-            noise: standard normal, shape (B, 3, H, W).
+            noise: standard normal, shape (B, C, H, W).
             num_steps: number of solver steps, for DDIM a divisor of T. Each takes one network
                 evaluation, for some solvers two.
             solver: one of `solvers`; None for the first.
             progress: show a progress bar.
 
         Returns:
-            Images in [-1, 1], shape (B, 3, H, W).
+            Images in [-1, 1], shape (B, C, H, W).
 
         Raises:
             UserError: an unknown solver, one that is not installed, or one that does not support

@@ -1,5 +1,6 @@
 """Samples by index: sample i is a function of the weights, the seed and i."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
@@ -9,15 +10,17 @@ from torch import Tensor
 from dpi.data import to_uint8
 from dpi.frameworks import Framework
 
+Shape = tuple[int, int, int]
+"""Of an image: channels, height, width."""
 
-def start_noise(seed: int, indices: Iterable[int], size: int) -> Tensor:
-    """The noise that samples start from: (len(indices), 3, size, size), standard normal.
+
+def start_noise(seed: int, indices: Iterable[int], shape: Shape) -> Tensor:
+    """The noise that samples start from: (len(indices), C, H, W), standard normal.
 
     Each is drawn from a generator of its own, so it depends neither on the other samples nor on
     the device. (NumPy's: PyTorch's on the CPU uses 32 bits of its seed, few enough for two of
     50,000 samples to start from the same noise.)
     """
-    shape = (3, size, size)
     noises = [np.random.default_rng((seed, i)).standard_normal(shape, np.float32) for i in indices]
     return torch.from_numpy(np.stack(noises))
 
@@ -39,15 +42,15 @@ def network_evaluations(framework: Framework, num_steps: int, solver: str | None
     return passes
 
 
-def samples_size(n: int, size: int) -> int:
-    """The bytes of n samples, (n, size, size, 3) uint8."""
-    return 3 * n * size**2
+def samples_size(n: int, shape: Shape) -> int:
+    """The bytes of n samples, uint8."""
+    return n * math.prod(shape)
 
 
 def draw(
     framework: Framework,
     network: Callable[[Tensor, Tensor], Tensor],
-    size: int,
+    shape: Shape,
     indices: Sequence[int],
     seed: int,
     num_steps: int,
@@ -59,13 +62,13 @@ def draw(
 
     Args:
         framework, network: as in `dpi.runs.run.Run`, the network on the device.
-        size: H = W, as trained.
+        shape: (C, H, W), as trained.
         num_steps, solver: one of the framework's solvers, and its number of steps.
         batch_size: samples at once; does not change them but for rounding.
 
     Yields:
-        (B, size, size, 3) uint8.
+        (B, H, W, C) uint8.
     """
     for first in range(0, len(indices), batch_size):
-        noise = start_noise(seed, indices[first : first + batch_size], size).to(device)
+        noise = start_noise(seed, indices[first : first + batch_size], shape).to(device)
         yield to_uint8(framework.sample(network, noise, num_steps, solver, progress=True))

@@ -37,14 +37,14 @@ def run_scheduler(
     Args:
         network: g(x_t, t), predicts the noise at integer steps t, or at floats t in [0, 1] for
             schedulers that evaluate between steps.
-        x: standard normal noise, shape (B, 3, H, W).
+        x: standard normal noise, shape (B, C, H, W).
         betas: the variance added at every step, shape (T,).
         solver: one of SCHEDULERS.
         num_steps: number of steps, at most T; some schedulers evaluate the network twice per step.
         progress: show a progress bar.
 
     Returns:
-        Images, shape (B, 3, H, W), not clipped.
+        Images, shape (B, C, H, W), not clipped.
 
     Raises:
         UserError: diffusers is not installed, or the scheduler does not support num_steps.
@@ -82,13 +82,13 @@ def run_odeint(
 
     Args:
         network: g(x_t, t), predicts the velocity at times t, floats in [0, 1].
-        x: standard normal noise, shape (B, 3, H, W).
+        x: standard normal noise, shape (B, C, H, W).
         solver: one of METHODS.
         num_steps: number of steps, each with as many network evaluations as the method's order.
         progress: show a progress bar.
 
     Returns:
-        Images at t = 1, shape (B, 3, H, W), not clipped.
+        Images at t = 1, shape (B, C, H, W), not clipped.
 
     Raises:
         UserError: torchdiffeq is not installed.

@@ -33,13 +33,13 @@ class FlowMatching:
         """Interpolate between noise and images, Equation (1).
 
         Args:
-            x: images x_1 in [-1, 1], shape (B, 3, H, W).
-            noise: x_0, standard normal, shape (B, 3, H, W).
+            x: images x_1 in [-1, 1], shape (B, C, H, W).
+            noise: x_0, standard normal, shape (B, C, H, W).
             s: shape () or (B,), integer steps in [0, S-1] or times t in [0, 1].
 
         Returns:
             (x_t, v): the input of the network and its target, the velocity
-            v = d x_t / dt = x_1 - x_0, both (B, 3, H, W).
+            v = d x_t / dt = x_1 - x_0, both (B, C, H, W).
         """
         t = position(s, self.num_scalars) / (self.num_scalars - 1)
         t = t.reshape(-1, 1, 1, 1).to(x, non_blocking=True)
@@ -67,14 +67,14 @@ class FlowMatching:
 
         Args:
             network: g(x_t, t), as in `predict`, at times t, floats in [0, 1].
-            noise: x_0, standard normal, shape (B, 3, H, W).
+            noise: x_0, standard normal, shape (B, C, H, W).
             num_steps: number of equal steps, each with as many network evaluations as the
                 solver's order.
             solver: one of `solvers`; None for the first.
             progress: show a progress bar.
 
         Returns:
-            Images x_1, clipped to [-1, 1], shape (B, 3, H, W).
+            Images x_1, clipped to [-1, 1], shape (B, C, H, W).
 
         Raises:
             UserError: an unknown solver, one that is not installed, or num_steps below 1.

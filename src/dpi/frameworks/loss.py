@@ -21,8 +21,8 @@ def loss(network: Network, framework: "Framework", x: Tensor, noise: Tensor, s: 
     Args:
         network: g, conditioned on the scalar.
         framework: defines the corrupted images x_s and the target.
-        x: images in [-1, 1], shape (B, 3, H, W).
-        noise: standard normal, shape (B, 3, H, W).
+        x: images in [-1, 1], shape (B, C, H, W).
+        noise: standard normal, shape (B, C, H, W).
         s: one scalar for the batch, shape (), or one per sample, (B,): integer steps in [0, S-1]
             or floats in [0, 1].
 

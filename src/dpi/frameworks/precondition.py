@@ -20,11 +20,11 @@ def predict(framework: "Framework", network: "Network", x: Tensor, s: Tensor) ->
     Args:
         framework: gives c_skip and c_out.
         network: g, conditioned on the scalar.
-        x: corrupted images x_s, shape (B, 3, H, W).
+        x: corrupted images x_s, shape (B, C, H, W).
         s: shape () or (B,), integer steps in [0, S-1] or floats in [0, 1].
 
     Returns:
-        Shape (B, 3, H, W).
+        Shape (B, C, H, W).
     """
     prediction = network(x, s)
     if not framework.precondition:

@@ -9,7 +9,7 @@ from tqdm import tqdm
 from dpi.errors import UserError
 
 Network = Callable[[Tensor, Tensor], Tensor]
-"""g(x, s): images (B, 3, H, W) and a scalar, () or (B,), to a prediction (B, 3, H, W)."""
+"""g(x, s): images (B, C, H, W) and a scalar, () or (B,), to a prediction (B, C, H, W)."""
 
 
 def ddim(
@@ -27,13 +27,13 @@ def ddim(
 
     Args:
         network: g(x_t, t), predicts the noise at integer steps t.
-        x: standard normal noise, shape (B, 3, H, W).
+        x: standard normal noise, shape (B, C, H, W).
         alpha_bar: abar_t at every step, shape (T,). On the CPU it needs no GPU synchronization.
         num_steps: number of steps and of network evaluations, a divisor of T.
         progress: show a progress bar.
 
     Returns:
-        Images in [-1, 1], shape (B, 3, H, W).
+        Images in [-1, 1], shape (B, C, H, W).
 
     Raises:
         UserError: num_steps does not divide T.
@@ -62,12 +62,12 @@ def euler(network: Network, x: Tensor, num_steps: int = 200, progress: bool = Fa
 
     Args:
         network: g(x_t, t), predicts the velocity at times t, floats in [0, 1).
-        x: standard normal noise, shape (B, 3, H, W).
+        x: standard normal noise, shape (B, C, H, W).
         num_steps: number of steps and of network evaluations.
         progress: show a progress bar.
 
     Returns:
-        Images at t = 1, shape (B, 3, H, W), not clipped.
+        Images at t = 1, shape (B, C, H, W), not clipped.
     """
     h = 1 / num_steps
     times = torch.arange(num_steps) / num_steps

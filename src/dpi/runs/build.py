@@ -17,7 +17,7 @@ import dpi.frameworks
 from dpi.errors import UserError
 from dpi.frameworks import Framework
 
-MODEL = ("framework", "arch", "cond", "image_size")
+MODEL = ("framework", "arch", "cond", "image_size", "image_channels")
 """What describes a model."""
 
 OWN = {
@@ -37,8 +37,8 @@ def build(cfg: DictConfig) -> tuple[Framework, nn.Module]:
 
     Raises:
         Excluded: a combination that the method excludes.
-        UserError: settings that the network refuses, or an image size that it cannot work on;
-            tried on the meta device first, where it costs nothing.
+        UserError: settings that the network refuses, or an image size or number of channels that
+            it cannot work on; tried on the meta device first, where it costs nothing.
     """
     check_network(cfg)
     with _refusing(cfg):
@@ -48,8 +48,15 @@ def build(cfg: DictConfig) -> tuple[Framework, nn.Module]:
 def check_network(cfg: DictConfig) -> None:
     """Raise what `build` raises, in a moment and without the memory of a network."""
     with _refusing(cfg):
-        image = torch.empty(1, 3, cfg.image_size, cfg.image_size, device="meta")
-        build_meta(cfg)(image, torch.tensor(0))
+        image = torch.empty(1, *image_shape(cfg), device="meta")
+        output = build_meta(cfg)(image, torch.tensor(0))
+        if output.shape != image.shape:
+            raise ValueError(f"it makes {tuple(output.shape)} of {tuple(image.shape)}")
+
+
+def image_shape(cfg: DictConfig) -> tuple[int, int, int]:
+    """(C, H, W) of the images that a configuration names."""
+    return cfg.image_channels, cfg.image_size, cfg.image_size
 
 
 @contextmanager
@@ -61,7 +68,8 @@ def _refusing(cfg: DictConfig) -> Iterator[None]:
     except (ValueError, TypeError, RuntimeError, InstantiationException) as error:
         line = " ".join(str(error).split())
         raise UserError(
-            f"this network cannot be built for image_size={cfg.image_size}: {line}"
+            f"this network cannot be built for image_size={cfg.image_size} and "
+            f"image_channels={cfg.image_channels}: {line}"
         ) from error
 
 

@@ -81,6 +81,7 @@ class Data(Section, extra="allow"):
     held_out: Count
     split_seed: Seed
     random_flip: bool
+    convert: bool = False
     cache_dir: str
     count: Annotated[int, Field(ge=1, le=10_000_000)] = 1
     path: str = ""
@@ -111,6 +112,7 @@ class Train(Section, extra="ignore"):
 
     seed: Seed
     image_size: Annotated[int, Field(ge=1, le=2**16)]
+    image_channels: Annotated[int, Field(ge=1, le=4)]
     training: TrainingSection
     framework: Framework
     data: Data
@@ -195,6 +197,8 @@ def check_training(cfg: DictConfig) -> None:
             raise Excluded(message)
     _check_files(cfg.eval)
     for name, settings in cfg.eval.items():
+        if name == "fidelity":
+            check_feature_channels(cfg.image_channels)
         if name == "denoising" and cfg.framework.get("_target_") == "dpi.frameworks.FlowMatching":
             raise UserError(
                 "eval=denoising is of noise, which a flow does not predict: use eval=objective"
@@ -224,6 +228,15 @@ def _check_lr_schedule(training: DictConfig) -> None:
         raise UserError(
             f"training.steps={training.steps}: the learning rate is 0 from step "
             f"training.lr_decay_steps={decay} on; give no more steps"
+        )
+
+
+def check_feature_channels(channels: int) -> None:
+    """Raise UserError for images that the feature networks of eval=fidelity do not take."""
+    if channels not in (1, 3):
+        raise UserError(
+            f"eval=fidelity is of RGB or greyscale images, and these have {channels} channels: "
+            "use eval=pixels"
         )
 
 

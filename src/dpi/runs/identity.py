@@ -25,6 +25,10 @@ HARMLESS = (
 )
 """Keys and sections that cannot change what is learned. Any other key distinguishes runs."""
 
+ADDED = {"image_channels": 3, "in_channels": 3, "out_channels": 3, "convert": False}
+"""Keys, by their last part, that older configurations lack, and what was fixed then: with these
+values a run is the one it was."""
+
 GROUPS = (
     "data",
     "framework",
@@ -46,7 +50,11 @@ LONGEST = 120
 def identity(cfg: DictConfig) -> dict[str, Any]:
     """The values that two configurations of one run share, under dotted keys."""
     values = flatten(OmegaConf.to_container(cfg, resolve=True))
-    return {key: value for key, value in values.items() if not _within(key, HARMLESS)}
+    return {
+        key: value
+        for key, value in values.items()
+        if not _within(key, HARMLESS) and (key.rpartition(".")[2], value) not in ADDED.items()
+    }
 
 
 def settings(*, _root_: DictConfig) -> DictConfig:

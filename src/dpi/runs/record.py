@@ -17,7 +17,7 @@ from dpi.atomic import atomic_write
 from dpi.checksum import with_checksum, without_checksum
 from dpi.errors import UserError
 from dpi.runs.files import CHECKPOINT, CONFIG, SESSIONS, SPLIT
-from dpi.runs.identity import identity, is_plain
+from dpi.runs.identity import ADDED, identity, is_plain
 
 PACKAGES = ("dpi", "torch", "lightning", "hydra-core", "numpy", "torchmetrics", "torch-fidelity")
 """Whose versions are recorded."""
@@ -79,6 +79,7 @@ def read_config(folder: Path) -> DictConfig:
     missing = [key for key in KEYS if OmegaConf.select(cfg, key) is None]
     if missing:
         raise UserError(f"{path} is not the configuration of a run: it lacks {', '.join(missing)}")
+    cfg.setdefault("image_channels", ADDED["image_channels"])
     name = str(OmegaConf.select(cfg, "data.name"))
     if not is_plain(name):
         raise UserError(f"{path}: data.name={name} is not a plain name, and files are named so")

@@ -22,7 +22,7 @@ class DataModule(L.LightningDataModule):
     """Serves each process its micro-batches of every optimizer step.
 
     Args:
-        images: (N, 3, H, W) uint8, all of them.
+        images: (N, C, H, W) uint8, all of them.
         train, held_out: indices into images.
         draws: which images each step takes.
         first_step: the optimizer step to begin at, when a run is resumed.
@@ -70,7 +70,7 @@ class DataModule(L.LightningDataModule):
         )
 
     def take(self, indices: np.ndarray) -> Tensor:
-        """The images of these indices: (len(indices), 3, H, W) uint8."""
+        """The images of these indices: (len(indices), C, H, W) uint8."""
         if isinstance(self.images, np.ndarray):
             return torch.from_numpy(self.images[indices])
         return self.images[torch.from_numpy(indices).to(self.images.device, non_blocking=True)]

@@ -20,7 +20,7 @@ class MicroBatch(NamedTuple):
     """One process's share of an optimizer step, or a part of it under gradient accumulation."""
 
     images: Tensor
-    """(b, 3, H, W) uint8."""
+    """(b, C, H, W) uint8."""
     step: int
     """The optimizer step, from 0."""
     index: int
@@ -31,7 +31,7 @@ class ValidationBatch(NamedTuple):
     """Held-out images to be corrupted at one scalar."""
 
     images: Tensor
-    """(b, 3, H, W) uint8."""
+    """(b, C, H, W) uint8."""
     scalar: int
     """The step, 0 ... S-1."""
     weight: float

@@ -33,8 +33,8 @@ class SampleLogger(Callback):
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if not trainer.is_global_zero:
             return
-        size = trainer.datamodule.images.shape[-1]
-        noise = start_noise(0, range(self.num_images), size).to(pl_module.device)
+        shape = tuple(trainer.datamodule.images.shape[1:])
+        noise = start_noise(0, range(self.num_images), shape).to(pl_module.device)
         samples = pl_module.framework.sample(pl_module.network, noise, self.num_steps)
         made = {"samples": samples_path(self.run, trainer.global_step)}
         plots.save_grid(to_uint8(samples), made["samples"])

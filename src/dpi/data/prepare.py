@@ -1,0 +1,88 @@
+"""From a decoded image to uint8 pixels of the configured size and number of channels."""
+
+import numpy as np
+from PIL import Image
+
+from dpi.errors import UserError
+
+MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+"""Pillow's name for images of so many channels; A is alpha."""
+
+CONVERTED = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
+"""The modes of 8 bits a channel or fewer that Pillow converts to any of MODES."""
+
+
+def prepare(
+    image: Image.Image, where: str, image_size: int, image_channels: int, convert: bool
+) -> np.ndarray:
+    """Center-crop an image to a square and resize it (Lanczos), if it is larger than that.
+
+    Args:
+        image: decoded.
+        where: what messages call it.
+        image_size: height and width of the result, in pixels.
+        image_channels: C, 1 to 4.
+        convert: whether an image of another mode is converted, see `to_mode`.
+
+    Returns:
+        Shape (C, image_size, image_size), uint8.
+
+    Raises:
+        UserError: the image is of another mode and must not or cannot be converted, or it is
+            smaller than image_size.
+    """
+    mode = MODES[image_channels]
+    if image.mode != mode:
+        if not convert:
+            raise UserError(f"{where} is not {mode} but {image.mode}; {_advice(image.mode)}")
+        image = to_mode(image, mode, where)
+    if min(image.size) < image_size:
+        raise UserError(
+            f"{where} is {image.width}x{image.height}, smaller than image_size="
+            f"{image_size}; remove it from the data set, or choose a smaller image_size"
+        )
+    pixels = np.asarray(_crop_and_resize(image, image_size))
+    return pixels.reshape(image_size, image_size, image_channels).transpose(2, 0, 1)
+
+
+def to_mode(image: Image.Image, mode: str, where: str) -> Image.Image:
+    """Convert an image as Pillow does, with two exceptions: where the mode has no alpha, the image
+    is composited on white; and 16-bit greyscale is scaled, v / 257. Colour profiles are ignored.
+
+    Args:
+        image: of any mode.
+        mode: one of MODES.
+        where: what messages call the image.
+
+    Raises:
+        UserError: it has values whose range is not known, or that Pillow does not convert.
+    """
+    if image.mode.startswith("I;16") and not image.has_transparency_data:
+        image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
+    if image.mode not in CONVERTED:
+        raise UserError(
+            f"{where} is {image.mode}, which data.convert=true does not convert: convert it "
+            "yourself, or remove it from the data set"
+        )
+    if image.has_transparency_data and "A" not in mode:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image).convert("RGB")
+    return image.convert(mode)
+
+
+def _advice(mode: str) -> str:
+    convert = "convert it with data.convert=true"
+    for channels, known in MODES.items():
+        if mode == known:
+            return f"{convert}, or, if all images are, set image_channels={channels}"
+    return f"{convert}, or remove it from the data set"
+
+
+def _crop_and_resize(image: Image.Image, size: int) -> Image.Image:
+    if image.size == (size, size):
+        return image
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    square = image.crop((left, top, left + side, top + side))
+    return square.resize((size, size), Image.Resampling.LANCZOS)
