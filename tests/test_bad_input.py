@@ -34,6 +34,8 @@ def images() -> None:
     folder("truncated", x=Path("small/0.png").read_bytes()[:60])
     folder("grey")
     Image.new("L", (8, 8)).save("grey/x.png")
+    folder("floats")
+    Image.new("F", (8, 8)).save("floats/x.png", "TIFF")
     shutil.make_archive("good", "zip", "small")
     content = Path("good.zip").read_bytes()
     for name, flags, method in (("encrypted", 1, None), ("method99", 0, 99)):
@@ -52,6 +54,7 @@ def images() -> None:
     Path("no.zip").write_bytes(b"PK\3\4" + bytes(50))
     np.savez("float.npz", arr_0=np.zeros((20, 8, 8, 3)))
     np.savez("grey.npz", arr_0=np.zeros((20, 8, 8), np.uint8))
+    np.savez("small.npz", arr_0=np.zeros((20, 8, 8, 3), np.uint8))
     np.savez("other.npz", images=np.zeros((20, 8, 8, 3), np.uint8))
     np.savez("one.npz", arr_0=np.zeros((1, 8, 8, 3), np.uint8))
     np.savez("objects.npz", arr_0=np.array([{}], object))
@@ -226,6 +229,15 @@ BAD = {
         data.count=2000000000                   | data.count
         data.held_out=0                         | data.held_out=0
         data.held_out=40                        | data.held_out=40
+        data.held_out=1.0                       | data.held_out=1.0: give a whole number
+        data.held_out=-0.1                      | data.held_out=-0.1
+        data.held_out=all                       | data.held_out=all
+        data.held_out=true                      | data.held_out=true
+        image_channels=0                        | image_channels=0
+        image_channels=5                        | image_channels=5
+        image_channels=4                        | avatars have 3
+        image_channels=1 arch.out_channels=3    | image_channels=1: it makes
+        image_channels=4 data=npz data.path=grey.npz eval=[fidelity] | RGB or greyscale images
         data.split_seed=-1                      | data.split_seed
         data.random_flip=maybe                  | data.random_flip=maybe
         data.cache_dir=README.md                | README.md
@@ -238,7 +250,10 @@ BAD = {
         FOLDERsmall data.held_out=12            | data.held_out=12
         FOLDERtext                              | text/x.png cannot be read as an image: it is none
         FOLDERtruncated                         | truncated/x.png
-        FOLDERgrey                              | grey/x.png is not RGB but L
+        FOLDERgrey                              | not RGB but L; convert it with data.convert=true
+        FOLDERsmall image_channels=1            | is not L but RGB
+        FOLDERfloats data.convert=true          | floats/x.png is F, which
+        FOLDERgrey data.convert=maybe           | data.convert=maybe
         FOLDERencrypted.zip                     | encrypted
         FOLDERmethod99.zip                      | method99.zip
         FOLDERnames.zip                         | names.zip
@@ -251,9 +266,10 @@ BAD = {
         NPZhuge.npz                             | huge.npz
         NPZfloat.npz                            | float64
         NPZgrey.npz                             | shape
+        NPZsmall.npz image_channels=1           | N x 8 x 8 x 1; set image_size= and image_channels=
         NPZother.npz                            | arr_0
         eval=[denoizing]                        | eval=denoizing: choose from complexity, denoising
-        eval=[denoising]                        | data.held_out=8 images
+        eval=[denoising]                        | 8 images are held out
         eval=[denoising] framework=flow         | use eval=objective
         eval=[denoising] eval.denoising.t=5     | eval.denoising.t=5
         eval=[denoising] eval.denoising.t=[]    | eval.denoising.t

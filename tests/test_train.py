@@ -337,6 +337,16 @@ def test_micro_batches_and_the_whole_batch_learn_the_same(command, tiny, extra):
     assert_close(Path("whole"), Path("parts"))
 
 
+def test_a_small_collection_holds_out_a_tenth(command, tiny):
+    words = [w for w in tiny if not w.startswith("data")]
+    words += ["data=folder", f"data.path={image_folder(Path('few'), 20)}", "run=it"]
+    done = command("train.py", *words)
+    assert done.status == 0 and "18 images, 2 held out" in done.out, done.err
+    assert "is finished" in command("train.py", *words, "data.held_out=0.1").out, "the same images"
+    done = command("train.py", *words, "data.held_out=5")
+    assert done.status == 1 and "held out other images (2, now 5): give data.held_out=2" in done.err
+
+
 def test_a_finished_run_is_not_touched(command, tiny):
     command("train.py", *tiny, "run=it")
     before = Path("it/last.ckpt").read_bytes()

@@ -20,7 +20,7 @@ from dpi.atomic import atomic_write
 from dpi.data import read_duplicates, split
 from dpi.errors import Excluded, Terminated, UserError
 from dpi.processes import stopped_by
-from dpi.runs.check import check_trainer, check_training
+from dpi.runs.check import check_pictures, check_trainer, check_training
 from dpi.runs.files import CHECKPOINT, CONFIG, OUTPUT, samples_path
 from dpi.runs.lock import lock
 from dpi.runs.record import check_identity
@@ -76,7 +76,8 @@ def _train(cfg: DictConfig) -> None:
     duplicates = read_duplicates(cfg.data.get("duplicates"), source)
     # Refuses too few images.
     parts = split(len(source), cfg.data.held_out, cfg.data.split_seed, duplicates)
-    check_identity(cfg, run, source.fingerprint, parts.left_out)
+    check_pictures(cfg.eval, len(parts.held_out))
+    check_identity(cfg, run, source.fingerprint, parts)
     missing = _missing(cfg, run)
     if _is_trained(cfg, run) and not missing:
         print(f"{run} is finished: {read_status(run).step} steps (more training.steps= extend it)")

@@ -92,7 +92,23 @@ def test_seeds_hold_out_different_images():
     assert not np.array_equal(split(100, 10, 0).held_out, split(100, 10, 1).held_out)
 
 
-@pytest.mark.parametrize(("num_images", "held_out"), [(10, 10), (3, 5), (10, 0)])
+@pytest.mark.parametrize(
+    ("num_images", "held_out", "count"),
+    [
+        *((70_000, None, 1000), (22_565, None, 1000), (10_000, None, 1000), (500, None, 50)),
+        *((9, None, 1), (500, 0.2, 100), (3, 0.1, 1), (4096, 512, 512)),
+    ],
+)
+def test_how_many_are_held_out(num_images, held_out, count):
+    parts = split(num_images, held_out, 0)
+    assert len(parts.held_out) == count
+    assert np.array_equal(parts.held_out, split(num_images, count, 0).held_out)
+
+
+@pytest.mark.parametrize(
+    ("num_images", "held_out"),
+    [(10, 10), (3, 5), (10, 0), (1, None), (10, -0.5), (10, 1.0), (10, 2.5), (2, 0.9)],
+)
 def test_too_few_images_raise(num_images, held_out):
     with pytest.raises(UserError, match=r"data\.held_out"):
         split(num_images, held_out, 0)

@@ -94,6 +94,15 @@ def test_batch_size_does_not_matter_and_features_are_kept(score):
     assert scores(Path("rows.json")) == pytest.approx(before, rel=1e-4)
 
 
+def test_greyscale_scores_as_three_equal_channels(score):
+    fake, real = pictures(60)[..., :1], pictures(60, seed=1)[..., :1]
+    grey = score(fake, real), scores(Path("rows.json"))
+    colour = score(fake.repeat(3, 3), real.repeat(3, 3)), scores(Path("rows.json"))
+    assert grey[0].status == colour[0].status == 0 and grey[1] == colour[1]
+    done = score(pictures(60)[..., [0, 1, 2, 2]], real)
+    assert done.status == 1 and "have 4 channels: use eval=pixels" in done.err
+
+
 def test_few_samples_raise_a_warning(score):
     done = score(pictures(10, seed=1), pictures(30, seed=2))
     assert done.status == 0 and "warning: 10 samples are fewer than the 17" in done.err

@@ -78,7 +78,7 @@ class Devices(Section, extra="ignore"):
 class Data(Section, extra="allow"):
     """Other keys are those of one source of images."""
 
-    held_out: Count
+    held_out: Annotated[float, Field(gt=0, lt=2**31)] | None
     split_seed: Seed
     random_flip: bool
     convert: bool = False
@@ -196,18 +196,23 @@ def check_training(cfg: DictConfig) -> None:
         ):
             raise Excluded(message)
     _check_files(cfg.eval)
-    for name, settings in cfg.eval.items():
+    for name in cfg.eval:
         if name == "fidelity":
             check_feature_channels(cfg.image_channels)
         if name == "denoising" and cfg.framework.get("_target_") == "dpi.frameworks.FlowMatching":
             raise UserError(
                 "eval=denoising is of noise, which a flow does not predict: use eval=objective"
             )
+
+
+def check_pictures(evals: Mapping[str, Any], held_out: int) -> None:
+    """Raise UserError for an evaluation that takes more held-out images than there are."""
+    for name, settings in evals.items():
         count = settings.get("pictures")
-        if count is not None and count > cfg.data.held_out:
+        if count is not None and count > held_out:
             raise UserError(
-                f"eval.{name}.pictures={count}: data.held_out={cfg.data.held_out} images are held "
-                f"out; give eval.{name}.pictures={cfg.data.held_out} or fewer, or hold out more"
+                f"eval.{name}.pictures={count}: {held_out} images are held out; give "
+                f"eval.{name}.pictures={held_out} or fewer, or hold out more with data.held_out="
             )
 
 

@@ -25,7 +25,13 @@ HARMLESS = (
 )
 """Keys and sections that cannot change what is learned. Any other key distinguishes runs."""
 
-ADDED = {"image_channels": 3, "in_channels": 3, "out_channels": 3, "convert": False}
+RECORDED = ("data.held_out",)
+"""Which images are held out is recorded, and that is compared instead."""
+
+ADDED = {
+    **{"image_channels": 3, "in_channels": 3, "out_channels": 3, "convert": False},
+    **{"warmup_steps": 0, "lr_schedule": "constant"},
+}
 """Keys, by their last part, that older configurations lack, and what was fixed then: with these
 values a run is the one it was."""
 
@@ -53,7 +59,8 @@ def identity(cfg: DictConfig) -> dict[str, Any]:
     return {
         key: value
         for key, value in values.items()
-        if not _within(key, HARMLESS) and (key.rpartition(".")[2], value) not in ADDED.items()
+        if not _within(key, (*HARMLESS, *RECORDED))
+        and (key.rpartition(".")[2], value) not in ADDED.items()
     }
 
 

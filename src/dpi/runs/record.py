@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from dpi.atomic import atomic_write
 from dpi.checksum import with_checksum, without_checksum
+from dpi.data.split import Split
 from dpi.errors import UserError
 from dpi.runs.files import CHECKPOINT, CONFIG, SESSIONS, SPLIT
 from dpi.runs.identity import ADDED, identity, is_plain
@@ -26,19 +27,18 @@ KEYS = ("framework", "arch", "cond", "image_size", "data.source", "training.step
 """What the configuration of a run has at least."""
 
 
-LATER = {"training.warmup_steps": 0, "training.lr_schedule": "constant"}
-"""Keys that the configurations of earlier runs lack, and what they were trained with."""
+READ = ("image_channels", "training.warmup_steps", "training.lr_schedule")
+"""Keys that are read from a run's configuration, and that earlier ones lack."""
 
 
-def check_identity(cfg: DictConfig, run: Path, fingerprint: str, left_out: np.ndarray) -> None:
+def check_identity(cfg: DictConfig, run: Path, fingerprint: str, parts: Split) -> None:
     """Raise UserError if the folder holds a checkpoint of a run with other settings or images, or
     checkpoints that were kept beside one that is gone.
 
     Args:
         cfg: the composed configuration.
         run: the folder.
-        fingerprint, left_out: of the data set that `cfg` names, and which of its images are left
-            out as near-duplicates.
+        fingerprint, parts: of the data set that `cfg` names, and how it is split.
     """
     if not (run / CHECKPOINT).exists():
         if kept := sorted(run.glob("*.ckpt")):
@@ -48,11 +48,12 @@ def check_identity(cfg: DictConfig, run: Path, fingerprint: str, left_out: np.nd
             )
         return
     then, now = identity(read_config(run)), identity(cfg)
-    for key in sorted(then.keys() | now.keys()):
-        if then.get(key) != now.get(key):
+    for key in sorted(then.keys() | now.keys(), key=lambda key: (key.count("."), key)):
+        was, given = (values.get(key, ADDED.get(key)) for values in (then, now))
+        if was != given:
             raise UserError(
-                f"{run} holds a run with other settings ({key} was {then.get(key)}, now "
-                f"{now.get(key)}): name the new one with tag=NAME, or delete that folder"
+                f"{run} holds a run with other settings ({key} was {was}, now {given}): "
+                "name the new one with tag=NAME, or delete that folder"
             )
     before = read_split(run)
     if before.fingerprint != fingerprint:
@@ -60,10 +61,16 @@ def check_identity(cfg: DictConfig, run: Path, fingerprint: str, left_out: np.nd
             f"{run} was trained on other images: point data.path at the same ones, or name the "
             "new run with tag=NAME"
         )
-    if before.left_out != left_out.tolist():
+    if before.held_out != parts.held_out.tolist():
+        raise UserError(
+            f"{run} held out other images ({len(before.held_out)}, now {len(parts.held_out)}): "
+            f"give data.held_out={len(before.held_out)}, or name the new run with tag=NAME"
+        )
+    if before.left_out != parts.left_out.tolist():
         raise UserError(
             f"{run} left other near-duplicates out ({len(before.left_out)} images, now "
-            f"{len(left_out)}): give the same data.duplicates=, or name the new run with tag=NAME"
+            f"{len(parts.left_out)}): give the same data.duplicates=, or name the new "
+            "run with tag=NAME"
         )
 
 
@@ -79,13 +86,12 @@ def read_config(folder: Path) -> DictConfig:
     missing = [key for key in KEYS if OmegaConf.select(cfg, key) is None]
     if missing:
         raise UserError(f"{path} is not the configuration of a run: it lacks {', '.join(missing)}")
-    cfg.setdefault("image_channels", ADDED["image_channels"])
     name = str(OmegaConf.select(cfg, "data.name"))
     if not is_plain(name):
         raise UserError(f"{path}: data.name={name} is not a plain name, and files are named so")
-    for key, value in LATER.items():
+    for key in READ:
         if OmegaConf.select(cfg, key) is None:
-            OmegaConf.update(cfg, key, value)
+            OmegaConf.update(cfg, key, ADDED[key.rpartition(".")[2]])
     return cfg
 
 

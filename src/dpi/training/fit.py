@@ -70,7 +70,8 @@ def fit(cfg: DictConfig, source: Source) -> None:
         record(cfg, run, source.fingerprint, len(images), parts.held_out, parts.left_out)
         record_session(run, first_step, device_name(trainer.strategy.root_device))
         doing = f"resuming from step {first_step}" if first_step else "training"
-        print(f"{run}: {doing}, {_count(network):,} parameters, {len(parts.train):,} images")
+        counts = f"{len(parts.train):,} images, {len(parts.held_out):,} held out"
+        print(f"{run}: {doing}, {_count(network):,} parameters, {counts}")
     # A run ends with the samples and losses of its last step, which every process knows beforehand.
     interval = min(show.every, steps)
     validated = first_step < steps and steps % interval == 0

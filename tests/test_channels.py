@@ -1,0 +1,67 @@
+"""image_channels=: images that are not RGB are trained on, sampled and evaluated."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from dpi.hub import SharedModel
+from dpi.runs.run import open_run
+
+EVALS = [
+    *("eval=[objective,pixels,complexity]", "eval.objective.pictures=4", "effort.scalars=4"),
+    *("eval.pixels.n=3", "eval.pixels.steps=2", "eval.pixels.cache=cache"),
+]
+
+
+@pytest.mark.parametrize(
+    ("channels", "mode", "model"),
+    [
+        (1, "L", ["cond=dpi+tmap"]),
+        (1, "L", ["cond=mlp", "arch=adm"]),
+        (2, "LA", ["cond=sigmamap"]),
+        (4, "RGBA", ["cond=film", "framework=flow"]),
+    ],
+)
+def test_other_channels_from_end_to_end(command, tiny, channels, mode, model):
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 8, 8, channels), np.uint8)
+    np.savez("it.npz", arr_0=pixels)
+    words = [w for w in tiny if not w.startswith(("data=", "data.count="))]
+    words += ["data=npz", "data.path=it.npz", f"image_channels={channels}", "run=run", *model]
+    done = command("train.py", *words, *EVALS)
+    assert done.status == 0 and "22 images, 8 held out" in done.out, done.err
+    assert Image.open("run/samples/step_0000003.png").mode == mode
+    rows = json.loads(Path("run/evaluation/pixels.json").read_text())
+    assert {row["metric"] for row in rows} == {"fd_pixels", "fd_random"}
+    assert all(np.isfinite(row["value"]) for row in rows)
+    done = command("sample.py", "run=run", "n=3", "steps=2", "npz=true", "out=drawn", "device=cpu")
+    assert done.status == 0, done.err
+    drawn = np.load("drawn.npz")["arr_0"]
+    assert drawn.shape == (3, 8, 8, channels) and Image.open("drawn.png").mode == mode
+    shared = SharedModel.from_run(open_run("run"))
+    assert shared.sample(torch.randn(2, *shared.shape), 2).shape == (2, channels, 8, 8)
+    assert f"torch.randn(16, {channels}, 8, 8)" in str(shared.generate_model_card())
+
+
+def test_a_run_from_before_there_was_a_choice_goes_on(command, tiny):
+    """Its configuration lacks the keys; name, identity and weights are those of today's default."""
+    for run in ("old", "new"):
+        assert command("train.py", *tiny, "cond=tmap", f"run={run}").status == 0
+    config = yaml.safe_load(Path("old/config.yaml").read_text())
+    del config["image_channels"], config["data"]["source"]["image_channels"]
+    del config["arch"]["in_channels"], config["arch"]["out_channels"]
+    del config["cond"]["image_channels"]
+    Path("old/config.yaml").write_text(yaml.safe_dump(config))
+    assert command("sample.py", "run=old", "n=1", "steps=1", "device=cpu").status == 0
+    for run in ("old", "new"):
+        done = command("train.py", *tiny, "cond=tmap", f"run={run}", "training.steps=4")
+        assert "resuming from step 3" in done.out, done.err
+    old, new = (torch.load(f"{run}/last.ckpt", weights_only=True) for run in ("old", "new"))
+    for name, tensor in new["current_model_state"].items():
+        assert torch.equal(old["current_model_state"][name], tensor), name
+    done = command("train.py", *tiny, "cond=tmap", "run=old", "image_channels=1")
+    assert done.status == 1 and "other settings (image_channels was 3, now 1)" in done.err
