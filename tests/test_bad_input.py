@@ -260,6 +260,10 @@ BAD = {
         FOLDERno.zip                            | no.zip
         FOLDERsmall data.duplicates=nowhere     | nowhere
         FOLDERsmall data.duplicates=README.md   | README.md
+        data=torchvision                        | data.dataset is missing
+        data=torchvision data.dataset=Nowhere   | data.dataset=Nowhere
+        data=torchvision data.dataset=FakeData +data.options.size=x | data.dataset=FakeData
+        data=huggingface                        | data.path is missing
         NPZnowhere.npz                          | nowhere.npz does not exist
         NPZtext.npz                             | text.npz
         NPZobjects.npz                          | objects.npz

@@ -1,0 +1,123 @@
+"""Data sets of the Hugging Face Hub, or on disk, through the package `datasets`."""
+
+import hashlib
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dpi.data.prepare import prepare
+from dpi.errors import UserError
+
+
+class HuggingFace:
+    """The images in one column of a data set of `datasets`, prepared as those of `Folder`.
+
+    Args:
+        path: of the Hub, USER/NAME, or a folder that `save_to_disk` wrote.
+        image_size: height and width of the returned images, in pixels.
+        split: such as train, or train[:10%] of the Hub's.
+        column: of the feature `datasets.Image`.
+        image_channels: of the returned images: 1 (L), 2 (LA), 3 (RGB) or 4 (RGBA).
+        convert: whether images of other modes are converted, see `dpi.data.prepare.to_mode`.
+        options: further arguments of `datasets.load_dataset`, such as {"name": ..., "revision":
+            ...}; of the Hub's data sets only.
+
+    Raises:
+        UserError: the package is not installed, or there is no such data set, split or column.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        image_size: int,
+        split: str = "train",
+        column: str = "image",
+        image_channels: int = 3,
+        convert: bool = False,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        try:
+            import datasets
+        except ImportError:
+            raise UserError(
+                "data=huggingface needs the package datasets: pip install -e '.[data]'"
+            ) from None
+        self.path, self.column = path, column
+        self.image_size, self.image_channels, self.convert = image_size, image_channels, convert
+        try:
+            found = _load(path, split, dict(options or {}))
+        except (OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
+            raise UserError(f"data.path={path}: {' '.join(str(error).split())}") from None
+        except datasets.exceptions.DatasetsError as error:
+            raise UserError(f"data.path={path}: {' '.join(str(error).split())}") from None
+        if not isinstance(found, datasets.Dataset):
+            raise UserError(f"data.path={path}: it is a {type(found).__name__}, not a Dataset")
+        images = [name for name, kind in found.features.items() if isinstance(kind, datasets.Image)]
+        if column not in images:
+            raise UserError(
+                f"data.column={column}: the columns of images are {', '.join(images) or 'none'}"
+            )
+        self._images = found.select_columns(column)
+        self._files = self._images.cast_column(column, datasets.Image(decode=False))
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the encoded images, all of which are read; of those in files of their own, of
+        names, sizes and times."""
+        how = ("datasets", self.image_size, self.image_channels, self.convert)
+        digest = hashlib.sha256(repr(how).encode())
+        for batch in self._files.iter(batch_size=256):
+            for item in batch[self.column]:
+                content = None if item is None else item["bytes"] or _stamp(item["path"])
+                digest.update(f"{len(content or b'')} ".encode())
+                digest.update(content or b"")
+        return digest.hexdigest()
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        """Image i, shape (image_channels, image_size, image_size), uint8.
+
+        Raises:
+            UserError: it is missing or corrupt, of another mode, or smaller than image_size.
+        """
+        where = f"image {i} of {self.path}"
+        try:
+            image = self._images[i][self.column]
+        except (OSError, SyntaxError, ValueError) as error:
+            line = " ".join(str(error).split())
+            raise UserError(f"{where} cannot be read as an image: {line}") from None
+        if image is None:
+            raise UserError(f"{where} is missing: its {self.column} is null")
+        return prepare(image, where, self.image_size, self.image_channels, self.convert)
+
+
+def _load(path: str, split: str, options: dict[str, Any]) -> Any:
+    import datasets
+
+    if not any((Path(path) / name).is_file() for name in ("state.json", "dataset_dict.json")):
+        return datasets.load_dataset(path, split=split, **options)
+    if options:
+        raise ValueError("a data set on disk has no data.options")
+    found = datasets.load_from_disk(path)
+    # A set that was saved alone may have no name.
+    parts = (
+        found if isinstance(found, datasets.DatasetDict) else {str(found.split or "train"): found}
+    )
+    if split not in parts:
+        raise ValueError(f"data.split={split} is none of {', '.join(parts)}")
+    return parts[split]
+
+
+def _stamp(path: str) -> bytes:
+    file = Path(path.rpartition("::")[2])  # of an image in an archive, the archive
+    try:
+        stat = file.stat()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    inner = path.rpartition("::")[0]
+    return repr((inner, file.name, stat.st_size, stat.st_mtime_ns)).encode()

@@ -1,0 +1,101 @@
+"""The data sets of torchvision: CIFAR10, CelebA, ImageFolder and others."""
+
+import hashlib
+import inspect
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from dpi.data.prepare import prepare
+from dpi.errors import UserError
+
+PROBES = 16
+"""Images whose pixels are part of a fingerprint."""
+
+
+class TorchVision:
+    """The images of one of `torchvision.datasets`, without their labels.
+
+    They are as torchvision gives them (`ImageFolder` makes all of them RGB), then prepared as those
+    of `Folder`.
+
+    Args:
+        dataset: the name of its class.
+        path: `root`, a folder for this data set alone; it is downloaded if torchvision can do so.
+        image_size: height and width of the returned images, in pixels.
+        image_channels: of the returned images: 1 (L), 2 (LA), 3 (RGB) or 4 (RGBA).
+        convert: whether images of other modes are converted, see `dpi.data.prepare.to_mode`.
+        options: further arguments of the class, such as {"split": "train"}.
+
+    Raises:
+        UserError: torchvision is not installed, has no such data set, or refuses the arguments.
+    """
+
+    def __init__(
+        self,
+        dataset: str,
+        path: str | Path,
+        image_size: int,
+        image_channels: int = 3,
+        convert: bool = False,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        try:
+            from torchvision import datasets
+        except ImportError:
+            raise UserError(
+                "data=torchvision needs torchvision: pip install -e '.[data]'"
+            ) from None
+        self.dataset, self.path, self.options = dataset, Path(path), dict(options or {})
+        self.image_size, self.image_channels, self.convert = image_size, image_channels, convert
+        kind = getattr(datasets, dataset, None)
+        if dataset not in datasets.__all__ or not inspect.isclass(kind):
+            raise UserError(f"data.dataset={dataset}: torchvision.datasets has no such class")
+        own = {"root": str(path), "download": True}
+        known = inspect.signature(kind).parameters
+        self._has_files = "root" in known
+        arguments = {key: value for key, value in own.items() if key in known} | self.options
+        try:
+            self._images = kind(**arguments)
+        except (OSError, RuntimeError, ValueError, TypeError, ImportError) as error:
+            line = " ".join(str(error).split())
+            raise UserError(f"data.dataset={dataset} in {path}: {line}") from None
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the arguments, the number of images, the names, sizes and times of all files
+        below `path`, and the pixels of a few images."""
+        how = (self.dataset, sorted(self.options.items()), self.image_channels, self.convert)
+        digest = hashlib.sha256(repr((*how, self.image_size, len(self))).encode())
+        if self._has_files:
+            for file in sorted(self.path.rglob("*")):
+                if file.is_file():
+                    stat, name = file.stat(), file.relative_to(self.path).as_posix()
+                    digest.update(repr((name, stat.st_size, stat.st_mtime_ns)).encode())
+        for i in np.unique(np.linspace(0, len(self) - 1, PROBES).astype(int)):
+            digest.update(self[int(i)].tobytes())
+        return digest.hexdigest()
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        """Image i, shape (image_channels, image_size, image_size), uint8.
+
+        Raises:
+            UserError: it is no image, of another mode, or smaller than image_size.
+        """
+        where = f"image {i} of {self.dataset}"
+        try:
+            item = self._images[i]
+        except (OSError, SyntaxError, ValueError) as error:
+            line = " ".join(str(error).split())
+            raise UserError(f"{where} cannot be read as an image: {line}") from None
+        image = item[0] if isinstance(item, tuple) else item
+        if not isinstance(image, Image.Image):
+            raise UserError(f"{where} is not an image but {type(image).__name__}")
+        return prepare(image, where, self.image_size, self.image_channels, self.convert)
