@@ -13,7 +13,6 @@ from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from dpi.atomic import atomic_write
@@ -22,6 +21,7 @@ from dpi.errors import Excluded, Terminated, UserError
 from dpi.processes import stopped_by
 from dpi.runs.check import check_pictures, check_trainer, check_training
 from dpi.runs.files import CHECKPOINT, CONFIG, OUTPUT, samples_path
+from dpi.runs.images import open_source
 from dpi.runs.lock import lock
 from dpi.runs.record import check_identity
 from dpi.runs.rows import is_kept
@@ -72,7 +72,7 @@ def train(cfg: DictConfig) -> None:
 
 def _train(cfg: DictConfig) -> None:
     run = Path(cfg.run)
-    source = instantiate(cfg.data.source, _partial_=True)()
+    source = open_source(cfg)
     duplicates = read_duplicates(cfg.data.get("duplicates"), source)
     # Refuses too few images.
     parts = split(len(source), cfg.data.held_out, cfg.data.split_seed, duplicates)

@@ -1,6 +1,7 @@
 """Ways to condition a network on the scalar; each makes f(x) into g(x, s)."""
 
 from dpi.conditioning.compose import Compose
+from dpi.conditioning.conditioning import Conditioning
 from dpi.conditioning.dpi import DPI
 from dpi.conditioning.film import FiLM
 from dpi.conditioning.lowrank import LowRank
@@ -14,6 +15,7 @@ __all__ = [
     "DPI",
     "MLP",
     "Compose",
+    "Conditioning",
     "FiLM",
     "LowRank",
     "Mixture",

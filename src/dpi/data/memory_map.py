@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dpi.atomic import atomic, check_space
-from dpi.data.source import Source
+from dpi.data.source import Source, read_image
 
 
 def memory_map(source: Source, cache_dir: Path, name: str) -> np.ndarray:
@@ -53,9 +54,10 @@ def _write(source: Source, shape: tuple[int, ...], file: BinaryIO) -> None:
 
 def _decode(source: Source, chunk: int = 1024) -> Iterator[np.ndarray]:
     # In chunks, so that the set need not fit in memory.
+    read = partial(read_image, source)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for first in range(0, len(source), chunk):
-            yield from pool.map(source.__getitem__, range(first, min(first + chunk, len(source))))
+            yield from pool.map(read, range(first, min(first + chunk, len(source))))
 
 
 def _load(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:

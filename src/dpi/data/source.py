@@ -1,8 +1,12 @@
 """The interface of an image data set."""
 
+import re
 from typing import Protocol
 
 import numpy as np
+
+from dpi.errors import UserError
+from dpi.protocol import check_protocol
 
 
 class Source(Protocol):
@@ -29,3 +33,46 @@ class Source(Protocol):
         Raises:
             UserError: the image cannot be used; the message names it.
         """
+
+
+def check_source(source: object, image_size: int) -> None:
+    """Check what can be said of a data set before any of its images is read.
+
+    Args:
+        source: an instance of a class that may be the user's own.
+        image_size: that its images are asked for.
+
+    Raises:
+        UserError: it is not a `Source`, has another image size, or a fingerprint that is none.
+    """
+    check_protocol(source, Source, "data.source")
+    name = type(source).__name__
+    if source.image_size != image_size:
+        raise UserError(
+            f"data.source: {name} has images of {source.image_size} pixels and image_size="
+            f"{image_size} is asked for: give it image_size: ${{image_size}}"
+        )
+    if not re.fullmatch("[0-9a-f]{12,}", str(source.fingerprint)):
+        raise UserError(
+            f"data.source: {name}.fingerprint is {source.fingerprint!r}, not 12 or more "
+            "hexadecimal digits: use hashlib.sha256(...).hexdigest()"
+        )
+
+
+def read_image(source: Source, i: int) -> np.ndarray:
+    """Image i of a data set.
+
+    Returns:
+        Shape (3, image_size, image_size), uint8.
+
+    Raises:
+        UserError: it has another shape or dtype, or cannot be used.
+    """
+    image = np.asarray(source[i])
+    shape = (3, source.image_size, source.image_size)
+    if image.shape != shape or image.dtype != np.uint8:
+        raise UserError(
+            f"data.source: image {i} of {type(source).__name__} is {image.dtype} of shape "
+            f"{image.shape}, not uint8 of shape {shape}"
+        )
+    return image

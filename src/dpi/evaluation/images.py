@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from hydra.utils import instantiate
 
 from dpi.data import memory_map
 from dpi.errors import UserError
+from dpi.runs.images import open_source
 from dpi.runs.record import read_split
 from dpi.runs.run import Run
 
@@ -47,7 +47,7 @@ def held_out_images(run: Run, count: int) -> np.ndarray:
 def images_of(run: Run) -> Images:
     """A run's images; UserError if the data set has changed since."""
     try:
-        source = instantiate(run.cfg.data.source, _partial_=True)()
+        source = open_source(run.cfg)
     except UserError as error:  # whose advice is for train.py
         reason = str(error).partition(";")[0]
         raise UserError(f"{reason}; give data_path=, where the run's images are now") from None

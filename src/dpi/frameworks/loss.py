@@ -1,17 +1,13 @@
-"""The training loss of both frameworks."""
-
-from typing import TYPE_CHECKING
+"""The training loss of every framework."""
 
 from torch import Tensor
 
+from dpi.frameworks.framework import Framework
 from dpi.frameworks.precondition import predict
 from dpi.frameworks.samplers import Network
 
-if TYPE_CHECKING:
-    from dpi.frameworks import Framework
 
-
-def loss(network: Network, framework: "Framework", x: Tensor, noise: Tensor, s: Tensor) -> Tensor:
+def loss(network: Network, framework: Framework, x: Tensor, noise: Tensor, s: Tensor) -> Tensor:
     """The squared error of the prediction, averaged over the elements of each sample,
 
         || g(x_s, s) - target ||^2 / (3 H W),   (x_s, target) = corrupt(x, noise, s),

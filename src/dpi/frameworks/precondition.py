@@ -1,15 +1,12 @@
 """Preconditioning: the network predicts what is unknown of the target."""
 
-from typing import TYPE_CHECKING
-
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from dpi.frameworks import Framework
-    from dpi.frameworks.samplers import Network
+from dpi.frameworks.framework import Framework
+from dpi.frameworks.samplers import Network
 
 
-def predict(framework: "Framework", network: "Network", x: Tensor, s: Tensor) -> Tensor:
+def predict(framework: Framework, network: Network, x: Tensor, s: Tensor) -> Tensor:
     """The prediction of a framework's target,
 
         c_skip(s) x_s + c_out(s) g(x_s, s)      with framework.precondition, else      g(x_s, s).

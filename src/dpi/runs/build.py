@@ -16,6 +16,7 @@ import dpi.data
 import dpi.frameworks
 from dpi.errors import UserError
 from dpi.frameworks import Framework
+from dpi.protocol import check_protocol
 
 MODEL = ("framework", "arch", "cond", "image_size", "image_channels")
 """What describes a model."""
@@ -48,10 +49,19 @@ def build(cfg: DictConfig) -> tuple[Framework, nn.Module]:
 def check_network(cfg: DictConfig) -> None:
     """Raise what `build` raises, in a moment and without the memory of a network."""
     with _refusing(cfg):
-        image = torch.empty(1, *image_shape(cfg), device="meta")
-        output = build_meta(cfg)(image, torch.tensor(0))
-        if output.shape != image.shape:
-            raise ValueError(f"it makes {tuple(output.shape)} of {tuple(image.shape)}")
+        with torch.device("meta"):
+            framework, network = _instantiate(cfg)
+        images = torch.empty(2, *image_shape(cfg), device="meta")
+        s = torch.tensor([0, framework.num_scalars - 1])
+        corrupted, target = framework.corrupt(images, images, s)
+        prediction = network(images, s[0])
+        made = {"input": corrupted, "target": target, "output": prediction}
+    # Another shape could be broadcast to the images' in the loss.
+    for what, tensor in made.items():
+        if (shape := tuple(getattr(tensor, "shape", ()))) != images.shape:
+            raise UserError(
+                f"the network's {what} has shape {shape}, and the images {tuple(images.shape)}"
+            )
 
 
 def image_shape(cfg: DictConfig) -> tuple[int, int, int]:
@@ -104,6 +114,7 @@ def set_memory_format(
 def _instantiate(cfg: DictConfig) -> tuple[Framework, nn.Module]:
     with torch.device("cpu"):
         framework = instantiate(cfg.framework)
+    check_protocol(framework, Framework, "framework")
     arch = instantiate(cfg.arch, _partial_=True)
     return framework, instantiate(cfg.cond, _partial_=True)(network=arch, framework=framework)
 

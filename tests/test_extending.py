@@ -1,0 +1,122 @@
+"""The templates of docs/EXTENDING.md train, and what is not as their protocols say is one line."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+TEMPLATES = ROOT / "examples" / "extending"
+
+BROKEN = """
+import numpy as np
+from torch import nn
+from dpi.frameworks import VPDiffusion
+from discs import Discs
+
+class NoLength:
+    image_size, fingerprint = 16, 16 * "0"
+    def __init__(self, count, image_size): pass
+    def __getitem__(self, i): return np.zeros((3, 16, 16), np.uint8)
+
+class OtherSize(Discs):
+    def __init__(self, count, image_size): super().__init__(count, 2 * image_size)
+
+class NoHash(Discs):
+    fingerprint = "../discs"
+
+class ChannelsLast(Discs):
+    def __getitem__(self, i): return super().__getitem__(i).transpose(1, 2, 0)
+
+class Floats(Discs):
+    def __getitem__(self, i): return super().__getitem__(i) / 255
+
+class OneChannel(nn.Conv2d):
+    def __init__(self): super().__init__(3, 1, 1)
+
+class OneTarget(VPDiffusion):
+    def corrupt(self, x, noise, s):
+        x, target = super().corrupt(x, noise, s)
+        return x, target.mean(1, keepdim=True)
+
+class NoSampler:
+    num_scalars, precondition, solvers = 1000, False, ("none",)
+    def __init__(self, **_): pass
+    def corrupt(self, x, noise, s): return x, noise
+"""
+
+
+@pytest.fixture
+def train(command, monkeypatch, tmp_path):
+    """Two steps of train.py on discs, with what is in examples/extending."""
+    (tmp_path / "broken.py").write_text(BROKEN)
+    monkeypatch.syspath_prepend(TEMPLATES)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def run(*overrides: str):
+        small = ["data.count=24", "data.held_out=8", "training.batch_size=8", "training.steps=2"]
+        show = ["training.show.num_images=2", "training.show.num_steps=2"]
+        configs = ["--config-dir", str(TEMPLATES / "configs")]
+        data = [] if any(word.startswith("data=") for word in overrides) else ["data=discs"]
+        words = [*configs, "scale=mini", "trainer=cpu", "run=run", *data, *small, *show]
+        return command("train.py", *words, *overrides)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["arch=residual_cnn", "cond=tmap"],  # which asks for a fourth channel
+        ["arch=residual_cnn", "cond=dpi"],
+        ["cond=output_scale"],
+        ["framework=trig_flow"],
+        ["data=discs"],
+    ],
+    ids=" ".join,
+)
+def test_a_template_is_trained_sampled_and_evaluated(train, command, overrides):
+    done = train(*overrides)
+    assert done.status == 0, done.err
+    own = overrides != ["data=discs"]
+    sample = ["sample.py", "run=run", "n=2", "steps=4", "npz=true", "out=drawn", "device=cpu"]
+    if own:
+        assert "trust=true" in command(*sample).err
+    done = command(*sample, "trust=true")
+    assert done.status == 0, done.err
+    with np.load("drawn.npz") as file:
+        assert file["arr_0"].shape == (2, 16, 16, 3) and np.ptp(file["arr_0"]) > 0
+    settings = ["pictures=8", "noise_seeds=1", "t=[0,999]"]
+    evaluate = ["evaluate.py", "run=run", "eval=objective", "accelerator=cpu", "trust=true"]
+    done = command(*evaluate, *(f"eval.objective.{setting}" for setting in settings))
+    assert done.status == 0, done.err
+    assert Path("run/evaluation/objective.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        (
+            "data.source._target_=broken.NoLength",
+            "data.source: NoLength has no __len__; see Source",
+        ),
+        ("data.source._target_=broken.OtherSize", "has images of 32 pixels and image_size=16"),
+        ("data.source._target_=broken.NoHash", "not 12 or more hexadecimal digits"),
+        ("data.source._target_=broken.ChannelsLast", "image 0 of ChannelsLast is uint8 of shape"),
+        ("data.source._target_=broken.Floats", "image 0 of Floats is float64"),
+        ("data.source._target_=broken.Nothing", "broken.Nothing"),
+        ("+data.source.colour=red", "unexpected keyword argument 'colour'"),
+        ("~data.cache_dir", "data.cache_dir"),
+        ("arch._target_=broken.OneChannel", "the network's output has shape (2, 1, 16, 16)"),
+        ("framework._target_=broken.OneTarget", "the network's target has shape (2, 1, 16, 16)"),
+        ("framework._target_=broken.NoSampler", "NoSampler has no preconditioning, sample; see"),
+        ("arch=nothing", "arch=nothing"),
+    ],
+)
+def test_what_breaks_a_protocol_is_one_line(train, override, said):
+    arch = ["~arch.channels", "~arch.num_blocks", "~arch.dropout"] * ("OneChannel" in override)
+    done = train(override, *arch)
+    lines = [line for line in done.err.splitlines() if line.strip() and "%|" not in line]
+    assert done.status == 1 and len(lines) == 1, done
+    assert lines[0].startswith("error: ") and said in lines[0], done
+    assert not Path("run").exists()
