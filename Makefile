@@ -12,7 +12,7 @@ SCALE ?= paper
 SEEDS ?= 0
 ARGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench lint format counts api clean
+.PHONY: help setup demo test bench lint format counts docs clean
 .PHONY: table1 table2 table3 table4 table5 tables figures ablations conditioning report status
 
 help:  ## list the targets
@@ -73,8 +73,8 @@ report: $(READY)  ## tables, figures and one page of what there is: outputs/repo
 counts: $(READY)  ## parameters and GFLOPs of Tables 1 and 4 at paper size: results/counts.md
 	$(PYTHON) scripts/counts.py > results/counts.md && cat results/counts.md
 
-api: $(READY)  ## build the API reference from the docstrings: outputs/api/index.html
-	$(PYTHON) -m pdoc dpi.interpolation dpi.evaluation dpi.hub -o outputs/api
+docs: $(READY)  ## build the documentation and the API reference: outputs/docs/index.html
+	$(PYTHON) -m sphinx -W --keep-going -q -c docs . outputs/docs
 
 clean:  ## remove .venv; runs and data stay
 	rm -rf .venv

@@ -1,5 +1,6 @@
-"""Runs the real entry points, with the real configuration, on a network that trains in a second."""
+"""Runs the real entry points on a network that trains in a second; opens pages in a browser."""
 
+import re
 import runpy
 import shutil
 import sys
@@ -20,6 +21,16 @@ from dpi.training import datamodule, fit
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = Path(__file__).parent / "configs"
+
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+"""What a browser is started with."""
 
 # Small networks: threads cost more than they bring, and a hundred validation batches take a second.
 torch.set_num_threads(1)
@@ -102,3 +113,39 @@ def run(trained, command, tmp_path):
         return Path("run")
 
     return copy
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, or the browser that playwright brings."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    found = map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
+    path = next(filter(None, found), None)
+    with playwright.sync_playwright() as p:
+        try:
+            browser = p.chromium.launch(executable_path=path, args=QUIET)
+        except playwright.Error:
+            pytest.skip("no browser: install chromium, or `playwright install chromium`")
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser):
+    """Opens a page; nothing may be asked of a network, nothing may go wrong in it."""
+    pages, asked, wrong = [], [], []
+
+    def open_(address):
+        page = browser.new_page()
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: wrong.append(message.text))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.goto(address)
+        pages.append(page)
+        return page
+
+    yield open_
+    assert not [url for url in asked if not re.match("(file|data):", url)]
+    assert not wrong
+    for page in pages:
+        page.close()

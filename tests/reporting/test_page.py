@@ -2,60 +2,14 @@
 
 import json
 import re
-import shutil
 
 import pytest
 from reporting.made_up import papers_rows, row, write_run
 
 from dpi.reporting import report
 
-playwright = pytest.importorskip("playwright.sync_api")
-
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
-
 RUN = "avatars-diffusion-adm-dpi-mini-seed1"
 PHONE = {"width": 390, "height": 800}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    found = map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
-    path = next(filter(None, found), None)  # None: the browser that playwright brings
-    with playwright.sync_playwright() as p:
-        try:
-            browser = p.chromium.launch(executable_path=path, args=QUIET)
-        except playwright.Error:
-            pytest.skip("no browser: install chromium, or `playwright install chromium`")
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def open_page(browser):
-    """Opens a page; nothing may be asked of a network, nothing may go wrong in it."""
-    pages, asked, wrong = [], [], []
-
-    def open_(address):
-        page = browser.new_page()
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("console", lambda message: wrong.append(message.text))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.goto(address)
-        pages.append(page)
-        return page
-
-    yield open_
-    assert not [url for url in asked if not re.match("(file|data):", url)]
-    assert not wrong
-    for page in pages:
-        page.close()
 
 
 @pytest.fixture
