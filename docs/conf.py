@@ -20,6 +20,7 @@ TRAINING
 EVALUATION
 SWEEPS
 EXTENDING
+../CONTRIBUTING
 ```
 ```{toctree}
 :hidden:
@@ -29,6 +30,7 @@ CONDITIONING
 PERFORMANCE
 RELIABILITY
 COMPATIBILITY
+../CHANGELOG
 ```
 ```{toctree}
 :hidden:
@@ -60,10 +62,11 @@ html_show_sphinx = False
 html_extra_path = ["site"]  # index.html, which leads to docs/index.html
 myst_heading_anchors = 4  # as GitHub has them
 autodoc_member_order = "bysource"
+autodoc_inherit_docstrings = False
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented_params"
 napoleon_use_rtype = False
-default_role = "code"
+default_role = "py:obj"  # `name` is a link where it names something here
 suppress_warnings = ["toc.not_included", "myst.header"]  # tables of reports, linked to by READMEs
 
 
@@ -101,6 +104,7 @@ def plain_text(app: Sphinx, what: str, name: str, _: object, __: object, lines: 
 
 def escape(line: str) -> str:
     """Escape what reStructuredText would take for markup, outside of `code`."""
+    line = re.sub(r"(^ *|: )(\w)\.(?= |$)", r"\1\2\\.", line)  # not an item of a list
     parts = line.split("`")
     parts[::2] = [re.sub(r"([*|]|(?<=\w)_(?!\w))", r"\\\1", part) for part in parts[::2]]
     return "`".join(parts)
