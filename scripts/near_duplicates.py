@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
-from tqdm import tqdm
 
 from dpi.atomic import atomic_write
 from dpi.cli import one_line
 from dpi.data import Folder, memory_map
 from dpi.errors import UserError
+from dpi.progress import Progress
 
 BLOCK = 2048
 """Images are compared in blocks of BLOCK x BLOCK."""
@@ -41,7 +41,7 @@ def near_duplicates(images: np.ndarray, threshold: float) -> list[np.ndarray]:
     firsts = range(0, len(x), BLOCK)
     blocks = [(i, j) for i in firsts for j in firsts if i <= j]
     pairs = []
-    for i, j in tqdm(blocks, desc="Comparing", unit="block"):
+    for i, j in Progress(blocks, desc="Comparing", unit="block"):
         a, b = slice(i, i + BLOCK), slice(j, j + BLOCK)
         distances = squares[a, None] + squares[b] - 2 * x[a] @ x[b].T
         rows, columns = np.nonzero(distances <= most)

@@ -16,12 +16,12 @@ from functools import partial
 from pathlib import Path
 
 from PIL import Image
-from tqdm import tqdm
 
 from dpi.atomic import atomic
 from dpi.cli import one_line
 from dpi.data import Folder
 from dpi.errors import UserError
+from dpi.progress import Progress
 
 SIZE = 64
 
@@ -51,10 +51,10 @@ def prepare(source: Path, out: Path, count: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write = partial(resize, images, folder)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        paths = list(tqdm(pool.map(write, range(count)), total=count, desc="Resizing"))
+        paths = list(Progress(pool.map(write, range(count)), total=count, desc="Resizing"))
     unfinished = folder / "all.zip"
     with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
-        for i, path in enumerate(tqdm(paths, desc="Zipping")):
+        for i, path in enumerate(Progress(paths, desc="Zipping")):
             archive.write(path, f"{i // 1000:05d}/img{i:08d}.png")
     unfinished.replace(out)
     shutil.rmtree(folder)

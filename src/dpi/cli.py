@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dpi.errors import Terminated, UserError
 from dpi.processes import PARENT, end_with_parent
+from dpi.progress import bars_closed
 from dpi.runs.identity import flatten, settings, suffix
 
 ENVIRONMENT = (
@@ -95,7 +96,8 @@ def one_line() -> Iterator[None]:
     The exit status is 1; 130 after Ctrl-C and 143 after SIGTERM, as a shell has them.
     """
     try:
-        yield
+        with bars_closed():
+            yield
     except UserError as error:
         sys.exit(f"error: {error}")
     except (InstantiationException, OmegaConfBaseException) as error:

@@ -19,6 +19,7 @@ from dpi.atomic import atomic_write
 from dpi.data import read_duplicates, split
 from dpi.errors import Excluded, Terminated, UserError
 from dpi.processes import stopped_by
+from dpi.progress import bars_closed
 from dpi.runs.check import check_pictures, check_trainer, check_training
 from dpi.runs.files import CHECKPOINT, CONFIG, OUTPUT, samples_path
 from dpi.runs.images import open_source
@@ -47,7 +48,7 @@ def train(cfg: DictConfig) -> None:
     try:
         check_training(cfg)
         name = Path(cfg.run).name
-        with _beside_others(cfg, name):
+        with _beside_others(cfg, name), bars_closed():
             _train(cfg)
         if _is_parallel(HydraConfig.get()):
             print(f"{name}: done", flush=True)
@@ -190,7 +191,7 @@ def _beside_others(cfg: DictConfig, name: str) -> Iterator[None]:
         path = Path(cfg.run) / OUTPUT
         path.parent.mkdir(parents=True, exist_ok=True)
         print(f"{name}: started, output in {path}", flush=True)
-        with path.open("a") as file, redirect_stdout(file), redirect_stderr(file):
+        with path.open("a", buffering=1) as file, redirect_stdout(file), redirect_stderr(file):
             yield
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from tqdm import tqdm
 
 from dpi.atomic import atomic, check_space
 from dpi.data.source import Source, read_image
+from dpi.progress import Progress
 
 
 def memory_map(source: Source, cache_dir: Path, name: str) -> np.ndarray:
@@ -47,7 +47,7 @@ def memory_map(source: Source, cache_dir: Path, name: str) -> np.ndarray:
 def _write(source: Source, shape: tuple[int, ...], file: BinaryIO) -> None:
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)
-    bar = tqdm(_decode(source), total=len(source), desc="Decoding images", unit="image")
+    bar = Progress(_decode(source), total=len(source), desc="Decoding images", unit="image")
     for image in bar:
         file.write(np.ascontiguousarray(image).data)
 

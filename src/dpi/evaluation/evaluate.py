@@ -18,6 +18,7 @@ from dpi.evaluation.objective import check_scalars
 from dpi.frameworks.draw import network_evaluations, samples_size
 from dpi.precision import forbid_tf32
 from dpi.processes import together
+from dpi.progress import bars_closed
 from dpi.runs.build import image_shape, set_memory_format
 from dpi.runs.files import CHECKPOINT
 from dpi.runs.lock import lock
@@ -98,7 +99,8 @@ def evaluate_all(cfg: DictConfig) -> None:
         fabric.launch()
         for folder in folders:
             try:
-                evaluate(_open(folder, cfg), cfg.eval, fabric, cfg.out and Path(cfg.out))
+                with bars_closed():
+                    evaluate(_open(folder, cfg), cfg.eval, fabric, cfg.out and Path(cfg.out))
             except UserError as error:
                 if len(folders) == 1:
                     raise

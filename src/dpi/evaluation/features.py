@@ -16,12 +16,12 @@ from lightning.fabric import Fabric
 from torch import Tensor
 from torch_fidelity import feature_extractor_inceptionv3
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
-from tqdm import tqdm
 
 from dpi.data import save_npz
 from dpi.data.npz import is_whole
 from dpi.errors import UserError
 from dpi.evaluation.samples import Shards
+from dpi.progress import Progress
 from dpi.runs.check import check_feature_channels
 from dpi.runs.run import hash_weights
 
@@ -168,7 +168,7 @@ def extract(
     folder = cache / "features" / f"{extractor.name}-{extractor.weights}"
     paths = []
     total = sum(images.sizes)
-    bar = tqdm(total=total, desc="Features", unit="image", disable=not fabric.is_global_zero)
+    bar = Progress(total=total, desc="Features", unit="image", disable=not fabric.is_global_zero)
     with bar:
         for i, chunk in enumerate(images):
             path = folder / f"{_hash(chunk)}.npz"

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
+
+from dpi.progress import Progress
 
 BLOCK = 4096
 """Distances are computed in blocks of BLOCK x BLOCK, 64 MiB each."""
@@ -118,7 +119,7 @@ def _blocks(
     a: _Points, b: _Points, progress: bool
 ) -> Iterator[tuple[slice, slice, _Points, _Points]]:
     firsts = [(i, j) for i in range(0, len(a.given), BLOCK) for j in range(0, len(b.given), BLOCK)]
-    for i, j in tqdm(firsts, desc="Distances", disable=not progress, leave=False):
+    for i, j in Progress(firsts, desc="Distances", disable=not progress, leave=False):
         rows, columns = slice(i, i + BLOCK), slice(j, j + BLOCK)
         yield rows, columns, a.part(rows), b.part(columns)
 
@@ -136,7 +137,7 @@ def _radii(points: _Points, k: int, progress: bool) -> Tensor:
         names[rows] = torch.cat([names[rows], found.indices + first], dim=1).gather(1, places)
 
     firsts = [(i, j) for i in range(0, count, BLOCK) for j in range(i, count, BLOCK)]
-    for i, j in tqdm(firsts, desc="Neighbours", disable=not progress, leave=False):
+    for i, j in Progress(firsts, desc="Neighbours", disable=not progress, leave=False):
         rows, columns = slice(i, i + BLOCK), slice(j, j + BLOCK)
         d = _squared_distances(points.part(rows), points.part(columns))
         if i == j:

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from lightning.fabric import Fabric
 from torch import Tensor
-from tqdm import tqdm
 
 from dpi.checksum import checksum
 from dpi.data import to_unit
 from dpi.errors import UserError
 from dpi.frameworks import loss
+from dpi.progress import Progress
 from dpi.runs.run import Run
 
 Unit = tuple[int, int]
@@ -62,7 +62,7 @@ def scalar_errors(
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"process{fabric.global_rank}.jsonl"
     _end_line(path)
-    bar = tqdm(
+    bar = Progress(
         total=len(units),
         initial=len(units) - len(todo),
         desc="Errors",

@@ -9,7 +9,6 @@ import torch
 from lightning.fabric import Fabric
 from omegaconf import DictConfig
 from torch import Tensor
-from tqdm import tqdm
 
 from dpi.atomic import check_space
 from dpi.data import read_npz, save_npz
@@ -17,6 +16,7 @@ from dpi.errors import UserError
 from dpi.frameworks.draw import draw, network_evaluations, samples_size
 from dpi.plots import save_grid
 from dpi.precision import forbid_tf32
+from dpi.progress import Progress
 from dpi.runs.build import image_shape, set_memory_format
 from dpi.runs.files import CHECKPOINT
 from dpi.runs.rows import Row
@@ -57,7 +57,7 @@ def sample(cfg: DictConfig) -> None:
         samples = np.empty((cfg.n, *shape[1:], shape[0]), np.uint8)
     except MemoryError as error:
         raise UserError(f"n={cfg.n}: {error}; draw fewer at a time, with other seeds") from None
-    with tqdm(total=cfg.n, desc="Sampling", unit="sample") as bar:
+    with Progress(total=cfg.n, desc="Sampling", unit="sample") as bar:
         for batch in draw(*how, cfg.seed, cfg.steps, solver, cfg.batch_size, cfg.device):
             samples[bar.n : bar.n + len(batch)] = batch
             bar.update(len(batch))
@@ -177,7 +177,7 @@ def draw_shards(
     shards = Shards(folder, n)
     mine = range(fabric.global_rank, len(shards), fabric.world_size)
     total = sum(shards.sizes[i] for i in mine)
-    bar = tqdm(total=total, desc="Sampling", unit="sample", disable=not fabric.is_global_zero)
+    bar = Progress(total=total, desc="Sampling", unit="sample", disable=not fabric.is_global_zero)
     with bar:
         for i in mine:
             path, first = shards.paths[i], i * SHARD

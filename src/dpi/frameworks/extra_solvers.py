@@ -2,10 +2,10 @@
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from dpi.errors import UserError
 from dpi.frameworks.samplers import Network
+from dpi.progress import Progress
 
 SCHEDULERS = (
     "DEISMultistep",
@@ -68,7 +68,7 @@ def run_scheduler(
             f"steps={num_steps}: not supported by {solver} ({line}); give another number of steps"
         ) from error
     x = x * scheduler.init_noise_sigma
-    for t in tqdm(scheduler.timesteps, desc=solver, disable=not progress, leave=False):
+    for t in Progress(scheduler.timesteps, desc=solver, disable=not progress, leave=False):
         s = t / (len(betas) - 1) if t.is_floating_point() else t
         eps = network(scheduler.scale_model_input(x, t), s)
         x = scheduler.step(eps, t, x).prev_sample
@@ -101,7 +101,7 @@ def run_odeint(
         ) from None
     ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
     times = torch.linspace(0, 1, num_steps + 1, dtype=torch.float64)
-    with tqdm(desc=solver, disable=not progress, leave=False) as bar:
+    with Progress(desc=solver, disable=not progress, leave=False) as bar:
 
         def velocity(t: Tensor, x: Tensor) -> Tensor:
             bar.update()

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from dpi.errors import UserError
+from dpi.progress import Progress
 
 Network = Callable[[Tensor, Tensor], Tensor]
 """g(x, s): images (B, C, H, W) and a scalar, () or (B,), to a prediction (B, C, H, W)."""
@@ -45,7 +45,7 @@ def ddim(
         )
     stride = len(alpha_bar) // num_steps
     steps = torch.arange(0, len(alpha_bar), stride).flip(0)
-    for t in tqdm(steps, desc="DDIM", disable=not progress, leave=False):
+    for t in Progress(steps, desc="DDIM", disable=not progress, leave=False):
         abar = alpha_bar[t]
         abar_next = alpha_bar[t - stride] if t > 0 else torch.ones_like(abar)
         eps = network(x, t)
@@ -71,6 +71,6 @@ def euler(network: Network, x: Tensor, num_steps: int = 200, progress: bool = Fa
     """
     h = 1 / num_steps
     times = torch.arange(num_steps) / num_steps
-    for t in tqdm(times, desc="euler", disable=not progress, leave=False):
+    for t in Progress(times, desc="euler", disable=not progress, leave=False):
         x = x + h * network(x, t)
     return x

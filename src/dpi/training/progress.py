@@ -6,8 +6,14 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar
+from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 
+from dpi.progress import Progress
 from dpi.runs.status import read_status
+
+
+class Bar(Progress, Tqdm):
+    """Lightning's bar, which pads numbers to one width."""
 
 
 class ProgressBar(TQDMProgressBar):
@@ -17,20 +23,29 @@ class ProgressBar(TQDMProgressBar):
     def total_train_batches(self) -> int:
         return self.trainer.max_steps * self.trainer.accumulate_grad_batches
 
-    def init_train_tqdm(self) -> Any:
-        bar = super().init_train_tqdm()
-        bar.total = self.total_train_batches
-        bar.initial = bar.n = self.trainer.global_step * self.trainer.accumulate_grad_batches
-        bar.set_description("Training")
-        return bar
+    def init_train_tqdm(self) -> Bar:
+        return Bar(
+            desc="Training",
+            total=self.total_train_batches,
+            initial=self.trainer.global_step * self.trainer.accumulate_grad_batches,
+            disable=self.is_disabled,
+            dynamic_ncols=True,
+            smoothing=0,
+            bar_format=self.BAR_FORMAT,
+        )
 
     def on_train_epoch_start(self, *_: Any) -> None:
         """The stream of images has one epoch, and its bar exists already."""
 
-    def init_validation_tqdm(self) -> Any:
-        bar = super().init_validation_tqdm()
-        bar.leave = False
-        return bar
+    def init_validation_tqdm(self) -> Bar:
+        return Bar(
+            desc=self.validation_description,
+            position=int(self.trainer.state.fn == "fit"),  # below the one of the training
+            disable=self.is_disabled,
+            leave=False,
+            dynamic_ncols=True,
+            bar_format=self.BAR_FORMAT,
+        )
 
     def get_metrics(self, *args: Any) -> dict[str, Any]:
         metrics = super().get_metrics(*args)

@@ -1,0 +1,45 @@
+"""Progress: tqdm's bar in a terminal, and in a file a line now and then."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tqdm import tqdm
+
+SECONDS = 30.0
+"""Between two lines of a bar in a file."""
+
+
+class Progress(tqdm):
+    """tqdm, whose bar is redrawn at every step only where it can be, in a terminal.
+
+    Elsewhere, such as in the log of a job, it is a line without the bar every SECONDS, and one at
+    the end. A bar with `leave=False` that takes less time than that leaves none.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._shown = time.monotonic()
+        super().__init__(*args, **options)
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> bool:
+        """What tqdm calls to draw the bar, to clear it (msg="") and to leave it (pos=0)."""
+        if self.fp.isatty():
+            return super().display(msg, pos)
+        now, last = time.monotonic(), pos == 0
+        if msg is None and (last or now - self._shown >= SECONDS):
+            line = self.format_meter(**self.format_dict | {"ncols": 0, "bar_format": None})
+            self.fp.write(line if last else f"{line}\n")  # tqdm itself ends the last one
+            self._shown = now
+        return False  # nothing is there to be cleared
+
+
+@contextmanager
+def bars_closed() -> Iterator[None]:
+    """Close the bars that an error leaves behind: its message then begins on a line of its own."""
+    try:
+        yield
+    except BaseException:
+        for bar in sorted(tqdm._instances, key=lambda bar: -abs(bar.pos)):  # the lowest first
+            bar.close()
+        raise
