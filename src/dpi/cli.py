@@ -40,6 +40,7 @@ def register_resolvers() -> None:
     ${suffix:}              the same as the end of the run's name
     ${cuda:a,b}             a if there is a CUDA device, else b
     ${wandb_offline:}       whether Weights & Biases would have to ask for a key
+    ${wandb_id:run}         the id of the W&B run in a run's folder; null if there is none
     ${help:name}            the text of --help
     """
     resolvers = {
@@ -49,6 +50,7 @@ def register_resolvers() -> None:
         "suffix": suffix,
         "cuda": _cuda,
         "wandb_offline": _wandb_offline,
+        "wandb_id": _wandb_id,
         "help": help_text,
     }
     for name, resolver in resolvers.items():
@@ -202,3 +204,9 @@ def _wandb_offline() -> bool:
     return not (
         os.environ.get("WANDB_API_KEY") or (netrc.exists() and "wandb" in netrc.read_text())
     )
+
+
+def _wandb_id(run: str) -> str | None:
+    # Weights & Biases names the folder of a session [offline-]run-DATE_TIME-ID.
+    sessions = [path.name.partition("run-")[2] for path in Path(run).glob("wandb/*run-*-*")]
+    return max(sessions).partition("-")[2] if sessions else None

@@ -93,13 +93,14 @@ def _train(cfg: DictConfig) -> None:
 
     from dpi.evaluation.evaluate import check_model, check_settings
     from dpi.training import fit
+    from dpi.training.loggers import wandb_finished
 
     check_settings(cfg.eval)
     check_model(cfg)
     if rank_zero_only.rank:  # the other processes of a distributed training
         fit(cfg, source)
         return
-    with lock(run):
+    with lock(run), wandb_finished():
         try:
             if "fidelity" in missing:
                 from dpi.evaluation.fidelity import check_fidelity
@@ -143,6 +144,7 @@ def _missing(cfg: DictConfig, run: Path) -> dict[str, dict[str, Any]]:
 def _evaluate(cfg: DictConfig, run: Path, missing: dict[str, dict[str, Any]]) -> None:
     from dpi.evaluation.evaluate import evaluate, evaluation_locks, make_fabric
     from dpi.runs.run import load_run
+    from dpi.training.loggers import log_results
 
     status = read_status(run)
     status.step, status.failed = max(status.step, cfg.training.steps), None
@@ -153,7 +155,8 @@ def _evaluate(cfg: DictConfig, run: Path, missing: dict[str, dict[str, Any]]) ->
         fabric = make_fabric(cfg.trainer.accelerator, 1, "32-true")
         with evaluation_locks(run, missing):
             # Not the configuration in the folder, which may be from elsewhere.
-            evaluate(load_run(run, cfg), {name: cfg.eval[name] for name in missing}, fabric)
+            evals = {name: cfg.eval[name] for name in missing}
+            log_results(cfg, evaluate(load_run(run, cfg), evals, fabric))
         status.evaluated |= missing
     status.stage = status.seconds_left = None
     status.write(run)

@@ -29,7 +29,7 @@ from dpi.runs.run import Run, open_run
 
 def evaluate(
     run: Run, evals: Mapping[str, DictConfig], fabric: Fabric, out: Path | None = None
-) -> None:
+) -> dict[str, list[Row]]:
     """Evaluate a run, write the rows, print a table of each evaluation.
 
     Args:
@@ -39,6 +39,9 @@ def evaluate(
         fabric: launched; the processes and the device.
         out: a file for the rows; None for NAME.json in `run.evaluation`, where what an interrupted
             evaluation has computed is kept, too.
+
+    Returns:
+        The rows of each evaluation.
 
     Raises:
         UserError: whatever the user can fix.
@@ -54,15 +57,17 @@ def evaluate(
     of = f"{run.folder}/{run.checkpoint}" if kept else run.folder
     done = run.finished or kept
     unfinished = "" if done else f" of {run.cfg.training.steps}, UNFINISHED"
+    results = {}
     for name, settings in evals.items():
         progress = folder / f"step{run.step}-{run.weights}"
-        rows = _measure(settings, run, fabric, progress)
+        results[name] = rows = _measure(settings, run, fabric, progress)
         if not fabric.is_global_zero:
             continue
         if rows:
             print(f"\n{name} of {of}, step {run.step}{unfinished}\n\n{table(rows)}\n")
         if rows or out is None:
             _write(out or folder / f"{name}.json", {"eval": name} | header, rows)
+    return results
 
 
 def evaluate_all(cfg: DictConfig) -> None:

@@ -64,6 +64,15 @@ def identity(cfg: DictConfig) -> dict[str, Any]:
     }
 
 
+def hyperparameters(cfg: DictConfig) -> dict[str, Any]:
+    """What loggers compare runs by, nested: names, number of steps and all of their identity."""
+    chosen = OmegaConf.create()
+    for key, value in identity(cfg).items():
+        OmegaConf.update(chosen, key, value)
+    chosen.training.steps = cfg.training.steps
+    return {"names": dict(cfg.names)} | OmegaConf.to_container(chosen)
+
+
 def settings(*, _root_: DictConfig) -> DictConfig:
     """The resolver ${settings:}: what the command line sets beyond the groups of a run's name.
 

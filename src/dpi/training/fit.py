@@ -9,7 +9,6 @@ import lightning as L
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from hydra.utils import instantiate
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
@@ -32,6 +31,7 @@ from dpi.training.datamodule import DataModule
 from dpi.training.draws import Draws
 from dpi.training.finite import FiniteLoss
 from dpi.training.learning_rate import lr_factor
+from dpi.training.loggers import log_hyperparameters, make_loggers
 from dpi.training.module import TrainingModule
 from dpi.training.progress import ProgressBar, StatusWriter, ThroughputLogger
 from dpi.training.sample_logger import SampleLogger
@@ -69,6 +69,7 @@ def fit(cfg: DictConfig, source: Source) -> None:
     if trainer.is_global_zero:
         record(cfg, run, source.fingerprint, len(images), parts.held_out, parts.left_out)
         record_session(run, first_step, device_name(trainer.strategy.root_device))
+        log_hyperparameters(trainer.loggers, cfg)
         doing = f"resuming from step {first_step}" if first_step else "training"
         counts = f"{len(parts.train):,} images, {len(parts.held_out):,} held out"
         print(f"{run}: {doing}, {_count(network):,} parameters, {counts}")
@@ -175,7 +176,7 @@ def _trainer(cfg: DictConfig, run: Path, steps: int) -> L.Trainer:
         return L.Trainer(
             **options,
             callbacks=callbacks,
-            logger=[instantiate(logger) for logger in cfg.logger.values()],
+            logger=make_loggers(cfg),
             plugins=[AtomicCheckpointIO()],
             default_root_dir=run,
             max_steps=steps,
