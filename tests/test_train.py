@@ -670,3 +670,34 @@ def test_weights_that_are_not_finite_are_not_loaded(part, command, tiny):
     done = command(*(resume if part == "current_model_state" else sample))
     assert done.status == 1 and "it/last.ckpt is of a training that diverged" in done.err
     assert "Traceback" not in done.err and path.read_bytes() == before
+
+
+def test_a_check_tries_everything_and_keeps_nothing(command, tiny):
+    evals = "eval=[denoising,pixels,samples,complexity,interpolation]"
+    done = command("train.py", *tiny, "experiment=check", evals, "logger=tensorboard")
+    assert done.status == 0, done.err
+    assert "Training: 100% 2/2" in done.err
+    for name in ("denoising", "pixels", "complexity", "interpolation"):
+        assert f"{name} of outputs/check/avatars-diffusion-drunet-dpi-tiny-seed0" in done.out
+    assert done.out.rstrip().endswith("it works, and was deleted")
+    assert not list(Path("outputs/check").iterdir())
+    assert "no runs" in command("status.py").err
+
+
+def test_checks_of_a_sweep_leave_the_runs_alone(command, tiny):
+    run = command("train.py", *tiny, "cond=tmap", "arch=adm", "framework=flow").out.split(":")[0]
+    before = {path: path.stat().st_mtime_ns for path in Path(run).rglob("*")}
+    which = ["framework=flow", "arch=adm,drunet", "cond=tmap,mlp", "eval=[objective]"]
+    done = command("train.py", "-m", *tiny, *which, "experiment=check")
+    assert done.status == 0, done.err
+    assert done.out.count("it works, and was deleted") == 3
+    assert "4 runs: 3 done, 1 skipped" in done.out
+    assert not list(Path("outputs/check").iterdir())
+    assert before == {path: path.stat().st_mtime_ns for path in Path(run).rglob("*")}
+
+
+def test_a_check_says_what_fails(command, tiny):
+    done = command("train.py", *tiny, "experiment=check", "training.lr=1e30", "eval=[denoising]")
+    assert done.status == 1
+    assert "not finite" in done.err and "it works" not in done.out
+    assert not list(Path("outputs/check").iterdir())

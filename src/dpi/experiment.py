@@ -1,6 +1,7 @@
 """One run from beginning to end, trained and then evaluated; and what a sweep says at its end."""
 
 import json
+import shutil
 import signal
 import sys
 import traceback
@@ -21,9 +22,9 @@ from dpi.errors import Excluded, Terminated, UserError
 from dpi.processes import stopped_by
 from dpi.progress import bars_closed
 from dpi.runs.check import check_pictures, check_trainer, check_training
-from dpi.runs.files import CHECKPOINT, CONFIG, OUTPUT, samples_path
+from dpi.runs.files import CHECKPOINT, CHECKS, CONFIG, OUTPUT, samples_path
 from dpi.runs.images import open_source
-from dpi.runs.lock import lock
+from dpi.runs.lock import LOCK, lock
 from dpi.runs.record import check_identity
 from dpi.runs.rows import is_kept
 from dpi.runs.status import read_status
@@ -100,7 +101,7 @@ def _train(cfg: DictConfig) -> None:
     if rank_zero_only.rank:  # the other processes of a distributed training
         fit(cfg, source)
         return
-    with lock(run), wandb_finished():
+    with lock(run), _checked(run), wandb_finished():
         try:
             if "fidelity" in missing:
                 from dpi.evaluation.fidelity import check_fidelity
@@ -115,8 +116,24 @@ def _train(cfg: DictConfig) -> None:
                 status.failed = _one_line(error)
                 status.write(run)
             raise
-    if HydraConfig.get().mode != RunMode.MULTIRUN:
+    if HydraConfig.get().mode != RunMode.MULTIRUN and run.exists():
         _print_next(run)
+
+
+@contextmanager
+def _checked(run: Path) -> Iterator[None]:
+    """Around a run: of one that only checks a configuration nothing is kept."""
+    try:
+        yield
+        if CHECKS in run.parents:
+            print(f"{run}: it works, and was deleted")
+    finally:
+        if CHECKS in run.parents:
+            for path in run.iterdir():
+                if path.is_dir():
+                    shutil.rmtree(path)
+                elif path.name not in (LOCK, OUTPUT):
+                    path.unlink()
 
 
 def _is_trained(cfg: DictConfig, run: Path) -> bool:

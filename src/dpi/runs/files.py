@@ -14,6 +14,8 @@ SESSIONS = "sessions.jsonl"
 """One line a session: when, on which device, with which packages and which commit."""
 OUTPUT = "output.txt"
 """What the run printed, where several runs at once share a terminal."""
+CHECKS = Path("outputs/check")
+"""The folder of runs that are deleted at their end, see experiment=check."""
 
 
 def kept_path(run: Path, step: int) -> Path:
