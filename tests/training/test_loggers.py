@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import wandb
 import yaml
 from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
@@ -76,16 +77,13 @@ def test_tensorboard_and_csv(command, tiny):
     for values, metrics in rows:
         assert values["training.lr"] == 0.002 and values["arch.channels"] == "[4, 8]"
         resumed = values["names.cond"] == "tmap"
-        assert metrics["val_loss"][1] == (4 if resumed else 2)  # steps from 0
+        assert (metrics["val_loss"][1] > 3) == resumed
         assert ("complexity/parameters" in metrics) == resumed
     for path in (Path("runs/tmap/tensorboard"), *Path("runs/tmap/log").iterdir()):
         values = yaml.safe_load((path / "hparams.yaml").read_text())
         assert values["names"]["cond"] == "tmap" and values["training"]["lr"] == 0.002
         assert "accelerator" not in values["trainer"] and "cache_dir" not in values["data"]
-    assert [path.name for path in sorted(Path("runs/tmap/log").iterdir())] == [
-        "version_0",
-        "version_1",
-    ]
+    assert len(list(Path("runs/tmap/log").iterdir())) == 2  # a version for each session
 
 
 @pytest.mark.slow
@@ -95,6 +93,7 @@ def test_wandb(command, tiny, monkeypatch):
     assert done.status == 0, done.err
     done = command("train.py", *tiny, "logger=wandb", "run=dpi", "training.steps=5", *EVAL)
     assert done.status == 0, done.err
+    wandb.teardown()  # waits for its files
     first, second = (session(path) for path in sorted(Path("dpi").rglob("*.wandb")))
     (other,) = (session(path) for path in Path("tmap").rglob("*.wandb"))
     assert first[0] == second[0] != other[0]
