@@ -24,6 +24,7 @@ setup: $(READY)  ## create the environment, .venv
 demo: $(READY)  ## train a small DPI model on cartoon faces and sample from it, in minutes on a CPU
 	$(PYTHON) train.py experiment=demo
 	$(PYTHON) sample.py run=outputs/demo n=64 device=cpu
+	@echo "expected: val_loss about 0.047 after 2,000 steps (docs/TRAINING.md, What to expect)"
 
 test: $(READY)  ## run all tests
 	$(PYTHON) -m pytest -n auto --dist worksteal

@@ -1,6 +1,6 @@
 """Deep parameter interpolation from beginning to end: a U-Net, flow matching, training, sampling.
 
-    python examples/minimal.py       # cartoon faces in minimal.png, after a few minutes on a CPU
+    python examples/minimal.py       # cartoon faces in minimal.png, after ten minutes of one core
 
 Everything is written out here, so that it can be read from top to bottom and copied: PyTorch is all
 that it needs. From the library come the built-in images and the grid that shows the samples.
