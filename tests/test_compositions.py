@@ -12,7 +12,7 @@ GROUPS = {
     group: sorted(path.stem for path in (ROOT / "configs" / group).glob("*.yaml"))
     for group in ("framework", "arch", "cond", "trainer", "eval")
 }
-DATA = ["data=avatars data.count=40", "data=folder data.path=images"]
+DATA = ["data=avatars data.count=40", "data=folder data.path=images data.convert=true"]
 OPTIONS = {
     "logger": ["csv", "tensorboard"],
     "trainer": ["cpu", "auto"],
@@ -23,6 +23,7 @@ OPTIONS = {
     "training.distinct_scalars": ["null", 1, 4, 8],
     "training.stratified": ["false", "true"],
     "data.random_flip": ["false", "true"],
+    "image_channels": [3, 1],
     "effort": ["mini", "small"],
 }
 OFFLINE = [name for name in GROUPS["eval"] if name != "fidelity"]  # which downloads its network

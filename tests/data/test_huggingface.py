@@ -1,6 +1,7 @@
 """data=huggingface: a data set of the package datasets is trained on, or what is missing named."""
 
 import os
+import pickle
 import sys
 from pathlib import Path
 
@@ -81,13 +82,32 @@ def test_a_split_of_several(tmp_path):
     [
         ({"column": "label"}, r"data\.column=label: the columns of images are image"),
         ({"split": "test"}, r"data\.split=test is none of train"),
-        ({"options": {"name": "x"}}, r"has no data\.options"),
+        ({"subset": "x"}, r"has no data\.subset"),
     ],
 )
 def test_what_cannot_be_used_is_one_line(saved, options, said):
     with pytest.raises(UserError, match=said) as error:
         HuggingFace(str(saved), 8, **options)
     assert "\n" not in str(error.value)
+
+
+class Hostile:
+    def __reduce__(self):
+        return os.mkdir, ("owned",)
+
+
+@pytest.mark.parametrize("path", ["pandas", "here", "./here/pickles.pkl", "hf://a/b/c"])
+def test_pickles_are_not_opened(tmp_path, monkeypatch, path):
+    """`datasets` has a reader of them, named pandas."""
+    pytest.importorskip("datasets")
+    monkeypatch.chdir(tmp_path)
+    for folder in ("here", "pandas"):
+        Path(folder).mkdir()
+        Path(folder, "pickles.pkl").write_bytes(pickle.dumps(Hostile()))
+    Path("train.pkl").write_bytes(pickle.dumps(Hostile()))
+    with pytest.raises(UserError) as error:
+        HuggingFace(path, 8)
+    assert not Path("owned").exists() and "\n" not in str(error.value)
 
 
 def test_a_data_set_that_is_nowhere_is_one_line(tmp_path, monkeypatch):

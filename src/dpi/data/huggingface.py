@@ -1,7 +1,6 @@
 """Data sets of the Hugging Face Hub, or on disk, through the package `datasets`."""
 
 import hashlib
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,14 @@ class HuggingFace:
     """The images in one column of a data set of `datasets`, prepared as those of `Folder`.
 
     Args:
-        path: of the Hub, USER/NAME, or a folder that `save_to_disk` wrote.
+        path: USER/NAME on the Hub, a folder of images or of other files that `load_dataset` knows,
+            or one that `save_to_disk` wrote.
         image_size: height and width of the returned images, in pixels.
-        split: such as train, or train[:10%] of the Hub's.
+        split: such as train; not of what `save_to_disk` wrote, also train[:10%].
         column: of the feature `datasets.Image`.
         image_channels: of the returned images: 1 (L), 2 (LA), 3 (RGB) or 4 (RGBA).
         convert: whether images of other modes are converted, see `dpi.data.prepare.to_mode`.
-        options: further arguments of `datasets.load_dataset`, such as {"name": ..., "revision":
-            ...}; of the Hub's data sets only.
+        subset, revision: `name` and `revision` of `load_dataset`.
 
     Raises:
         UserError: the package is not installed, or there is no such data set, split or column.
@@ -37,7 +36,8 @@ class HuggingFace:
         column: str = "image",
         image_channels: int = 3,
         convert: bool = False,
-        options: Mapping[str, Any] | None = None,
+        subset: str | None = None,
+        revision: str | None = None,
     ) -> None:
         try:
             import datasets
@@ -48,7 +48,7 @@ class HuggingFace:
         self.path, self.column = path, column
         self.image_size, self.image_channels, self.convert = image_size, image_channels, convert
         try:
-            found = _load(path, split, dict(options or {}))
+            found = _load(path, split, subset, revision)
         except (OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
             raise UserError(f"data.path={path}: {' '.join(str(error).split())}") from None
         except datasets.exceptions.DatasetsError as error:
@@ -96,18 +96,23 @@ class HuggingFace:
         return prepare(image, where, self.image_size, self.image_channels, self.convert)
 
 
-def _load(path: str, split: str, options: dict[str, Any]) -> Any:
+def _load(path: str, split: str, subset: str | None, revision: str | None) -> Any:
     import datasets
 
-    if not any((Path(path) / name).is_file() for name in ("state.json", "dataset_dict.json")):
-        return datasets.load_dataset(path, split=split, **options)
-    if options:
-        raise ValueError("a data set on disk has no data.options")
+    folder = Path(path)
+    if not any((folder / name).is_file() for name in ("state.json", "dataset_dict.json")):
+        # A bare name could be that of a reader of pickles, which can hold code.
+        if folder.is_dir():
+            path = str(folder.absolute())
+        elif path.count("/") != 1:
+            raise ValueError("it is neither a folder nor USER/NAME")
+        return datasets.load_dataset(path, subset, split=split, revision=revision)
+    if subset or revision:
+        raise ValueError("a data set on disk has no data.subset and no data.revision")
     found = datasets.load_from_disk(path)
     # A set that was saved alone may have no name.
-    parts = (
-        found if isinstance(found, datasets.DatasetDict) else {str(found.split or "train"): found}
-    )
+    alone = isinstance(found, datasets.Dataset)
+    parts = {str(found.split or "train"): found} if alone else found
     if split not in parts:
         raise ValueError(f"data.split={split} is none of {', '.join(parts)}")
     return parts[split]

@@ -63,4 +63,4 @@ def _count(num_images: int, held_out: float | None) -> int:
         return max(1, round(held_out * num_images))
     if not isinstance(held_out, int):
         raise UserError(f"data.held_out={held_out}: give a whole number, or a share below 1")
-    return int(held_out)
+    return held_out

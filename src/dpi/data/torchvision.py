@@ -16,6 +16,9 @@ from dpi.errors import UserError
 PROBES = 16
 """Images whose pixels are part of a fingerprint."""
 
+PICKLES = ("LSUN", "LSUNClass")
+"""What reads a pickle, which can hold code, without comparing its checksum."""
+
 
 class TorchVision:
     """The images of one of `torchvision.datasets`, without their labels.
@@ -53,8 +56,10 @@ class TorchVision:
         self.dataset, self.path, self.options = dataset, Path(path), dict(options or {})
         self.image_size, self.image_channels, self.convert = image_size, image_channels, convert
         kind = getattr(datasets, dataset, None)
-        if dataset not in datasets.__all__ or not inspect.isclass(kind):
-            raise UserError(f"data.dataset={dataset}: torchvision.datasets has no such class")
+        if dataset not in datasets.__all__ or not inspect.isclass(kind) or dataset in PICKLES:
+            raise UserError(
+                f"data.dataset={dataset}: torchvision.datasets has no such class of images"
+            )
         own = {"root": str(path), "download": True}
         known = inspect.signature(kind).parameters
         self._has_files = "root" in known
