@@ -68,6 +68,7 @@ def test_a_run_on_it(command, tiny):
     [
         ("Nowhere", {}, "has no such class"),
         ("LSUN", {}, "has no such class"),
+        ("VisionDataset", {}, "data.dataset=VisionDataset in"),
         ("wrap_dataset_for_transforms_v2", {}, "has no such class"),
         ("FakeData", {"colour": "red"}, "unexpected keyword argument 'colour'"),
         ("ImageFolder", {}, "nowhere"),

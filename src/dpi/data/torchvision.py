@@ -66,25 +66,26 @@ class TorchVision:
         arguments = {key: value for key, value in own.items() if key in known} | self.options
         try:
             self._images = kind(**arguments)
+            self._count = len(self._images)
         except (OSError, RuntimeError, ValueError, TypeError, ImportError) as error:
             line = " ".join(str(error).split())
             raise UserError(f"data.dataset={dataset} in {path}: {line}") from None
 
     def __len__(self) -> int:
-        return len(self._images)
+        return self._count
 
     @cached_property
     def fingerprint(self) -> str:
         """Hash of the arguments, the number of images, the names, sizes and times of all files
         below `path`, and the pixels of a few images."""
         how = (self.dataset, sorted(self.options.items()), self.image_channels, self.convert)
-        digest = hashlib.sha256(repr((*how, self.image_size, len(self))).encode())
+        digest = hashlib.sha256(repr((*how, self.image_size, self._count)).encode())
         if self._has_files:
             for file in sorted(self.path.rglob("*")):
                 if file.is_file():
                     stat, name = file.stat(), file.relative_to(self.path).as_posix()
                     digest.update(repr((name, stat.st_size, stat.st_mtime_ns)).encode())
-        for i in np.unique(np.linspace(0, len(self) - 1, PROBES).astype(int)):
+        for i in np.unique(np.linspace(0, self._count - 1, PROBES).astype(int)):
             digest.update(self[int(i)].tobytes())
         return digest.hexdigest()
 
