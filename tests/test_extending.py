@@ -2,11 +2,32 @@
 
 from pathlib import Path
 
+import mypy.api
 import numpy as np
 import pytest
 from conftest import ROOT
 
 TEMPLATES = ROOT / "examples" / "extending"
+
+TYPED = """
+from dpi.architectures import ADM, Architecture, DRUNet
+from dpi.conditioning import (
+    DPI, MLP, Conditioning, FiLM, LowRank, Mixture, NCSNv2, SigmaMap, TMap
+)
+from dpi.data import Avatars, Folder, Npz, Source
+from dpi.frameworks import FlowMatching, Framework, VPDiffusion
+from discs import Discs
+from output_scale import OutputScale
+from residual_cnn import ResidualCNN
+from trig_flow import TrigFlow
+
+architectures: list[Architecture] = [ADM, DRUNet, ResidualCNN]
+conditionings: list[Conditioning] = [
+    DPI, FiLM, LowRank, MLP, Mixture, NCSNv2, SigmaMap, TMap, OutputScale
+]
+frameworks: list[Framework] = [VPDiffusion(), FlowMatching(), TrigFlow()]
+sources: list[Source] = [Avatars(1, 8), Folder(".", 8), Npz(".", 8), Discs(1, 8)]
+"""
 
 BROKEN = """
 import numpy as np
@@ -91,6 +112,15 @@ def test_a_template_is_trained_sampled_and_evaluated(train, command, overrides):
     done = command(*evaluate, *(f"eval.objective.{setting}" for setting in settings))
     assert done.status == 0, done.err
     assert Path("run/evaluation/objective.json").exists()
+
+
+@pytest.mark.slow
+def test_all_are_of_the_types_that_the_protocols_say(monkeypatch, tmp_path):
+    monkeypatch.setenv("MYPYPATH", f"{ROOT / 'src'}:{TEMPLATES}")
+    (tmp_path / "typed.py").write_text(TYPED)
+    how = ["--config-file=", "--ignore-missing-imports", "--follow-imports=silent"]
+    out, _, status = mypy.api.run([*how, str(tmp_path / "typed.py")])
+    assert status == 0, out
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,11 @@
 """Several conditionings of one network at once."""
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from torch import Tensor, nn
 
+from dpi.architectures import Architecture
+from dpi.conditioning.conditioning import Conditioning
 from dpi.frameworks import Framework
 
 
@@ -27,14 +27,14 @@ class Compose(nn.Module):
 
     def __init__(
         self,
-        network: Callable[..., nn.Module],
+        network: Architecture,
         framework: Framework,
-        **conditionings: Callable[..., nn.Module],
+        **conditionings: Conditioning,
     ) -> None:
         super().__init__()
         if not conditionings:
             raise ValueError("give at least one conditioning")
-        made: Callable[..., Any] = network
+        made: Architecture = network
         for conditioning in reversed(conditionings.values()):
             made = partial(conditioning, network=made, framework=framework)
         self.network = made()

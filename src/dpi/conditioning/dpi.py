@@ -1,16 +1,15 @@
 """DPI: the scalar interpolates between two sets of the network's parameters (Section 3)."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Literal
 
-from torch import nn
-
+from dpi.architectures import Architecture
 from dpi.frameworks import Framework
 from dpi.interpolation import Interpolated, Mode, interpolate
 
 
 def DPI(
-    network: Callable[..., nn.Module],
+    network: Architecture,
     framework: Framework,
     schedule: Literal["learnable", "linear"] = "learnable",
     endpoints: Literal["paper", "exact"] = "paper",

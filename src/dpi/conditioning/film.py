@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dpi.architectures import Architecture
 from dpi.architectures.adm import sinusoidal, zeroed
 from dpi.frameworks import Framework
 from dpi.interpolation import position
@@ -40,7 +41,7 @@ class FiLM(nn.Module):
 
     def __init__(
         self,
-        network: Callable[..., nn.Module],
+        network: Architecture,
         framework: Framework,
         embedding: int = 64,
         include: Iterable[str] = ("*",),

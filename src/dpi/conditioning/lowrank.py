@@ -1,15 +1,14 @@
 """Low-rank sets: theta0 plus a few matrices of low rank, weighted by functions of the scalar."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
-from torch import nn
-
+from dpi.architectures import Architecture
 from dpi.frameworks import Framework
 from dpi.interpolation import Interpolated, Mode, interpolate
 
 
 def LowRank(
-    network: Callable[..., nn.Module],
+    network: Architecture,
     framework: Framework,
     rank: int | float = 0.125,
     bases: int = 4,

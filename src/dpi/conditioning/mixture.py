@@ -1,15 +1,12 @@
 """Mixture: several parameter sets with learned weights, the form of Remix-DiT."""
 
-from collections.abc import Callable
-
-from torch import nn
-
+from dpi.architectures import Architecture
 from dpi.frameworks import Framework
 from dpi.interpolation import Interpolated, Mode, interpolate
 
 
 def Mixture(
-    network: Callable[..., nn.Module],
+    network: Architecture,
     framework: Framework,
     num_sets: int = 4,
     mode: Mode = "auto",

@@ -1,10 +1,10 @@
 """MLP: an embedding of the scalar scales and shifts every normalization (Section 2.3)."""
 
 import inspect
-from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from dpi.architectures import Architecture
 from dpi.errors import Excluded
 from dpi.frameworks import Framework
 from dpi.interpolation import position
@@ -21,7 +21,7 @@ class MLP(nn.Module):
         Excluded: the network has no normalization layers that an embedding could modulate.
     """
 
-    def __init__(self, network: Callable[..., nn.Module], framework: Framework) -> None:
+    def __init__(self, network: Architecture, framework: Framework) -> None:
         super().__init__()
         if "time_embedding" not in inspect.signature(network).parameters:
             raise Excluded(

@@ -1,9 +1,8 @@
 """NCSNv2: an unconditional network, whose score is rescaled by the noise level (Section 2.3)."""
 
-from collections.abc import Callable
-
 from torch import Tensor, nn
 
+from dpi.architectures import Architecture
 from dpi.errors import Excluded
 from dpi.frameworks import Framework, VPDiffusion
 
@@ -29,7 +28,7 @@ class NCSNv2(nn.Module):
         Excluded: the framework predicts no score.
     """
 
-    def __init__(self, network: Callable[..., nn.Module], framework: Framework) -> None:
+    def __init__(self, network: Architecture, framework: Framework) -> None:
         super().__init__()
         if not isinstance(framework, VPDiffusion):
             raise Excluded(

@@ -1,9 +1,8 @@
 """sigma map: the noise level as an additional input channel (Section 4.2)."""
 
-from collections.abc import Callable
-
 from torch import Tensor, nn
 
+from dpi.architectures import Architecture
 from dpi.conditioning.tmap import append_channel
 from dpi.errors import Excluded
 from dpi.frameworks import Framework, VPDiffusion
@@ -23,7 +22,7 @@ class SigmaMap(nn.Module):
     """
 
     def __init__(
-        self, network: Callable[..., nn.Module], framework: Framework, image_channels: int = 3
+        self, network: Architecture, framework: Framework, image_channels: int = 3
     ) -> None:
         super().__init__()
         if not isinstance(framework, VPDiffusion):

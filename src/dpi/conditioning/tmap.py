@@ -1,10 +1,9 @@
 """t map: the normalized step as an additional input channel (Section 4.2)."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
+from dpi.architectures import Architecture
 from dpi.frameworks import Framework
 from dpi.interpolation import position
 
@@ -19,7 +18,7 @@ class TMap(nn.Module):
     """
 
     def __init__(
-        self, network: Callable[..., nn.Module], framework: Framework, image_channels: int = 3
+        self, network: Architecture, framework: Framework, image_channels: int = 3
     ) -> None:
         super().__init__()
         self.network = network(in_channels=image_channels + 1)

@@ -18,8 +18,9 @@ class Framework(Protocol):
     precondition: bool
     """Whether predictions are made with `preconditioning`."""
 
-    solvers: Sequence[str]
-    """Names of the solvers that `sample` takes, the default first."""
+    @property
+    def solvers(self) -> Sequence[str]:
+        """Names of the solvers that `sample` takes, the default first."""
 
     def corrupt(self, x: Tensor, noise: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
         """Corrupt images at the scalar s.
