@@ -117,7 +117,7 @@ def _train(cfg: DictConfig) -> None:
                 status.write(run)
             raise
     if HydraConfig.get().mode != RunMode.MULTIRUN and run.exists():
-        _print_next(run)
+        _print_next(cfg, run)
 
 
 @contextmanager
@@ -179,7 +179,9 @@ def _evaluate(cfg: DictConfig, run: Path, missing: dict[str, dict[str, Any]]) ->
     status.write(run)
 
 
-def _print_next(run: Path) -> None:
+def _print_next(cfg: DictConfig, run: Path) -> None:
+    from dpi.runs.build import foreign_code
+
     shown = {
         "samples": max(run.glob("samples/step_*.png"), default=None),
         "lambda": run / "lambda.png",
@@ -187,8 +189,9 @@ def _print_next(run: Path) -> None:
     }
     lines = [f"{name:9}{path}" for name, path in shown.items() if path and path.exists()]
     effort = HydraConfig.get().runtime.choices["effort"]
-    print("\n".join(["", *lines, "", f"next     python sample.py run={run} n=64"]))
-    print(f"         python evaluate.py run={run} eval=[objective] effort={effort}")
+    trust = " trust=true" if foreign_code(cfg) else ""
+    print("\n".join(["", *lines, "", f"next     python sample.py run={run} n=64{trust}"]))
+    print(f"         python evaluate.py run={run} eval=[objective] effort={effort}{trust}")
 
 
 def _one_line(error: Exception) -> str:

@@ -119,22 +119,31 @@ def _instantiate(cfg: DictConfig) -> tuple[Framework, nn.Module]:
     return framework, instantiate(cfg.cond, _partial_=True)(network=arch, framework=framework)
 
 
-def refuse_foreign_code(cfg: DictConfig, where: str, hint: str = "") -> None:
-    """Raise UserError if a configuration would instantiate anything that is not dpi's own.
+def foreign_code(cfg: DictConfig) -> list[str]:
+    """What a configuration would instantiate that is not dpi's own, e.g. "arch: mine.Network".
 
     Args:
         cfg: with some of the sections of OWN.
-        where, hint: what the message calls it, and what to do.
     """
+    found = []
     for section, package in OWN.items():
         # What is part of a model is named like a class; functions may write files.
         allowed = {f"{package.__name__}.{name}" for name in package.__all__ if name[0].isupper()}
         node = OmegaConf.select(cfg, section)
-        if node is None:
-            continue
-        for target in _targets(OmegaConf.to_container(node, resolve=True)):
-            if target not in allowed:
-                raise UserError(f"{where} names code from outside, {section}: {target}{hint}")
+        targets = _targets(OmegaConf.to_container(node, resolve=True)) if node is not None else []
+        found += [f"{section}: {target}" for target in targets if target not in allowed]
+    return found
+
+
+def refuse_foreign_code(cfg: DictConfig, where: str, hint: str = "") -> None:
+    """Raise UserError if there is `foreign_code` in a configuration.
+
+    Args:
+        cfg: the configuration.
+        where, hint: what the message calls it, and what to do.
+    """
+    if found := foreign_code(cfg):
+        raise UserError(f"{where} names code from outside, {found[0]}{hint}")
 
 
 def _targets(node: Any) -> list[str]:
