@@ -201,3 +201,9 @@ def test_the_command_reports_and_explains(command, make_run, tmp_path):
 def test_a_report_waits_for_no_torch():
     loaded = "import sys, dpi.reporting; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", loaded]).returncode == 0
+
+
+def test_runs_of_dpi_alone_have_nothing_to_be_compared_with(make_run, runs, tmp_path, capsys):
+    make_run(KIND, {"denoising": [row("mse", 0.05), row("mse", 0.9, scalar=0)]})
+    report(runs, tmp_path / "report")
+    assert "There are no runs yet to compare DPI with." in capsys.readouterr().out

@@ -76,7 +76,8 @@ def _of_table(table: "Table") -> pd.DataFrame:
     found = order.merge(found).assign(table=table.spec.title)
     found["metric"] = found.column.map(lambda key: columns[key].title)
     found["p"] = holm(found.p)
-    signed = found.difference * found.column.map(lambda key: columns[key].direction)
+    direction = found.column.map(lambda key: columns[key].direction).astype(float)  # also of none
+    signed = found.difference * direction
     significant = np.where(signed < 0, "better", "worse")
     undecided = np.where(found.seeds > 1, "not significant", "one seed")
     found["outcome"] = np.where(found.p < LEVEL, significant, undecided)
