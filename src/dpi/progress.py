@@ -34,12 +34,17 @@ class Progress(tqdm):
         return False  # nothing is there to be cleared
 
 
+def close_bars() -> None:
+    """Close the bars that are open: what is printed next begins on a line of its own."""
+    for bar in sorted(tqdm._instances, key=lambda bar: -abs(bar.pos)):  # the lowest first
+        bar.close()
+
+
 @contextmanager
 def bars_closed() -> Iterator[None]:
-    """Close the bars that an error leaves behind: its message then begins on a line of its own."""
+    """Around what an error may end: its message then begins on a line of its own."""
     try:
         yield
     except BaseException:
-        for bar in sorted(tqdm._instances, key=lambda bar: -abs(bar.pos)):  # the lowest first
-            bar.close()
+        close_bars()
         raise

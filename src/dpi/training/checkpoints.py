@@ -136,6 +136,6 @@ class SaveCheckpoints(Checkpoint):
     ) -> None:
         if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
             print(
-                f"\ninterrupted at step {trainer.global_step}: "
+                f"interrupted at step {trainer.global_step}: "
                 f"the same command resumes from step {self._saved}"
             )

@@ -8,7 +8,7 @@ import lightning as L
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 
-from dpi.progress import Progress
+from dpi.progress import Progress, close_bars
 from dpi.runs.status import read_status
 
 
@@ -46,6 +46,9 @@ class ProgressBar(TQDMProgressBar):
             dynamic_ncols=True,
             bar_format=self.BAR_FORMAT,
         )
+
+    def on_exception(self, *_: Any) -> None:
+        close_bars()
 
     def get_metrics(self, *args: Any) -> dict[str, Any]:
         metrics = super().get_metrics(*args)
