@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from dpi.reporting import report
+from dpi.reporting.pairs import compare
 
 ROOT = Path(__file__).parents[1]
 
@@ -45,3 +46,26 @@ def test_the_records_are_made_from_the_rows():
     command = [sys.executable, ROOT / "scripts/records.py", "results/conditioning/*.csv"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == (ROOT / "results/records.md").read_text()
+
+
+def test_the_held_out_losses_are_those_of_the_rows():
+    rows = pd.read_csv(ROOT / "results/conditioning/held_out/losses.csv")
+    rows = rows.assign(block=rows.framework + rows.scale, column="", row=rows.cond)
+    rows = rows.rename(columns={"val_loss": "value"})
+    text = " ".join((ROOT / "docs/CONDITIONING.md").read_text().split())
+    flow, small = rows[rows.block == "flowmini"], rows[rows.block == "diffusionsmall"]
+    means = [f"{flow[flow.row == c].value.mean():.4f}" for c in ("dpi", "lowrank", "film", "tmap")]
+    assert f"| flow matching, 16x16 | 3 | {' | '.join(means)} |" in text
+    found = compare(flow[flow.row != "dpi"], flow[flow.row == "dpi"]).set_index("row")
+    percent = {row: f"{of.percent:.1f} ± {of.half:.1f} %" for row, of in found.iterrows()}
+    assert f"low-rank sets are {percent['lowrank']} above DPI" in text
+    assert f"FiLM {percent['film']}, both level; the t map {percent['tmap']}" in text
+    film, tmap = (small[small.row == c].value.mean() for c in ("film", "tmap"))
+    assert f"| {film:.4f} | {tmap:.4f} |" in text
+    assert f"its loss is {100 * (1 - film / tmap):.0f} % below" in text
+    dpi = small[small.row == "dpi"].set_index("seed")
+    same = small[(small.row == "film") & (small.seed == 0)].value.item()
+    assert (
+        f"reached {dpi.value[0]:.4f} with seed 0, {100 * (1 - dpi.value[0] / same):.0f} %" in text
+    )
+    assert f"diverged at step {dpi.diverged_at[1]:.0f} with seed 1" in text
