@@ -36,7 +36,7 @@ from dpi.frameworks import VPDiffusion
 from discs import Discs
 
 class NoLength:
-    image_size, fingerprint = 16, 16 * "0"
+    image_size, image_channels, fingerprint = 16, 3, 16 * "0"
     def __init__(self, count, image_size): pass
     def __getitem__(self, i): return np.zeros((3, 16, 16), np.uint8)
 

@@ -18,6 +18,8 @@ class Discs:
         seed: image i is a function of (seed, i).
     """
 
+    image_channels = 3
+
     def __init__(self, count: int, image_size: int, seed: int = 0) -> None:
         self.count, self.image_size, self.seed = count, image_size, seed
 

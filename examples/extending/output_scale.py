@@ -31,11 +31,11 @@ class OutputScale(nn.Module):
         """Predict the framework's target.
 
         Args:
-            x: corrupted images, shape (B, 3, H, W).
+            x: corrupted images, shape (B, C, H, W).
             s: shape () or (B,), integer steps in [0, S-1] or floats in [0, 1]. `at` takes both,
                 and interpolates between steps.
 
         Returns:
-            Shape (B, 3, H, W).
+            Shape (B, C, H, W).
         """
         return at(self.a, s).exp().reshape(-1, 1, 1, 1) * self.network(x)

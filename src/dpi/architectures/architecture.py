@@ -6,7 +6,7 @@ from torch import nn
 
 
 class Architecture(Protocol):
-    """Creates a base network f, which maps images, (B, in_channels, H, W), to (B, 3, H, W). Any
+    """Creates a base network f, which maps images, (B, in_channels, H, W), to (B, C, H, W). Any
     class of `nn.Module` whose arguments have defaults is one."""
 
     def __call__(self, *args: Any, **options: Any) -> nn.Module:

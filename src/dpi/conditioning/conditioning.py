@@ -20,9 +20,9 @@ class Conditioning(Protocol):
             framework: defines the number of scalars.
 
         Returns:
-            g, called as g(x, s) with images x, (B, 3, H, W), and s of shape () or (B,), integer
+            g, called as g(x, s) with images x, (B, C, H, W), and s of shape () or (B,), integer
             steps in [0, S-1] or floats in [0, 1], on the CPU. Predicts the framework's target,
-            (B, 3, H, W).
+            (B, C, H, W).
 
         Raises:
             Excluded: the network or the framework cannot be conditioned in this way.

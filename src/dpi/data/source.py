@@ -35,15 +35,16 @@ class Source(Protocol):
         """
 
 
-def check_source(source: object, image_size: int) -> None:
+def check_source(source: object, image_size: int, image_channels: int) -> None:
     """Check what can be said of a data set before any of its images is read.
 
     Args:
         source: an instance of a class that may be the user's own.
-        image_size: that its images are asked for.
+        image_size, image_channels: of the images that are asked for.
 
     Raises:
-        UserError: it is not a `Source`, has another image size, or a fingerprint that is none.
+        UserError: it is not a `Source`, has images of another size or number of channels, or a
+            fingerprint that is none.
     """
     check_protocol(source, Source, "data.source")
     name = type(source).__name__
@@ -51,6 +52,11 @@ def check_source(source: object, image_size: int) -> None:
         raise UserError(
             f"data.source: {name} has images of {source.image_size} pixels and image_size="
             f"{image_size} is asked for: give it image_size: ${{image_size}}"
+        )
+    if source.image_channels != image_channels:
+        raise UserError(
+            f"data.source: {name} has images of {source.image_channels} channels: give "
+            f"image_channels={source.image_channels}, not {image_channels}"
         )
     if not re.fullmatch("[0-9a-f]{12,}", str(source.fingerprint)):
         raise UserError(
@@ -63,13 +69,13 @@ def read_image(source: Source, i: int) -> np.ndarray:
     """Image i of a data set.
 
     Returns:
-        Shape (3, image_size, image_size), uint8.
+        Shape (image_channels, image_size, image_size), uint8.
 
     Raises:
         UserError: it has another shape or dtype, or cannot be used.
     """
     image = np.asarray(source[i])
-    shape = (3, source.image_size, source.image_size)
+    shape = (source.image_channels, source.image_size, source.image_size)
     if image.shape != shape or image.dtype != np.uint8:
         raise UserError(
             f"data.source: image {i} of {type(source).__name__} is {image.dtype} of shape "

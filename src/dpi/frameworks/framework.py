@@ -26,12 +26,12 @@ class Framework(Protocol):
         """Corrupt images at the scalar s.
 
         Args:
-            x: images in [-1, 1], shape (B, 3, H, W).
-            noise: standard normal, shape (B, 3, H, W), on the device of x.
+            x: images in [-1, 1], shape (B, C, H, W).
+            noise: standard normal, shape (B, C, H, W), on the device of x.
             s: shape () or (B,), integer steps in [0, S-1] or floats in [0, 1], on the CPU.
 
         Returns:
-            The network's input and its target, both (B, 3, H, W).
+            The network's input and its target, both (B, C, H, W).
         """
 
     def preconditioning(self, s: Tensor) -> tuple[Tensor, Tensor]:
@@ -50,13 +50,13 @@ class Framework(Protocol):
         Args:
             network: g(x, s), to be called through `predict`, with s of shape (): an integer step
                 or a float in [0, 1].
-            noise: standard normal, shape (B, 3, H, W).
+            noise: standard normal, shape (B, C, H, W).
             num_steps: number of solver steps.
             solver: one of `solvers`; None for the first.
             progress: show a progress bar.
 
         Returns:
-            Images in [-1, 1], shape (B, 3, H, W).
+            Images in [-1, 1], shape (B, C, H, W).
 
         Raises:
             UserError: no such solver, or it cannot take so many steps. Found by calling this with

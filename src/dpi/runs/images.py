@@ -11,7 +11,7 @@ def open_source(cfg: DictConfig) -> Source:
     """Open the source of images that a configuration names.
 
     Args:
-        cfg: with data.source and image_size.
+        cfg: with data.source, image_size and image_channels.
 
     Raises:
         UserError: the images are missing or cannot be used, the source's settings are not its
@@ -22,5 +22,5 @@ def open_source(cfg: DictConfig) -> Source:
         source = make()
     except TypeError as error:
         raise UserError(f"data.source={cfg.data.source._target_}: {error}") from error
-    check_source(source, cfg.image_size)
+    check_source(source, cfg.image_size, cfg.image_channels)
     return source
