@@ -237,7 +237,7 @@ BAD = {
         image_channels=0                        | image_channels=0
         image_channels=5                        | image_channels=5
         image_channels=4                        | avatars have 3
-        image_channels=1 arch.out_channels=3    | image_channels=1: it makes
+        image_channels=1 arch.out_channels=3    | the network's output has shape (2, 3, 8, 8)
         image_channels=4 data=npz data.path=grey.npz eval=[fidelity] | RGB or greyscale images
         data.split_seed=-1                      | data.split_seed
         data.random_flip=maybe                  | data.random_flip=maybe

@@ -49,7 +49,8 @@ def check_identity(cfg: DictConfig, run: Path, fingerprint: str, parts: Split) -
         return
     then, now = identity(read_config(run)), identity(cfg)
     for key in sorted(then.keys() | now.keys(), key=lambda key: (key.count("."), key)):
-        was, given = (values.get(key, ADDED.get(key)) for values in (then, now))
+        last = key.rpartition(".")[2]
+        was, given = (values.get(key, ADDED.get(last)) for values in (then, now))
         if was != given:
             raise UserError(
                 f"{run} holds a run with other settings ({key} was {was}, now {given}): "
