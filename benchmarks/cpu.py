@@ -1,4 +1,4 @@
-"""Time training, sampling, evaluation and starting on a CPU, in about ten minutes.
+"""Time training, sampling, evaluation, compiling and starting on a CPU.
 
     python benchmarks/cpu.py
     python benchmarks/cpu.py dpir=FOLDER guided_diffusion=FOLDER    beside the public originals
