@@ -53,7 +53,10 @@ def log_results(cfg: DictConfig, results: Mapping[str, Iterable[Row]]) -> None:
 
 @contextmanager
 def wandb_finished() -> Iterator[None]:
-    """End the W&B run with this one; Lightning would log the next one of a sweep into it, too."""
+    """End the W&B run with this one; Lightning would log the next one of a sweep into it, too.
+
+    And W&B's service, which takes every path from the working directory that it was started in.
+    """
     failed = 1
     try:
         yield
@@ -61,6 +64,7 @@ def wandb_finished() -> Iterator[None]:
     finally:
         if "wandb" in sys.modules:
             sys.modules["wandb"].finish(failed)
+            sys.modules["wandb"].teardown()
 
 
 def _begin_session(logger: TensorBoardLogger, values: dict[str, object]) -> None:
