@@ -169,6 +169,7 @@ BAD = {
         training.show.num_images=0              | training.show.num_images
         training.show.keep_every=0              | training.show.keep_every=0
         training.show.keep_best=1               | training.show.keep_best=1
+        training.show.keep_ema=[2]              | training.show.keep_ema
         training.show.log_every=0               | training.show.log_every
         seed=-1                                 | seed
         seed=1.5                                | seed

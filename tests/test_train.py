@@ -234,6 +234,41 @@ def test_the_best_checkpoint_may_be_of_a_validation_after_the_training(command, 
             assert torch.equal(best[part][name], tensor), name
 
 
+def test_further_averages_are_kept_and_resumed(command, tiny):
+    train = [*tiny, "run=it", "training.steps=4", "trainer.accumulate_grad_batches=2"]
+    kept = ["training.show.keep_ema=[0.9,0.5]", "training.show.keep_every=1"]
+    assert command("train.py", *train).status == 0
+    Path("it").rename("plain")
+    assert command("train.py", *train, *kept).status == 0
+    assert_equal(Path("plain"), Path("it"))
+    steps = [
+        load_checkpoint(Path(f"it/step_000000{n}.ckpt"))["current_model_state"] for n in range(1, 5)
+    ]
+    for decay in (0.5, 0.9):
+        average = steps[0]
+        for weights in steps[1:]:
+            average = {k: decay * average[k] + (1 - decay) * w for k, w in weights.items()}
+        found = load_checkpoint(Path(f"it/ema_{decay}.ckpt"))
+        assert found["global_step"] == 4 and found["state_dict"].keys() == average.keys()
+        for name, tensor in average.items():
+            torch.testing.assert_close(found["state_dict"][name], tensor)
+
+    Path("it").rename("whole")
+    command("train.py", *train, *kept, "training.steps=2")
+    done = command("train.py", *train, *kept)
+    assert "resuming from step 2" in done.out
+    for name in ("ema_0.5.ckpt", "ema_0.9.ckpt"):
+        whole, resumed = (load_checkpoint(Path(run, name)) for run in ("whole", "it"))
+        assert all(torch.equal(whole["state_dict"][k], v) for k, v in resumed["state_dict"].items())
+    wanted = ["run=it", "eval=[objective]", "eval.objective.pictures=4", "accelerator=cpu"]
+    done = command("evaluate.py", *wanted, "eval.objective.t=[0,999]", "checkpoint=ema_0.5.ckpt")
+    assert done.status == 0, done.err
+    assert Path("it/evaluation/ema_0.5/objective.json").exists()
+
+    done = command("train.py", *train, "training.steps=5", "training.show.keep_ema=[0.99]")
+    assert done.status == 1 and "0.99 is not averaged by this run, which is at step 4" in done.err
+
+
 def test_evaluations_and_samples_of_a_kept_checkpoint_are_kept_apart(command, tiny):
     assert command("train.py", *tiny, "run=it", "training.show.keep_every=2").status == 0
     wanted = ["run=it", "eval=[objective,samples]", "eval.objective.pictures=4", "accelerator=cpu"]

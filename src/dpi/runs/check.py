@@ -20,7 +20,7 @@ SolverSteps = Annotated[int, Field(ge=1, le=1000)]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 """Of PyTorch's autocast: the weights, the scalars and what is added up stay in float32."""
 
-CheckpointName = Annotated[str, Field(pattern=r"^(last|best|step_\d{7,})\.ckpt$")]
+CheckpointName = Annotated[str, Field(pattern=r"^(last|best|step_\d{7,}|ema_[\d.e-]+)\.ckpt$")]
 """Of a file in a run's folder."""
 
 
@@ -35,6 +35,7 @@ class Show(Section):
     save_every: Count
     keep_every: Count | None
     keep_best: bool
+    keep_ema: list[Fraction]
     log_every: Count
     num_images: Annotated[int, Field(ge=1, le=1024)]
     num_steps: SolverSteps

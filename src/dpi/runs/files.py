@@ -23,6 +23,11 @@ def kept_path(run: Path, step: int) -> Path:
     return run / f"step_{step:07d}.ckpt"
 
 
+def average_path(run: Path, decay: float) -> Path:
+    """The checkpoint of an average of `training.show.keep_ema`."""
+    return run / f"ema_{decay}.ckpt"
+
+
 def samples_path(run: Path, step: int) -> Path:
     """The grid of samples that a run shows at a step."""
     return run / "samples" / f"step_{step:07d}.png"

@@ -1,12 +1,18 @@
-"""The exponential moving average of the weights."""
+"""Exponential moving averages of the weights."""
 
+from collections.abc import Iterable
 from itertools import chain
 from typing import Any
 
+import lightning as L
 import torch
-from lightning.pytorch.callbacks import WeightAveraging
+from lightning.pytorch.callbacks import Callback, WeightAveraging
 from omegaconf import DictConfig
+from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from dpi.errors import UserError
+from dpi.training.module import MicroBatch
 
 
 def ema_decay(training: DictConfig) -> float:
@@ -48,3 +54,42 @@ class EMAWeightAveraging(WeightAveraging):
         self._updates += 1
         self._average_model.n_averaged += 1
         self._latest_update_step = trainer.global_step
+
+
+class FurtherAverages(Callback):
+    """Averages of other decays, which a checkpoint has beside the one that is evaluated.
+
+    Args:
+        decays: weights of the averages against the weights of a step.
+    """
+
+    def __init__(self, decays: Iterable[float]) -> None:
+        self._averages: dict[float, dict[str, Tensor]] = {decay: {} for decay in decays}
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        for decay, average in self._averages.items():
+            if trainer.global_step and not average:
+                raise UserError(
+                    f"training.show.keep_ema: {decay} is not averaged by this run, which is at "
+                    f"step {trainer.global_step}; leave it out, or begin another run (tag=...)"
+                )
+            self._averages[decay] = {k: v.to(pl_module.device) for k, v in average.items()}
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, out: Any, batch: MicroBatch, *_: Any
+    ) -> None:
+        if trainer.global_step == batch.step:  # gradients are still accumulated
+            return
+        weights = pl_module.state_dict()
+        for decay, average in self._averages.items():
+            if average:
+                average_ = get_ema_multi_avg_fn(decay)
+                average_(list(average.values()), list(weights.values()), None)
+            else:
+                average.update((name, tensor.clone()) for name, tensor in weights.items())
+
+    def state_dict(self) -> dict[float, dict[str, Tensor]]:
+        return self._averages
+
+    def load_state_dict(self, state_dict: dict[float, dict[str, Tensor]]) -> None:
+        self._averages |= {k: v for k, v in state_dict.items() if k in self._averages}

@@ -14,8 +14,9 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from dpi.atomic import atomic
 from dpi.errors import Terminated
-from dpi.runs.checkpoint import load_checkpoint
-from dpi.runs.files import BEST, CHECKPOINT, kept_path
+from dpi.runs.checkpoint import KEYS, load_checkpoint
+from dpi.runs.files import BEST, CHECKPOINT, average_path, kept_path
+from dpi.training.averaging import FurtherAverages
 from dpi.training.finite import check_finite
 from dpi.training.module import MicroBatch
 
@@ -139,3 +140,14 @@ class SaveCheckpoints(Checkpoint):
                 f"interrupted at step {trainer.global_step}: "
                 f"the same command resumes from step {self._saved}"
             )
+
+
+def write_averages(run: Path) -> None:
+    """Write each of the last checkpoint's further averages as a checkpoint, `average_path`.
+
+    They are to be evaluated and sampled from; the training goes on from the last checkpoint.
+    """
+    last = load_checkpoint(run / CHECKPOINT)
+    for decay, weights in last["callbacks"][FurtherAverages.__name__].items():
+        checkpoint = {key: last[key] for key in KEYS} | {"state_dict": weights}
+        AtomicCheckpointIO().save_checkpoint(checkpoint, average_path(run, decay))

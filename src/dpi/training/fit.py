@@ -25,8 +25,8 @@ from dpi.runs.build import build, set_memory_format
 from dpi.runs.checkpoint import load_checkpoint, load_weights
 from dpi.runs.files import CHECKPOINT, samples_path
 from dpi.runs.record import record, record_session
-from dpi.training.averaging import EMAWeightAveraging, ema_decay
-from dpi.training.checkpoints import AtomicCheckpointIO, SaveCheckpoints
+from dpi.training.averaging import EMAWeightAveraging, FurtherAverages, ema_decay
+from dpi.training.checkpoints import AtomicCheckpointIO, SaveCheckpoints, write_averages
 from dpi.training.datamodule import DataModule
 from dpi.training.draws import Draws
 from dpi.training.finite import FiniteLoss
@@ -83,6 +83,8 @@ def fit(cfg: DictConfig, source: Source) -> None:
             trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
             if validate:
                 trainer.validate(module, data, verbose=False)
+        if show.keep_ema and trainer.is_global_zero:
+            write_averages(run)
     except torch.OutOfMemoryError as error:
         raise UserError(
             f"out of memory: double trainer.accumulate_grad_batches={accumulate}, for the same "
@@ -164,6 +166,7 @@ def _trainer(cfg: DictConfig, run: Path, steps: int) -> L.Trainer:
     callbacks = [
         SampleLogger(run, show.num_images, show.num_steps),
         EMAWeightAveraging(ema_decay(cfg.training)),
+        *([FurtherAverages(show.keep_ema)] if show.keep_ema else []),
         ProgressBar(),
         ThroughputLogger(cfg.training.batch_size, show.log_every),
         FiniteLoss(run / CHECKPOINT, show.log_every),
