@@ -1,13 +1,13 @@
 """Which conditioning has the lowest error: each at its best settings, compared seed by seed.
 
-    python scripts/conditioning.py 'results/conditioning/*.csv' [curves.png]
+    python scripts/conditioning.py 'results/conditioning/*.csv' [cost.png steps.png]
 
 The files are results.csv of reports (report.py). Runs that differ in nothing but network size,
 conditioning, learning rates, weight decay, dropout and seed are in one table. The settings are
 chosen by the seeds that ran with most of them, and compared on the others, if there are any. The
 last column is the difference from the first row, with its 95 % interval over paired seeds; * marks
-what is significant (5 %, Holm-corrected within a table). The figure shows the error over what a
-conditioning costs, a line through the sizes of each.
+what is significant (5 %, Holm-corrected within a table). The figures show the mean error over what
+a conditioning costs, a line through the sizes of each, and the error at each step over the t map's.
 """
 
 import re
@@ -15,12 +15,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from matplotlib import style
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from dpi.cli import one_line
+from dpi.errors import UserError
 from dpi.reporting.labels import label
 from dpi.reporting.pairs import LEVEL, compare, holm
 from dpi.reporting.results_csv import read_csv
@@ -29,6 +31,9 @@ TUNED = re.compile(r"(?:, )?\b((?:lr|lr_lambda|weight_decay_lambda|dropout) = [\
 """Settings that are chosen for each conditioning, as labels have them."""
 
 SIZE = re.compile(r", (?:channels|base_channels) = [\d, ]*\d")
+
+SEEDS = 3
+"""Fewer are not shown at each step, nor among the records."""
 
 DIVERGED = 10
 """Of a larger error no difference is given; predicting nothing gives about 1."""
@@ -45,8 +50,9 @@ def read(pattern: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The errors and the costs.
 
     Returns:
-        errors: a row a run: block, row (the conditioning), tuned (the settings), seed, and value,
-            the mean over the schedule. costs: those of COST, by arch and row.
+        errors: a row for each run and scalar, and one with the mean over the schedule, whose scalar
+            is missing: block, arch, row (the conditioning), tuned (the settings), seed, value.
+        costs: those of COST, by arch and row.
 
     Raises:
         UserError: no such file, or one that is not of a report.
@@ -57,14 +63,14 @@ def read(pattern: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     bare = rows[["model", "protocol"]].map(lambda text: TUNED.sub("", text).strip(", "))
     rows = rows.assign(tuned=tuned, row=bare.model, protocol=bare.protocol)
     costs = rows[rows.metric.isin(COST)].pivot_table("value", ["arch", "row"], "metric", "median")
-    errors = rows[rows.metric.isin(["mse", "objective"]) & rows.scalar.isna()]
+    errors = rows[rows.metric.isin(["mse", "objective"])]
     block = (
         errors.arch.map(label)
         + errors.framework.map(", {}".format)
         + errors.protocol.map(lambda text: f"; {text}" if text else "")
         + errors.training_steps.map("; {:,} steps".format)
     )
-    keep = ["block", "arch", "row", "tuned", "seed", "value"]
+    keep = ["block", "arch", "row", "tuned", "seed", "scalar", "value"]
     return errors.assign(block=block)[keep], costs.reindex(columns=list(COST))
 
 
@@ -113,6 +119,8 @@ def curves(errors: pd.DataFrame, costs: pd.DataFrame, path: Path) -> None:
     """Draw the error over each cost, for each block that has conditionings of several sizes."""
     lines = {block: dict(_lines(own, costs)) for block, own in errors.groupby("block", sort=False)}
     lines = {block: own for block, own in lines.items() if any(len(of) > 1 for of in own.values())}
+    if not lines:
+        raise UserError(f"{path}: no conditioning has several sizes")
     names = list(dict.fromkeys(name for own in lines.values() for name in own))
     shown = [metric for metric in COST if costs[metric].notna().any()]
     with style.context("dpi.reporting.figures"), style.context({"axes.titlecolor": "black"}):
@@ -130,11 +138,42 @@ def curves(errors: pd.DataFrame, costs: pd.DataFrame, path: Path) -> None:
                 axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
                 axes.xaxis.set_minor_formatter(NullFormatter())
             row[0].set(ylabel="mean error", title=block)
-        handles = {line.get_label(): line for axes in grid.flat for line in axes.lines}
-        figure.legend(
-            handles.values(), handles.keys(), loc="outside lower center", ncols=len(names)
-        )
-        figure.savefig(path, dpi=150)
+        _save(figure, grid, path)
+
+
+def steps(errors: pd.DataFrame, path: Path) -> None:
+    """Draw the error at each step over the t map's, seed by seed, each at its best settings."""
+    ratios = {}
+    for block, own in errors.groupby("block", sort=False):
+        means = own[own.scalar.isna()]
+        best = pd.concat(at_best(of)[2] for _, of in means.groupby("row"))
+        at_steps = own[own.scalar.notna()].merge(best[["row", "tuned", "seed"]])
+        found = at_steps.pivot_table("value", ["scalar", "seed"], "row")
+        theirs = found.pop("t map") if "t map" in found else pd.Series(np.nan, found.index)
+        shown = {
+            row: ratio.groupby("scalar").mean()
+            for row, own in found.items()
+            if (ratio := (own / theirs).dropna()).index.unique("seed").size >= SEEDS
+        }
+        ratios |= {block: shown} if shown else {}
+    if not ratios:
+        raise UserError(f"{path}: no conditioning has {SEEDS} seeds in common with the t map")
+    with style.context("dpi.reporting.figures"), style.context({"axes.titlecolor": "black"}):
+        figure = Figure(figsize=(4.5 * len(ratios), 3.2), layout="constrained")
+        grid = figure.subplots(1, len(ratios), squeeze=False)
+        for axes, (block, found) in zip(grid.flat, ratios.items(), strict=True):
+            axes.axhline(1, color="0.6", linewidth=1)
+            axes.set(xlabel="step t", ylabel="error, relative to the t map", title=block)
+            for row, ratio in found.items():
+                axes.plot(ratio, "o-", ms=3, label=row)
+        _save(figure, grid, path)
+
+
+def _save(figure: Figure, grid: np.ndarray, path: Path) -> None:
+    lines = {line.get_label(): line for axes in grid.flat for line in axes.lines}
+    lines = {label: line for label, line in lines.items() if not label.startswith("_")}
+    figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=4)
+    figure.savefig(path, dpi=150)
 
 
 def _lines(own: pd.DataFrame, costs: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -149,14 +188,16 @@ def _lines(own: pd.DataFrame, costs: pd.DataFrame) -> Iterator[tuple[str, pd.Dat
 
 
 def main() -> None:
-    if len(sys.argv) not in (2, 3):
+    if len(sys.argv) not in (2, 4):
         raise SystemExit(__doc__)
     with one_line():
         errors, costs = read(sys.argv[1])
-        for _, own in errors.groupby("block", sort=False):
+        means = errors[errors.scalar.isna()]
+        for _, own in means.groupby("block", sort=False):
             print(table(own, costs))
-        if len(sys.argv) == 3:
-            curves(errors, costs, Path(sys.argv[2]))
+        if len(sys.argv) == 4:
+            curves(means, costs, Path(sys.argv[2]))
+            steps(errors, Path(sys.argv[3]))
 
 
 if __name__ == "__main__":

@@ -9,11 +9,9 @@ lower error. Those with fewer than three seeds beside that of the settings are l
 import sys
 
 import pandas as pd
-from conditioning import COST, at_best, read
+from conditioning import COST, SEEDS, at_best, read
 
 from dpi.cli import one_line
-
-SEEDS = 3
 
 KEYS = {
     "lr": "training.lr",
@@ -64,7 +62,7 @@ def main() -> None:
     print("The options follow `python train.py -m $RUNS seed=1,2,3,5` of")
     print("[results/conditioning](conditioning). This page is the output of\n")
     print(f"    python scripts/records.py '{sys.argv[1]}'\n")
-    for block, own in errors.groupby("block", sort=False):
+    for block, own in errors[errors.scalar.isna()].groupby("block", sort=False):
         rows = []
         for name, of in own.groupby("row"):
             settings, _, runs = at_best(of)

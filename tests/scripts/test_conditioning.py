@@ -1,5 +1,6 @@
 """Conditionings are compared at their best settings, seed by seed."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -59,19 +60,32 @@ def test_each_is_compared_at_its_best_settings(tmp_path, monkeypatch):
     assert [line[0] for line in flow] == ["DPI"] and flow[0][5:] == ["1", "0.20000", ""]
 
 
-def test_the_figure_has_a_line_through_the_sizes_of_each(tmp_path, monkeypatch):
+def test_the_figures_have_a_line_through_the_sizes_and_the_steps_of_each(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for cond in ("film", "dpi"):
+    for cond, worse in (("film", 2), ("tmap", 1)):
         for channels in ([8, 16], [16, 32]):
-            rows = {"objective": [row("objective", 1 / channels[0], scalars=28)]}
-            rows["complexity"] = [row("parameters", 1e4 * channels[0])]
-            names = ("diffusion", "drunet", cond)
-            write_run(Path("runs"), names, rows, 0, {"arch.channels": channels})
+            for seed in range(3):
+                by_step = [row("objective", worse * (1 + seed), float(t)) for t in (0, 500, 999)]
+                rows = {"objective": [row("objective", worse / channels[0], scalars=28), *by_step]}
+                rows["complexity"] = [row("parameters", 1e4 * channels[0])]
+                names = ("diffusion", "drunet", cond)
+                own = {"arch.channels": channels} if channels[0] == 8 else {}
+                write_run(Path("runs"), names, rows, seed, own)
     report(Path("runs"), Path("report"))
-    command = [sys.executable, SCRIPT, "report/*/results.csv", "curves.png"]
+    command = [sys.executable, SCRIPT, "report/*/results.csv", "cost.png", "steps.svg"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "DPI, channels = 8, 16" in done.stdout
-    assert Image.open("curves.png").size[0] > 300
+    assert "FiLM, channels = 8, 16" in done.stdout
+    assert Image.open("cost.png").size[0] > 300
+    assert "relative to the t map" in Path("steps.svg").read_text()
+    shutil.rmtree("runs")
+    add("film", 0, 0.05)
+    report(Path("runs"), Path("other"))
+    command = [sys.executable, SCRIPT, "other/*/results.csv", "cost.png", "steps.svg"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "error: cost.png: no conditioning has several sizes\n",
+    )
 
 
 def test_no_file_is_one_line():
