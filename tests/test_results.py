@@ -42,6 +42,24 @@ def test_the_comparison_of_conditionings_is_made_from_its_rows():
         assert table in page
 
 
+def test_the_errors_at_steps_are_those_of_the_rows(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    from conditioning import at_best, read
+
+    errors, _ = read(str(ROOT / "results/conditioning/*.csv"))
+    errors = errors[errors.row.isin(["DPI", "FiLM, include = *.conv1"])]
+    means = errors[errors.scalar.isna()]
+    best = pd.concat(at_best(own)[2] for _, own in means.groupby("row"))
+    own = errors[errors.scalar.notna()].merge(best[["row", "tuned", "seed"]])
+    own = own.assign(column=own.scalar)
+    found = compare(own[own.row != "DPI"], own[own.row == "DPI"]).set_index("column")
+    text = " ".join((ROOT / "docs/CONDITIONING.md").read_text().split())
+    shown = [
+        f"{found.percent[t]:+.1f} ± {found.half[t]:.1f} % at t = {t}" for t in (0, 333, 666, 999)
+    ]
+    assert f"{', '.join(shown[:3])} and {shown[3]}" in text
+
+
 def test_the_records_are_made_from_the_rows():
     command = [sys.executable, ROOT / "scripts/records.py", "results/conditioning/*.csv"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)

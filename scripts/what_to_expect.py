@@ -1,0 +1,92 @@
+"""Draw how trainings should go, and print them as the table of docs/TRAINING.md.
+
+    python scripts/what_to_expect.py [outputs/demo]
+
+docs/what_to_expect.svg and the table are made from the runs in results/what_to_expect, and of the
+demo's folder, if it is given, docs/demo_steps.png shows the samples at several steps.
+"""
+
+import io
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib import style
+from matplotlib.figure import Figure
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+RUNS = ROOT / "results/what_to_expect"
+
+STEPS = (500, 1000, 2000, 3000)
+"""The table's."""
+
+SHOWN = (250, 500, 1000, 2000)
+"""The picture's, of the demo."""
+
+
+def read() -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+    """The runs, one a row, and of each its log by the number of steps taken."""
+    runs = pd.read_csv(RUNS / "runs.csv", index_col="run", keep_default_na=False)
+    logs = {}
+    for run in runs.index:
+        log = pd.read_csv(RUNS / f"{run}.csv")
+        logs[run] = log.assign(step=log.step + 1).set_index("step")
+    return runs, logs
+
+
+def table(runs: pd.DataFrame, logs: dict[str, pd.DataFrame]) -> str:
+    """The held-out losses at some steps, as Markdown."""
+    head = ["images", "network", "conditioning", "framework", *(f"{n:,}" for n in STEPS), "minutes"]
+    lines = [head, ["---"] * 4 + ["--:"] * 5]
+    for run, about in runs.iterrows():
+        losses = logs[run].val_loss.dropna()
+        cells = [f"{losses[n]:.4f}" if n in losses else "" for n in STEPS]
+        lines.append([*about[head[:4]], *cells, f"{about.minutes:.0f}"])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def figure(runs: pd.DataFrame, logs: dict[str, pd.DataFrame]) -> str:
+    """The losses over the steps, a panel for each kind of images, as SVG."""
+    with style.context("dpi.reporting.figures"), style.context({"font.size": 10}):
+        page = Figure(figsize=(8, 3.4), layout="constrained")
+        kinds = runs.images.unique()
+        grid = page.subplots(1, len(kinds), sharey=True)
+        for axes, kind in zip(grid, kinds, strict=True):
+            for number, (run, about) in enumerate(runs[runs.images == kind].iterrows()):
+                log = logs[run]
+                name = ", ".join(about[["network", "conditioning", "framework"]])
+                axes.plot(log.loss.dropna(), color=f"C{number}", alpha=0.3, linewidth=0.7)
+                axes.plot(log.val_loss.dropna(), "o-", ms=3, color=f"C{number}", label=name)
+            axes.set(title=kind, xlabel="step", yscale="log", xlim=0, ylim=(0.03, 1))
+            axes.legend(loc="upper right")
+        ticks = [0.03, 0.05, 0.1, 0.2, 0.5, 1]
+        grid[0].set(ylabel="loss (thin), val_loss (dots)")
+        grid[0].set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+        file = io.StringIO()
+        page.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+    css = "<style>svg{color:#1f2328}@media(prefers-color-scheme:dark){svg{color:#e6edf3}}</style>\n"
+    return file.getvalue().replace("#010203", "currentColor").replace("<defs>", css + "<defs>", 1)
+
+
+def samples(demo: Path) -> Image.Image:
+    """The demo's grids of samples at SHOWN, side by side, three rows of each."""
+    grids = [np.asarray(Image.open(demo / f"samples/step_{n:07d}.png")) for n in SHOWN]
+    gap = np.full((grids[0].shape[0], 12, 3), 255, np.uint8)
+    parts = [part for grid in grids for part in (grid[..., :3], gap)]
+    return Image.fromarray(np.concatenate(parts[:-1], axis=1))
+
+
+def main() -> None:
+    if len(sys.argv) > 2:
+        raise SystemExit(__doc__)
+    runs, logs = read()
+    (ROOT / "docs/what_to_expect.svg").write_text(figure(runs, logs))
+    print(table(runs, logs))
+    if len(sys.argv) == 2:
+        samples(Path(sys.argv[1])).save(ROOT / "docs/demo_steps.png", optimize=True)
+
+
+if __name__ == "__main__":
+    main()
