@@ -335,7 +335,8 @@ def stopped(overrides: list[str], number: signal.Signals, when: Path) -> tuple[i
 
 
 @pytest.mark.slow
-def test_sigterm_saves_says_so_and_exits_143(command, tiny, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_says_so_and_exits(number, expected, command, tiny, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     train = [*tiny, "training.steps=150", "training.show.every=20", "training.show.save_every=1000"]
     train += ["trainer.accumulate_grad_batches=2"]
@@ -343,14 +344,38 @@ def test_sigterm_saves_says_so_and_exits_143(command, tiny, tmp_path, monkeypatc
     resumed = [*train, "run=stopped"]
     status, line = stopped(
         [str(ROOT / "train.py"), *resumed],
-        signal.SIGTERM,
+        number,
         Path("stopped/samples/step_0000020.png"),
     )
     step = load_checkpoint(Path("stopped/last.ckpt"))["global_step"]
-    assert status == 143 and 20 <= step < 150
-    assert line == f"error: SIGTERM: saved at step {step}, the same command resumes from it"
+    assert status == expected and 20 <= step < 150
+    assert line == f"error: {number.name}: saved at step {step}, the same command resumes from it"
     assert command("train.py", *resumed).status == 0
     assert_equal(Path("whole"), Path("stopped"))
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_ends_at_once(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    train = [*tiny, "run=it", "training.batch_size=8192", "trainer.accumulate_grad_batches=1024"]
+    process = subprocess.Popen(
+        [sys.executable, ROOT / "train.py", *train, "training.steps=1000"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ONE_THREAD,
+    )
+    while not Path("it/status.json").exists():  # written as the training begins
+        time.sleep(0.02)
+    time.sleep(1)  # a step takes several seconds
+    process.send_signal(signal.SIGINT)
+    for line in process.stderr:
+        if "Ctrl-C again" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and not Path("it/last.ckpt").exists()
+    said = "error: interrupted: the same command resumes from the last checkpoint"
+    assert err.splitlines()[-1] == said and "Traceback" not in err
 
 
 @pytest.mark.slow

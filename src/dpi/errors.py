@@ -1,5 +1,7 @@
 """The exceptions that the entry points turn into one line of text instead of a traceback."""
 
+import signal
+
 
 class UserError(ValueError):
     """A mistake that the user can fix; the message is one line that says how."""
@@ -10,8 +12,8 @@ class Excluded(UserError):
 
 
 class Terminated(SystemExit):
-    """The process was asked to end, by SIGTERM; the message says what was saved."""
+    """The process was asked to end, by SIGTERM or Ctrl-C; the message says what was saved."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(143)  # 128 + SIGTERM, as a shell has it
+    def __init__(self, message: str, number: int = signal.SIGTERM) -> None:
+        super().__init__(128 + number)  # as a shell has it
         self.message = message

@@ -2,6 +2,7 @@
 
 import math
 import signal
+import sys
 import threading
 from pathlib import Path
 from types import FrameType
@@ -47,9 +48,9 @@ class SaveCheckpoints(Checkpoint):
     """Saves the last checkpoint: every `every` optimizer steps and after the final one. Others are
     kept beside it, at steps at which it is saved, too.
 
-    After a signal with which SLURM and others ask a process to end, it saves after the step that
-    is being taken, and ends the training with status 143. Lightning would end it with status 0, or
-    write a second checkpoint.
+    After Ctrl-C, or a signal with which SLURM and others ask a process to end, it saves after the
+    step that is being taken, and ends the training with status 130 or 143. Lightning would end it
+    with status 0 or 1, or write a second checkpoint.
 
     Args:
         run: the run's folder.
@@ -86,9 +87,16 @@ class SaveCheckpoints(Checkpoint):
             before = signal.signal(number, self._ask)
             if number == signal.SIGUSR2 and before != self._ask and callable(before):
                 self._requeue = before  # submitit's, at a job's time limit
+        if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+            signal.signal(signal.SIGINT, self._ask)
+        self._says_so = trainer.is_global_zero
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self._asked = number, frame
+        if number == signal.SIGINT:
+            signal.signal(number, signal.default_int_handler)
+            if self._says_so:
+                print("saving after this step; Ctrl-C again ends at once", file=sys.stderr)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: MicroBatch, *_: Any
@@ -130,16 +138,8 @@ class SaveCheckpoints(Checkpoint):
             return
         name = signal.Signals(number).name
         said = f"{name}: saved at step {self._saved}, the same command resumes from it"
-        raise Terminated(said if trainer.is_global_zero else "")
-
-    def on_exception(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: Any
-    ) -> None:
-        if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
-            print(
-                f"interrupted at step {trainer.global_step}: "
-                f"the same command resumes from step {self._saved}"
-            )
+        exit_with = signal.SIGINT if number == signal.SIGINT else signal.SIGTERM
+        raise Terminated(said if trainer.is_global_zero else "", exit_with)
 
 
 def write_averages(run: Path) -> None:

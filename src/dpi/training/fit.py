@@ -1,6 +1,7 @@
 """Train the model that a configuration describes, in its run's folder, or resume it."""
 
 import logging
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -15,7 +16,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from dpi.data import Source, memory_map, read_duplicates, split
-from dpi.errors import UserError
+from dpi.errors import Terminated, UserError
 from dpi.frameworks import Framework
 from dpi.frameworks.draw import network_evaluations
 from dpi.interpolation.replica import check_compiler
@@ -85,6 +86,11 @@ def fit(cfg: DictConfig, source: Source) -> None:
                 trainer.validate(module, data, verbose=False)
         if show.keep_ema and trainer.is_global_zero:
             write_averages(run)
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):  # Lightning's, after a second Ctrl-C
+            said = "interrupted: the same command resumes from the last checkpoint"
+            raise Terminated(said if trainer.is_global_zero else "", signal.SIGINT) from None
+        raise
     except torch.OutOfMemoryError as error:
         raise UserError(
             f"out of memory: double trainer.accumulate_grad_batches={accumulate}, for the same "
