@@ -16,7 +16,7 @@ ARGS ?=
 .PHONY: table1 table2 table3 table4 table5 tables figures ablations conditioning report status
 
 help:  ## list the targets
-	@grep -E '^[a-z0-9_-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z0-9_-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(READY)  ## create the environment, .venv
 	@echo "ready: $(PYTHON)"

@@ -2,8 +2,9 @@
 
     python examples/minimal.py       # cartoon faces in minimal.png, after ten minutes of one core
 
-Everything is written out here, so that it can be read from top to bottom and copied: PyTorch is all
-that it needs. From the library come the built-in images and the grid that shows the samples.
+Everything is written out here, so that it can be read from top to bottom and copied: the method
+needs PyTorch alone. The built-in images and the grid that shows the samples are the library's
+(pip install '.[train]').
 """
 
 import copy
@@ -13,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from dpi.data import Avatars
 from dpi.plots import save_grid
@@ -97,12 +98,17 @@ def loss(net: nn.Module, x: Tensor, t: float) -> Tensor:
     return F.mse_loss(net(t * x + (1 - t) * noise, t), x - noise)
 
 
+def ema(average: Tensor, new: Tensor, n: Tensor) -> Tensor:
+    """Exponential moving average of n weights and another, which soon forgets the first ones."""
+    return torch.lerp(new, average, min(0.995, (1 + n.item()) / (10 + n.item())))
+
+
 def train(net: DPI, images: Tensor) -> nn.Module:
     """Train on images (N, 3, H, W) in [-1, 1]; returns the network with averaged weights."""
     theta = [*net.theta0.parameters(), *net.theta1.parameters()]
     groups = [{"params": theta}, {"params": [net.phi], "lr": 1e-2, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=1e-3)
-    average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(0.995))
+    average = AveragedModel(net, avg_fn=ema)
     mean = 0.0
     for step in range(1, STEPS + 1):
         batch = images[torch.randint(len(images), (BATCH,))].chunk(PARTS)

@@ -45,7 +45,7 @@ def plot_lambda(table: np.ndarray, path: Path) -> None:
     else:
         axes.plot(table.T)
         axes.set(ylabel="coefficients")
-    axes.set(xlabel="step", xlim=(0, last))
+    axes.set(xlabel="step of the schedule", xlim=(0, last))
     _save(figure, path)
 
 
@@ -53,10 +53,13 @@ def plot_losses(logs: list[Path], path: Path) -> None:
     """Draw the training and the validation loss from a run's metrics.csv files."""
     figure = Figure(figsize=(5, 3.2), layout="constrained")
     axes = figure.subplots()
-    for column, style in (("loss", {"color": "0.7"}), ("val_loss", {"color": "C3", "marker": "."})):
+    for column, name, style in (
+        ("loss", "loss", {"color": "0.7"}),
+        ("val_loss", "val_loss, averaged weights", {"color": "C3", "marker": "."}),
+    ):
         points = _column(logs, column)
         if points:
-            axes.plot(*zip(*sorted(points.items()), strict=True), label=column, **style)
+            axes.plot(*zip(*sorted(points.items()), strict=True), label=name, **style)
     axes.set(xlabel="optimizer step", ylabel="mean squared error", yscale="log")
     axes.legend(frameon=False)
     _save(figure, path)

@@ -319,6 +319,8 @@ def test_values_of_the_network_are_reached_but_no_methods():
 
 
 def test_what_cannot_be_interpolated_is_refused():
+    with pytest.raises(TypeError, match="such as MyNetwork"):
+        interpolate(nn.Identity)
     with pytest.raises(ValueError, match="run the network once"):
         interpolate(nn.LazyLinear(3))
     with pytest.raises(ValueError, match="ScriptModule"):

@@ -47,7 +47,7 @@ def memory_map(source: Source, cache_dir: Path, name: str) -> np.ndarray:
 def _write(source: Source, shape: tuple[int, ...], file: BinaryIO) -> None:
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)
-    bar = Progress(_decode(source), total=len(source), desc="Decoding images", unit="image")
+    bar = Progress(_decode(source), total=len(source), desc="Reading images", unit="image")
     for image in bar:
         file.write(np.ascontiguousarray(image).data)
 

@@ -86,6 +86,7 @@ def interpolate(
         ValueError: an unknown option; a pattern that matches no parameter; no parameter to
             interpolate, or one that cannot be; fewer than two sets; or, with init="independent", a
             layer with parameters but without `reset_parameters`.
+        TypeError: net is no module.
     """
     if init not in ("copy", "independent"):
         raise ValueError(f"init must be 'copy' or 'independent', got {init!r}")
@@ -114,6 +115,8 @@ def interpolate(
 
 
 def _check_modules(net: nn.Module) -> None:
+    if not isinstance(net, nn.Module):
+        raise TypeError(f"net must be a module, such as MyNetwork(), got {net!r}")
     for name, module in net.named_modules():
         if isinstance(module, torch.jit.ScriptModule):
             raise ValueError(

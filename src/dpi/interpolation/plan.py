@@ -50,7 +50,10 @@ def make_plan(s: Tensor, num_scalars: int, scalar: Range | None = None) -> Plan:
         ValueError: a scalar is out of range, or s has more than one dimension.
     """
     if s.dim() > 1:
-        raise ValueError(f"s must be one scalar or one for each sample, got shape {tuple(s.shape)}")
+        raise ValueError(
+            "s must be one scalar or one for each sample, a tensor of shape () or (B,), got shape "
+            f"{tuple(s.shape)}"
+        )
     differentiable = s.requires_grad or fwAD.unpack_dual(s).tangent is not None
     if not differentiable and not torch.compiler.is_compiling():
         s = s.cpu()

@@ -199,7 +199,9 @@ def _trainer(cfg: DictConfig, run: Path, steps: int) -> L.Trainer:
         )
     except (MisconfigurationException, ValueError, TypeError, ImportError) as error:
         line = str(error).splitlines()[0]
-        raise UserError(f"these trainer settings cannot be used here: {line}") from error
+        raise UserError(
+            f"these trainer settings cannot be used here: {line}; trainer=auto takes what there is"
+        ) from error
 
 
 def _check_processes(trainer: L.Trainer) -> None:
