@@ -16,10 +16,12 @@ import pytest
 import torch
 import yaml
 from conftest import ROOT
+from omegaconf import OmegaConf
 from PIL import Image
 from torch.torch_version import TorchVersion
 
 from dpi.runs.checkpoint import load_checkpoint
+from dpi.training.averaging import ema_decay
 
 COMBINATIONS = [
     ("diffusion", "drunet", ["dpi", "tmap", "sigmamap", "ncsnv2"]),
@@ -148,14 +150,26 @@ def test_all_learning_rates_follow_the_schedule_and_what_weights_the_loss_is_lea
     assert command("evaluate.py", "run=it", *evaluated, "accelerator=cpu").status == 0
 
 
-def test_a_half_life_is_the_decay_after_so_many_images(command, tiny):
-    # A batch is 8 images: after two steps the first weights count half.
-    halflife = ["training.ema_decay=null", "training.ema_halflife=16"]
-    command("train.py", *tiny, "run=decay", f"training.ema_decay={0.5**0.5}")
-    assert command("train.py", *tiny, *halflife, "run=halflife").status == 0
-    assert_equal(Path("decay"), Path("halflife"))
+def test_a_half_life_is_that_of_edm_and_grows_with_the_images_seen(command, tiny):
+    training = OmegaConf.create({"ema_decay": None, "ema_halflife": 500_000, "batch_size": 256})
+    assert ema_decay(training, 0) == 0
+    assert ema_decay(training, 1000) == pytest.approx(0.5 ** (1 / 50))  # of 1,000 batches 50
+    assert ema_decay(training, 100_000) == pytest.approx(0.5 ** (256 / 500_000))
+
+    train = [*tiny, "run=it", "training.steps=5", "training.show.keep_every=1"]
+    train += ["training.ema_decay=null", "training.ema_halflife=1e6"]
+    assert command("train.py", *train, "training.steps=3").status == 0
+    assert command("train.py", *train).status == 0
+    found = [load_checkpoint(Path(f"it/step_000000{n}.ckpt")) for n in range(1, 6)]
+    average = found[0]["current_model_state"]
+    for n, checkpoint in enumerate(found[1:], start=1):
+        decay = 0.5 ** (1 / (0.05 * n))
+        weights = checkpoint["current_model_state"]
+        average = {k: decay * average[k] + (1 - decay) * w for k, w in weights.items()}
+        for name, tensor in average.items():
+            torch.testing.assert_close(checkpoint["state_dict"][name], tensor, msg=name)
     evaluated = ["eval=[complexity]", "eval.complexity.repeats=1", "accelerator=cpu"]
-    assert command("evaluate.py", "run=halflife", *evaluated).status == 0
+    assert command("evaluate.py", "run=it", *evaluated).status == 0
 
 
 def test_the_norm_of_the_gradient_is_logged_before_it_is_clipped(command, tiny):

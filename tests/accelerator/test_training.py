@@ -114,7 +114,7 @@ def train(device, steps, averaged, clip, how):
     silent = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
     trainer = L.Trainer(
         strategy=OnTheDevice(device),
-        callbacks=[EMAWeightAveraging(decay=0.9)] if averaged else [],
+        callbacks=[EMAWeightAveraging(lambda step: 0.9)] if averaged else [],
         max_steps=steps,
         max_epochs=-1,
         limit_val_batches=0,

@@ -18,7 +18,6 @@ from dpi.evaluation.flops import count_flops
 from dpi.runs.build import build, build_meta, image_shape
 from dpi.runs.rows import Row
 from dpi.runs.run import Run
-from dpi.training.averaging import ema_decay
 from dpi.training.fit import device_name, make_draws, make_module
 from dpi.training.module import MicroBatch, TrainingModule
 
@@ -72,9 +71,7 @@ def training_step(cfg: DictConfig, device: torch.device, autocast: Callable) -> 
     step: corruption, forward, backward, AdamW and the average of the weights."""
     module = _module(cfg, device)
     optimizer = module.optimizer()
-    averaged = AveragedModel(
-        module.network, multi_avg_fn=get_ema_multi_avg_fn(ema_decay(cfg.training))
-    )
+    averaged = AveragedModel(module.network, multi_avg_fn=get_ema_multi_avg_fn())
     images = _images(cfg, device)
 
     def step(n: int) -> None:

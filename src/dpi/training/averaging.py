@@ -1,6 +1,6 @@
 """Exponential moving averages of the weights."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import Any
 
@@ -15,26 +15,36 @@ from dpi.errors import UserError
 from dpi.training.module import MicroBatch
 
 
-def ema_decay(training: DictConfig) -> float:
+RAMP_UP = 0.05
+"""No half-life is longer than this part of the images that were seen, as in EDM."""
+
+
+def ema_decay(training: DictConfig, step: int) -> float:
     """The decay of an optimizer step that the section `training` of train.yaml sets,
 
-    ema_decay, or 2^(-batch_size / ema_halflife), as in EDM (Karras et al., 2022).
+    ema_decay, or 2^(-batch_size / h) with h = min(ema_halflife, 0.05 images seen), as in EDM
+    (Karras et al., 2022).
+
+    Args:
+        training: that section.
+        step: optimizer steps that have been taken.
     """
     if training.ema_decay is not None:
         return training.ema_decay
-    return 0.5 ** (training.batch_size / training.ema_halflife)
+    seen = step * training.batch_size
+    return 0.5 ** (training.batch_size / min(training.ema_halflife, RAMP_UP * seen)) if seen else 0
 
 
 class EMAWeightAveraging(WeightAveraging):
     """Lightning's callback of this name, without its two GPU synchronizations in every step.
 
     Args:
-        decay: weight of the average against the weights of a step.
+        decay: weight of the average against the weights of a step, by the number of earlier ones.
     """
 
-    def __init__(self, decay: float) -> None:
+    def __init__(self, decay: Callable[[int], float]) -> None:
         super().__init__(use_buffers=True)
-        self._average = get_ema_multi_avg_fn(decay)
+        self.decay = decay
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         self._updates = int(self._average_model.n_averaged)
@@ -50,7 +60,7 @@ class EMAWeightAveraging(WeightAveraging):
         if self._updates == 0:
             torch._foreach_copy_(average, current)
         else:
-            self._average(average, current, None)
+            get_ema_multi_avg_fn(self.decay(self._updates))(average, current, None)
         self._updates += 1
         self._average_model.n_averaged += 1
         self._latest_update_step = trainer.global_step

@@ -4,6 +4,7 @@ import logging
 import signal
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 
 import lightning as L
@@ -171,7 +172,7 @@ def _trainer(cfg: DictConfig, run: Path, steps: int) -> L.Trainer:
     interval = min(show.every, steps)
     callbacks = [
         SampleLogger(run, show.num_images, show.num_steps),
-        EMAWeightAveraging(ema_decay(cfg.training)),
+        EMAWeightAveraging(partial(ema_decay, cfg.training)),
         *([FurtherAverages(show.keep_ema)] if show.keep_ema else []),
         ProgressBar(),
         ThroughputLogger(cfg.training.batch_size, show.log_every),
