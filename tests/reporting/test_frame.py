@@ -52,11 +52,29 @@ def test_rows_from_before_the_end_of_the_training_do_not_count(make_run, runs, h
 
 def test_settings_belong_to_the_model_or_to_the_protocol(make_run, runs):
     make_run(DPI, settings={"cond.schedule": "linear", "data.held_out": 200})
-    make_run(("diffusion", "drunet", "tmap"), settings={"arch.channels": [23, 45], "tag": "wide"})
-    assert labels(runs, "network", "model", "block") == [
+    tmap = ("diffusion", "drunet", "tmap")
+    make_run(tmap, settings={"arch.channels": [23, 45], "tag": "wide"})
+    make_run(tmap, settings={"tag": "wide"})
+    assert set(labels(runs, "network", "model", "block")) == {
         ("DRUNet", "DPI, schedule = linear", "DRUNet, diffusion; held_out = 200"),
         ("DRUNet, channels = 23, 45", "t map, channels = 23, 45", "DRUNet, diffusion; tag = wide"),
-    ]
+        ("DRUNet", "t map", "DRUNet, diffusion; tag = wide"),
+    }
+
+
+def test_what_all_networks_of_a_block_have_is_no_part_of_their_names(make_run, runs):
+    wide = {"arch.channels": [23, 45], "arch.dropout": 0}
+    make_run(DPI, settings=wide)
+    make_run(("diffusion", "drunet", "tmap"), settings=wide)
+    make_run(("diffusion", "drunet", "tmap"), settings=wide | {"arch.num_blocks": 1})
+    make_run(("flow", "drunet", "tmap"))
+    block = "DRUNet, diffusion; channels = 23, 45, dropout = 0"
+    assert set(labels(runs, "model", "block")) == {
+        ("DPI", block),
+        ("t map", block),
+        ("t map, num_blocks = 1", block),
+        ("t map", "DRUNet, flow"),
+    }
 
 
 def test_settings_that_end_alike_keep_their_whole_key(make_run, runs):

@@ -1,6 +1,6 @@
 """A folder of runs as two DataFrames: a row a run, and a row a number."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ READING = (ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError, OSEr
 """What reading a damaged file raises."""
 
 MODEL = ("arch.", "cond.")
-"""Settings of the model. All others are the protocol: how it was trained, and on what."""
+"""Settings of the model. All others are the protocol: how it was trained, and on what. Settings of
+the architecture that all models of a block have are of the protocol, too."""
 
 
 def number(value: Any) -> float:
@@ -71,8 +72,10 @@ def read_runs(folder: Path, damaged: Damaged = None) -> tuple[pd.DataFrame, list
     found = {path.parent: parse(path, _run, remedy, damaged) for path in paths}
     runs = {path: run for path, run in found.items() if run}
     short = short_names({key for run in runs.values() for key in run["settings"]})
+    common = _common(runs.values())
     frame = pd.DataFrame(
-        {"run": path.name, "folder": path} | run | _labels(run, short) for path, run in runs.items()
+        {"run": path.name, "folder": path} | run | _labels(run, short, common[_block(run)])
+        for path, run in runs.items()
     )
     if runs:
         frame = in_order(frame.set_index("run"))
@@ -181,11 +184,28 @@ def _run(path: Path) -> dict[str, Any]:
     }
 
 
-def _labels(run: dict[str, Any], short: dict[str, str]) -> dict[str, str]:
+def _block(run: dict[str, Any]) -> str:
+    """What runs have in common that are compared with each other."""
+    protocol = {k: v for k, v in run["settings"].items() if not k.startswith(MODEL)}
+    return str([*(run[name] for name in NAMES if name != "cond"), protocol])
+
+
+def _common(runs: Iterable[dict[str, Any]]) -> dict[str, set[str]]:
+    """By block, the settings of the architecture that all its runs have."""
+    common: dict[str, dict[str, Any]] = {}
+    for run in runs:
+        arch = {k: v for k, v in run["settings"].items() if k.startswith("arch.")}
+        before = common.get(_block(run), arch)
+        common[_block(run)] = {k: v for k, v in before.items() if k in arch and arch[k] == v}
+    return {block: set(settings) for block, settings in common.items()}
+
+
+def _labels(run: dict[str, Any], short: dict[str, str], common: set[str]) -> dict[str, str]:
     parts = {key: setting(short[key], value) for key, value in run["settings"].items()}
-    protocol = ", ".join(part for key, part in parts.items() if not key.startswith(MODEL))
+    own = [key for key in parts if key.startswith(MODEL) and key not in common]
+    protocol = ", ".join(part for key, part in parts.items() if key not in own)
     arch = [part for key, part in parts.items() if key.startswith("arch.")]
-    model = [part for key, part in parts.items() if key.startswith(MODEL)]
+    model = [parts[key] for key in own]
     return {
         "network": label(run["arch"], *arch),
         "model": label(run["cond"], *model),

@@ -14,7 +14,6 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from dpi.errors import UserError
 from dpi.training.module import MicroBatch
 
-
 RAMP_UP = 0.05
 """No half-life is longer than this part of the images that were seen, as in EDM."""
 
