@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from conftest import ROOT
 from test_train import ONE_THREAD, OPTIONS, assert_close, logged
 
 TWO = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
-SAVED = "error: SIGTERM: saved at step {}, the same command resumes from it"
+SAVED = "error: {}: saved at step {}, the same command resumes from it"
 
 
 def step(run: Path) -> int:
@@ -43,6 +44,7 @@ def training(folder: Path, *overrides: str) -> Iterator[subprocess.Popen]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
     try:
         yield process
@@ -138,7 +140,7 @@ def test_two_processes_that_are_stopped_or_killed_end_together_and_one_resumes(
         (child,) = begun(first, stopped)
         first.terminate()
         status, (line,) = end(first)
-        assert status == 143 and line == SAVED.format(step(stopped))
+        assert status == 143 and line == SAVED.format("SIGTERM", step(stopped))
         wait(lambda: ended(child), 20)
 
         (child,) = begun(second, killed)
@@ -167,32 +169,53 @@ def test_a_sweep_that_is_stopped_saves_its_run_and_starts_no_other(command, tiny
     with signalled(signal.SIGTERM, lambda: any(step(p) > 1 for p in Path("outputs").glob("a*"))):
         done = command(*sweep, "training.steps=1000")
     (run,) = Path("outputs").glob("avatars-*")
-    assert done.status == 143 and done.err.splitlines()[-1] == SAVED.format(step(run))
+    assert done.status == 143 and done.err.splitlines()[-1] == SAVED.format("SIGTERM", step(run))
     again = command(*sweep, f"training.steps={step(run) + 1}")
     assert again.status == 0 and again.out.count("resuming from step") == 1
 
 
+PARALLEL = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "training.steps=1000"]
+
+
+def two_run(process: subprocess.Popen) -> bool:
+    """Whether two runs of a sweep have begun; also if it has ended."""
+    begun = sum(step(run) > 1 for run in Path("outputs").glob("avatars-*"))
+    return begun == 2 or process.poll() is not None
+
+
 @pytest.mark.slow
-def test_runs_side_by_side_are_all_saved_before_their_sweep_ends(command, tiny, tmp_path):
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_runs_side_by_side_are_all_saved_before_their_sweep_ends(
+    number, expected, command, tiny, tmp_path
+):
     sweep = ["-m", *tiny, "cond=dpi,tmap,ncsnv2"]
-    parallel = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "training.steps=1000"]
-    with training(tmp_path, *sweep, *parallel) as process:
-        wait(
-            lambda: (
-                sum(step(p) > 1 for p in Path("outputs").glob("a*")) == 2
-                or process.poll() is not None
-            )
-        )
-        process.terminate()
+    with training(tmp_path, *sweep, *PARALLEL) as process:
+        wait(lambda: two_run(process))
+        if number == signal.SIGINT:  # a terminal's Ctrl-C is for all
+            os.killpg(process.pid, number)
+        else:
+            process.terminate()
         status, said = end(process)
     runs = sorted(Path("outputs").glob("avatars-*"))
-    assert status == 143 and len(runs) == 2
-    assert sorted(said[:-1]) == [
-        SAVED.format(step(run)).replace("error", f"error: {run.name}") for run in runs
-    ]
-    assert said[-1] == "error: SIGTERM: the sweep was stopped; the same command resumes it"
+    assert status == expected and len(runs) == 2
+    # Those that have said it, and not in their own output.
+    saved = [SAVED.format("SIG[A-Z]+", step(run)) for run in runs]
+    for run, line, found in zip(runs, saved, sorted(said[:-1]), strict=True):
+        assert re.fullmatch(line.replace("error", f"error: {run.name}"), found)
+    assert said[-1] == f"error: {number.name}: the sweep was stopped; the same command resumes it"
     again = command("train.py", *sweep, f"training.steps={max(map(step, runs)) + 1}")
     assert again.status == 0 and again.out.count("resuming from step") == 2
+
+
+@pytest.mark.slow
+def test_runs_whose_sweep_was_killed_save_and_end(command, tiny, tmp_path):
+    sweep = ["-m", *tiny, "cond=dpi,tmap"]
+    with training(tmp_path, *sweep, *PARALLEL) as process:
+        wait(lambda: two_run(process))
+        listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        process.kill()
+        wait(lambda: all(ended(int(child)) for child in listed), 60)
+    assert all(list(run.glob("last.ckpt")) for run in Path("outputs").glob("avatars-*"))
 
 
 def requeue(*_: object) -> None:

@@ -61,7 +61,8 @@ def train(cfg: DictConfig) -> None:
         hydra = HydraConfig.get()
         if not _is_parallel(hydra):
             raise
-        atomic_write(_stop_file(hydra), "")
+        if not _stop_file(hydra).exists():
+            atomic_write(_stop_file(hydra), str(error.number))
         if error.message:
             print(f"error: {name}: {error.message}", file=sys.stderr, flush=True)
         _record_outcome(name, "stopped")
@@ -127,6 +128,10 @@ def _checked(run: Path) -> Iterator[None]:
         yield
         if CHECKS in run.parents:
             print(f"{run}: it works, and was deleted")
+    except Terminated as error:
+        if CHECKS in run.parents:
+            error.message = f"{run}: stopped, and was deleted"
+        raise
     finally:
         if CHECKS in run.parents:
             for path in run.iterdir():
@@ -219,7 +224,8 @@ def _beside_others(cfg: DictConfig, name: str) -> Iterator[None]:
 
 
 def _stop_file(hydra: HydraConf) -> Path:
-    """Once it exists, the runs of this sweep that are executed side by side save and end."""
+    """Once it exists, the runs of this sweep that are executed side by side save and end. It holds
+    the number of the signal that was the first."""
     return Path(hydra.sweep.dir) / "stop"
 
 
@@ -236,7 +242,8 @@ class SweepSummary(Callback):
         if _is_parallel(config.hydra):
             # joblib would kill the runs: they save, and it waits for them.
             stop = _stop_file(config.hydra)
-            signal.signal(signal.SIGTERM, lambda *_: atomic_write(stop, ""))
+            for signum in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(signum, lambda number, _: atomic_write(stop, str(number)))
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         paths = Path(config.hydra.sweep.dir).glob("jobs/*.json")
@@ -249,7 +256,9 @@ class SweepSummary(Callback):
         said = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
         print(f"\n{len(jobs)} run{'s' * (len(jobs) != 1)}: {said}")
         if counts["stopped"]:
-            raise Terminated("SIGTERM: the sweep was stopped; the same command resumes it")
+            number = signal.Signals(int(_stop_file(config.hydra).read_text()))
+            said = f"{number.name}: the sweep was stopped; the same command resumes it"
+            raise Terminated(said, number)
         if failed:
             lines = [f"failed: {job['name']}: {job['reason']}" for job in failed]
             lines.append("error: not all runs are done; the same command retries the failed ones")

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dpi.atomic import atomic_write
 from dpi.errors import Terminated, UserError
 
 PARENT = "DPI_PARENT"
@@ -72,7 +73,8 @@ def _is_of_an_exchange(error: BaseException) -> bool:
 
 @contextmanager
 def stopped_by(file: Path) -> Iterator[None]:
-    """Around a run beside which others are executed: the file stops it, as SIGTERM does.
+    """Around a run beside which others are executed: the file stops it, as SIGTERM and Ctrl-C do,
+    and so does the end of the process that has started them, with which this one ends.
 
     joblib, which executes them, kills all its processes as soon as one has ended, such as one that
     has nothing to do and gets SIGTERM.
@@ -81,24 +83,30 @@ def stopped_by(file: Path) -> Iterator[None]:
         Terminated: without a message where the file is there already.
     """
     over = threading.Event()
+    parent = os.getppid()
 
-    def terminate(*_: Any) -> None:
+    def terminate(number: int, _: Any) -> None:
         if over.is_set():
-            file.touch()  # between two runs
+            atomic_write(file, str(number))  # between two runs
         else:
-            raise Terminated("SIGTERM: stopped; the same command resumes from what was saved")
+            name = signal.Signals(number).name
+            said = f"{name}: stopped; the same command resumes from what was saved"
+            raise Terminated(said, number)
 
     def watch() -> None:
         while not over.wait(0.2):
-            if file.exists():
+            if file.exists() or os.getppid() != parent:
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
 
     if file.exists():
         raise Terminated("")
     signal.signal(signal.SIGTERM, terminate)
+    signal.signal(signal.SIGINT, terminate)
     threading.Thread(target=watch, daemon=True).start()
     try:
         yield
     finally:
         over.set()
+        if os.getppid() != parent:  # joblib's would wait for the next run
+            os._exit(128 + signal.SIGTERM)
