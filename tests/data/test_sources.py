@@ -52,6 +52,14 @@ def test_larger_images_are_center_cropped_and_resized(tmp_path):
     assert (Folder(tmp_path, 8)[0] == 200).all()
 
 
+def test_images_are_turned_as_their_exif_orientation_says(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: to be rotated clockwise
+    Image.fromarray(noise(0)).save(tmp_path / "a.png", exif=exif)
+    shown = np.rot90(noise(0), -1).transpose(2, 0, 1)
+    assert (Folder(tmp_path, 8)[0] == shown).all()
+
+
 @pytest.mark.parametrize("pack", [lambda folder: folder, zipped], ids=["folder", "zip"])
 def test_fingerprint_changes_with_an_image_and_with_the_size(folder, pack):
     before = Folder(pack(folder), 8).fingerprint

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dpi.data.npz import ZIP_ERRORS
 from dpi.data.prepare import prepare
@@ -29,8 +29,8 @@ LOSSLESS = ("utf-8", "surrogateescape")
 class Folder:
     """All images below a folder or in a zip, sorted by name.
 
-    Larger images are center-cropped to a square and resized (Lanczos). Other files and hidden
-    files are ignored.
+    Larger images are center-cropped to a square and resized (Lanczos), after they are turned as
+    their EXIF orientation says. Other files and hidden files are ignored.
 
     Args:
         path: a folder or a zip.
@@ -95,7 +95,7 @@ class Folder:
         """
         where = f"{self.path}/{self.names[i]}"
         try:
-            image = Image.open(io.BytesIO(self.read(i)))
+            image = ImageOps.exif_transpose(Image.open(io.BytesIO(self.read(i))))
             image.load()
         except UnidentifiedImageError:
             raise UserError(f"{where} cannot be read as an image: it is none") from None
