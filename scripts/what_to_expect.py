@@ -38,12 +38,13 @@ def read() -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
 
 def table(runs: pd.DataFrame, logs: dict[str, pd.DataFrame]) -> str:
     """The held-out losses at some steps, as Markdown."""
-    head = ["images", "network", "conditioning", "framework", *(f"{n:,}" for n in STEPS), "minutes"]
-    lines = [head, ["---"] * 4 + ["--:"] * 5]
+    names = ["images", "network", "conditioning", "framework"]
+    head = [*names, "`train.py ...`", *(f"{n:,}" for n in STEPS), "minutes"]
+    lines = [head, ["---"] * 5 + ["--:"] * 5]
     for run, about in runs.iterrows():
         losses = logs[run].val_loss.dropna()
         cells = [f"{losses[n]:.4f}" if n in losses else "" for n in STEPS]
-        lines.append([*about[head[:4]], *cells, f"{about.minutes:.0f}"])
+        lines.append([*about[names], f"`{about.options}`", *cells, f"{about.minutes:.0f}"])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 

@@ -60,6 +60,13 @@ def test_the_errors_at_steps_are_those_of_the_rows(monkeypatch):
     assert f"{', '.join(shown[:3])} and {shown[3]}" in text
 
 
+def test_what_to_expect_is_made_from_the_logs(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    from what_to_expect import read, table
+
+    assert table(*read()) in (ROOT / "docs/TRAINING.md").read_text()
+
+
 def test_the_records_are_made_from_the_rows():
     command = [sys.executable, ROOT / "scripts/records.py", "results/conditioning/*.csv"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
