@@ -141,12 +141,17 @@ def test_all_are_of_the_types_that_the_protocols_say(monkeypatch, tmp_path):
         ("framework._target_=broken.OneTarget", "the network's target has shape (2, 1, 16, 16)"),
         ("framework._target_=broken.NoSampler", "NoSampler has no preconditioning, sample; see"),
         ("arch=nothing", "arch=nothing"),
+        ("arch=residual_cnn cond=mlp", "this architecture takes no time_embedding="),
+        (
+            "framework=trig_flow eval=[denoising] eval.denoising.pictures=8",
+            "eval=denoising: it is only of diffusion",
+        ),
     ],
 )
 def test_what_breaks_a_protocol_is_one_line(train, override, said):
     keys = ("in_channels", "out_channels", "channels", "num_blocks", "dropout")
     arch = [f"~arch.{key}" for key in keys if "OneChannel" in override]
-    done = train(override, *arch)
+    done = train(*override.split(), *arch)
     bar = re.compile(r"\d% \d+/\d+ \[")
     lines = [line for line in done.err.splitlines() if line.strip() and not bar.search(line)]
     assert done.status == 1 and len(lines) == 1, done

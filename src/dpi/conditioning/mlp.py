@@ -18,15 +18,15 @@ class MLP(nn.Module):
         framework: defines the number of scalars.
 
     Raises:
-        Excluded: the network has no normalization layers that an embedding could modulate.
+        Excluded: the network takes no argument `time_embedding`.
     """
 
     def __init__(self, network: Architecture, framework: Framework) -> None:
         super().__init__()
         if "time_embedding" not in inspect.signature(network).parameters:
             raise Excluded(
-                "cond=mlp: it modulates normalization layers, and this architecture has none; use "
-                "arch=adm, or cond=dpi or cond=tmap (with diffusion also sigmamap or ncsnv2)"
+                "cond=mlp: this architecture takes no time_embedding=; use arch=adm, or "
+                "cond=dpi or cond=tmap (with diffusion also sigmamap or ncsnv2)"
             )
         self.network = network(time_embedding=True)
         self.num_scalars = framework.num_scalars

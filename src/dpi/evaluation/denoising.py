@@ -8,9 +8,17 @@ from lightning.fabric import Fabric
 
 from dpi.errors import UserError
 from dpi.evaluation.objective import objective
-from dpi.frameworks import VPDiffusion
+from dpi.frameworks import Framework, VPDiffusion
 from dpi.runs.rows import Row
 from dpi.runs.run import Run
+
+
+def check_diffusion(framework: Framework) -> None:
+    """Raise UserError unless a framework is diffusion."""
+    if not isinstance(framework, VPDiffusion):
+        raise UserError(
+            "eval=denoising: it is only of diffusion, which predicts noise; use eval=objective"
+        )
 
 
 def denoising(
@@ -37,10 +45,7 @@ def denoising(
     Raises:
         UserError: the run is not a diffusion model, or what `objective` raises.
     """
-    if not isinstance(run.framework, VPDiffusion):
-        raise UserError(
-            "eval=denoising is of noise, which a flow does not predict: use eval=objective"
-        )
+    check_diffusion(run.framework)
     mse = objective(run, fabric, folder, pictures, noise_seeds, t, scalars, batch_size, "mse")
     rows = list(mse)
     for row in mse:

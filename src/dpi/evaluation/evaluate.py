@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from dpi import plots
 from dpi.atomic import check_space
 from dpi.errors import UserError
+from dpi.evaluation.denoising import check_diffusion
 from dpi.evaluation.objective import check_scalars
 from dpi.frameworks.draw import network_evaluations, samples_size
 from dpi.precision import forbid_tf32
@@ -150,6 +151,8 @@ def check_model(cfg: DictConfig) -> None:
     """Raise UserError where an evaluation of a composed train.yaml would, hours later."""
     framework = instantiate(cfg.framework)
     for name, settings in cfg.eval.items():
+        if name == "denoising":
+            check_diffusion(framework)
         if settings.get("t") is not None:
             check_scalars(settings.t, framework.num_scalars, f"eval.{name}.t")
         if "solver" in settings:

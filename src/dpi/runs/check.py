@@ -202,7 +202,7 @@ def check_training(cfg: DictConfig) -> None:
             check_feature_channels(cfg.image_channels)
         if name == "denoising" and cfg.framework.get("_target_") == "dpi.frameworks.FlowMatching":
             raise UserError(
-                "eval=denoising is of noise, which a flow does not predict: use eval=objective"
+                "eval=denoising: it is only of diffusion, which predicts noise; use eval=objective"
             )
 
 
