@@ -140,7 +140,7 @@ def test_all_are_of_the_types_that_the_protocols_say(monkeypatch, tmp_path):
         ("arch._target_=broken.OneChannel", "the network's output has shape (2, 1, 16, 16)"),
         ("framework._target_=broken.OneTarget", "the network's target has shape (2, 1, 16, 16)"),
         ("framework._target_=broken.NoSampler", "NoSampler has no preconditioning, sample; see"),
-        ("arch=nothing", "arch=nothing"),
+        ("arch=nothing", "arch=nothing: choose from adm, drunet, residual_cnn"),
         ("arch=residual_cnn cond=mlp", "this architecture takes no time_embedding="),
         (
             "framework=trig_flow eval=[denoising] eval.denoising.pictures=8",

@@ -144,7 +144,8 @@ def _explain(error: Exception, name: str) -> str:
     if ambiguous := re.search(r"Ambiguous value for argument '([^']+)'", text):
         return f"{ambiguous[1]}: for a sweep over these values add -m"
     if option := re.search(r"Could not (?:find|load) '(\w+)/([^']*)'", text):
-        options = sorted(path.stem for path in (CONFIGS / option[1]).glob("*.yaml"))
+        folders = [Path(folder, option[1]) for folder in re.findall("path=file://(.*)", text)]
+        options = sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
         return f"{option[1]}={option[2]}: choose from {', '.join(options)}"
     if unknown := re.search(r"Could not (?:override|find) '([^']+)'", text):
         return _suggest(unknown[1], name)
