@@ -183,7 +183,7 @@ BAD = {
         arch.channels=[8.5,8]                   | channels
         arch.num_blocks=0                       | num_blocks
         arch.dropout=2                          | dropout
-        arch._target_=nowhere.Network           | nowhere
+        arch._target_=nowhere.Network           | No module named 'nowhere'; put its folder on
         arch=adm arch.base_channels=7           | multiples of norm_groups
         arch=adm arch.head_channels=0           | heads
         arch=adm arch.attention_resolutions=[0] | attention_resolutions

@@ -134,7 +134,7 @@ def test_all_are_of_the_types_that_the_protocols_say(monkeypatch, tmp_path):
         ("data.source._target_=broken.NoHash", "not 12 or more hexadecimal digits"),
         ("data.source._target_=broken.ChannelsLast", "image 0 of ChannelsLast is uint8 of shape"),
         ("data.source._target_=broken.Floats", "image 0 of Floats is float64"),
-        ("data.source._target_=broken.Nothing", "broken.Nothing"),
+        ("data.source._target_=broken.Nothing", "broken.Nothing cannot be imported: No module"),
         ("+data.source.colour=red", "unexpected keyword argument 'colour'"),
         ("~data.cache_dir", "data.cache_dir"),
         ("arch._target_=broken.OneChannel", "the network's output has shape (2, 1, 16, 16)"),

@@ -16,7 +16,7 @@ import dpi.data
 import dpi.frameworks
 from dpi.errors import UserError
 from dpi.frameworks import Framework
-from dpi.protocol import check_protocol
+from dpi.protocol import check_protocol, importable
 
 MODEL = ("framework", "arch", "cond", "image_size", "image_channels")
 """What describes a model."""
@@ -72,7 +72,8 @@ def image_shape(cfg: DictConfig) -> tuple[int, int, int]:
 @contextmanager
 def _refusing(cfg: DictConfig) -> Iterator[None]:
     try:
-        yield
+        with importable():
+            yield
     except UserError:
         raise
     except (ValueError, TypeError, RuntimeError, InstantiationException) as error:

@@ -5,6 +5,7 @@ from omegaconf import DictConfig
 
 from dpi.data import Source, check_source
 from dpi.errors import UserError
+from dpi.protocol import importable
 
 
 def open_source(cfg: DictConfig) -> Source:
@@ -17,7 +18,8 @@ def open_source(cfg: DictConfig) -> Source:
         UserError: the images are missing or cannot be used, the source's settings are not its
             arguments, or it is not a `Source`.
     """
-    make = instantiate(cfg.data.source, _partial_=True)
+    with importable():
+        make = instantiate(cfg.data.source, _partial_=True)
     try:
         source = make()
     except TypeError as error:
