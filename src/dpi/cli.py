@@ -4,6 +4,7 @@ import difflib
 import errno
 import os
 import re
+import select
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -95,15 +96,23 @@ def run(main: Callable[[], None], name: str) -> None:
 def one_line() -> Iterator[None]:
     """Turn what the user can fix, or has stopped, into one line on stderr.
 
-    The exit status is 1; 130 after Ctrl-C and 143 after SIGTERM, as a shell has them.
+    Nothing is said where stdout is read no longer. The exit status is 1; 130 after
+    Ctrl-C and 143 after SIGTERM, as a shell has them.
     """
     try:
         with bars_closed():
             yield
+            sys.stdout.flush()
     except UserError as error:
         sys.exit(f"error: {error}")
     except (InstantiationException, OmegaConfBaseException) as error:
         sys.exit(f"error: {_first_lines(error)}")
+    except BrokenPipeError:
+        if _is_read():
+            raise
+        # As the note on SIGPIPE in https://docs.python.org/3/library/signal.html has it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except OSError as error:
         if error.errno not in ENVIRONMENT:
             raise
@@ -116,6 +125,13 @@ def one_line() -> Iterator[None]:
     except KeyboardInterrupt:
         print("\nerror: interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _is_read() -> bool:
+    """Whether stdout is no pipe, or one whose reader has not ended, as `head` does."""
+    poll = select.poll()
+    poll.register(sys.stdout, 0)
+    return not poll.poll(0)
 
 
 def _terminate(*_: Any) -> None:
