@@ -669,6 +669,13 @@ def test_an_evaluation_follows_the_training_and_is_not_repeated(command, tiny):
     assert "denoising of it" in other.out and "interpolation of it" not in other.out
 
 
+@pytest.mark.parametrize("size", [32, 36])
+def test_a_batch_larger_than_the_data_set_is_warned_of(command, tiny, size):
+    done = command("train.py", *tiny, "run=it", f"training.batch_size={size}")
+    said = "warning: training.batch_size=36: there are only 32 training images"
+    assert done.status == 0 and done.err.count(said) == (size > 32), done.err
+
+
 @pytest.mark.parametrize("script", ["train", "evaluate", "sample", "report"])
 def test_help_explains_the_keys(command, script):
     done = command(f"{script}.py", "--help")

@@ -75,6 +75,12 @@ def fit(cfg: DictConfig, source: Source) -> None:
         doing = f"resuming from step {first_step}" if first_step else "training"
         counts = f"{len(parts.train):,} images, {len(parts.held_out):,} held out"
         print(f"{run}: {doing}, {_count(network):,} parameters, {counts}")
+        if cfg.training.batch_size > len(parts.train):
+            print(
+                f"warning: training.batch_size={cfg.training.batch_size}: there are only "
+                f"{len(parts.train)} training images, so they repeat within a batch",
+                file=sys.stderr,
+            )
     # A run ends with the samples and losses of its last step, which every process knows beforehand.
     interval = min(show.every, steps)
     validated = first_step < steps and steps % interval == 0
