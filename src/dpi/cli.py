@@ -36,6 +36,7 @@ def register_resolvers() -> None:
     """Make the resolvers that the files in configs/ use known to OmegaConf.
 
     ${stem:path}            the last part of a path, without its suffix
+    ${images:set,path}      the data set of torchvision, or the folder's name if it is any folder
     ${choice:group}         the option chosen for a config group, e.g. `drunet` for arch
     ${settings:}            what distinguishes this run from the default of its kind
     ${suffix:}              the same as the end of the run's name
@@ -46,6 +47,7 @@ def register_resolvers() -> None:
     """
     resolvers = {
         "stem": lambda path: Path(str(path)).stem,
+        "images": lambda name, path: Path(path).stem if name == "ImageFolder" else name,
         "choice": lambda group: HydraConfig.get().runtime.choices[group],
         "settings": settings,
         "suffix": suffix,

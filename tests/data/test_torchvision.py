@@ -63,6 +63,13 @@ def test_a_run_on_it(command, tiny):
     assert done.status == 0, done.err
 
 
+@pytest.mark.parametrize(("dataset", "name"), [("ImageFolder", "birds"), ("CIFAR10", "CIFAR10")])
+def test_a_folder_of_images_gives_its_name(command, dataset, name):
+    words = ["data=torchvision", f"data.dataset={dataset}", "data.path=mine/birds"]
+    done = command("train.py", *words, "--cfg=job", "--resolve", "--package=data")
+    assert f"\nname: {name}\n" in done.out, done
+
+
 @pytest.mark.parametrize(
     ("dataset", "options", "said"),
     [
