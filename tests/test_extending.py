@@ -47,6 +47,10 @@ class OtherSize(Discs):
 class NoHash(Discs):
     fingerprint = "../discs"
 
+class Grey(Discs):
+    image_channels = 1
+    def __getitem__(self, i): return super().__getitem__(i)[:1]
+
 class ChannelsLast(Discs):
     def __getitem__(self, i): return super().__getitem__(i).transpose(1, 2, 0)
 
@@ -112,6 +116,12 @@ def test_a_template_is_trained_sampled_and_evaluated(train, command, overrides):
     done = command(*evaluate, *(f"eval.objective.{setting}" for setting in settings))
     assert done.status == 0, done.err
     assert Path("run/evaluation/objective.json").exists()
+
+
+def test_the_architecture_takes_greyscale_images(train):
+    grey = ["image_channels=1", "data.source._target_=broken.Grey"]
+    done = train("arch=residual_cnn", "cond=tmap", *grey)
+    assert done.status == 0, done.err
 
 
 @pytest.mark.slow
