@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
-from dpi.data import memory_map, split
+from dpi.data import Folder, memory_map, split
 from dpi.errors import UserError
 
 
@@ -44,6 +45,24 @@ def test_a_corrupt_image_leaves_no_file(tmp_path):
     with pytest.raises(UserError, match="image 7 is corrupt"):
         memory_map(Counting(10, corrupt=7), tmp_path, "set")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("bad", "count"), [(3, "3"), (12, "the first 10")])
+def test_all_that_cannot_be_used_is_named_at_once(tmp_path, bad, count):
+    (tmp_path / "set").mkdir()
+    for i in range(bad + 4):
+        Image.new("L" if i < bad else "RGB", (4, 4)).save(tmp_path / f"set/{i:02}.png")
+    (tmp_path / "set/01.png").write_bytes(b"no image")
+    Image.new("RGB", (3, 3)).save(tmp_path / "set/02.png")
+    with pytest.raises(UserError) as error:
+        memory_map(Folder(tmp_path / "set", 4), tmp_path / "cache", "set")
+    reasons, *advice = str(error.value).split("; ")
+    assert reasons.startswith(f"{count} images that cannot be used: ")
+    named = [f"{i:02}.png" for i in range(bad + 4) if f"{i:02}.png" in reasons]
+    assert named == [f"{i:02}.png" for i in range(min(bad, 10))]
+    for reason in ("00.png is not RGB but L", "01.png cannot be read", "02.png is 3x3, smaller"):
+        assert reason in reasons
+    assert len(advice) == 3 and "data.convert=true" in advice[0] and "remove it" in advice[1]
 
 
 def test_a_truncated_cache_is_rebuilt(tmp_path):

@@ -22,6 +22,8 @@ UNREADABLE = (
 )
 """What Pillow and zipfile raise for a file that is damaged, encrypted or too large."""
 
+ADVICE = "remove it from the data set"
+
 LOSSLESS = ("utf-8", "surrogateescape")
 """The encoding of names that may not be UTF-8."""
 
@@ -98,10 +100,10 @@ class Folder:
             image = ImageOps.exif_transpose(Image.open(io.BytesIO(self.read(i))))
             image.load()
         except UnidentifiedImageError:
-            raise UserError(f"{where} cannot be read as an image: it is none") from None
+            raise UserError(f"{where} cannot be read as an image: it is none; {ADVICE}") from None
         except UNREADABLE as error:
             line = " ".join(str(error).split())
-            raise UserError(f"{where} cannot be read as an image: {line}") from None
+            raise UserError(f"{where} cannot be read as an image: {line}; {ADVICE}") from None
         return prepare(image, where, self.image_size, self.image_channels, self.convert)
 
 

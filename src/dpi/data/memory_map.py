@@ -12,7 +12,11 @@ import numpy as np
 
 from dpi.atomic import atomic, check_space
 from dpi.data.source import Source, read_image
+from dpi.errors import UserError
 from dpi.progress import Progress
+
+NAMED = 10
+"""Images that cannot be used, in one message."""
 
 
 def memory_map(source: Source, cache_dir: Path, name: str) -> np.ndarray:
@@ -30,7 +34,7 @@ def memory_map(source: Source, cache_dir: Path, name: str) -> np.ndarray:
         Shape (N, C, H, W), uint8, read-only, memory-mapped.
 
     Raises:
-        UserError: an image that cannot be used, or a cache that cannot be written.
+        UserError: images that cannot be used, or a cache that cannot be written.
     """
     shape = (len(source), source.image_channels, source.image_size, source.image_size)
     path = cache_dir / f"{name}-{source.image_size}-{source.fingerprint[:12]}.npy"
@@ -54,10 +58,35 @@ def _write(source: Source, shape: tuple[int, ...], file: BinaryIO) -> None:
 
 def _decode(source: Source, chunk: int = 1024) -> Iterator[np.ndarray]:
     # In chunks, so that the set need not fit in memory.
-    read = partial(read_image, source)
+    read, refused = partial(_read, source), []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for first in range(0, len(source), chunk):
-            yield from pool.map(read, range(first, min(first + chunk, len(source))))
+            for image in pool.map(read, range(first, min(first + chunk, len(source)))):
+                if not isinstance(image, UserError):
+                    yield image
+                elif len(refused) < NAMED:
+                    refused.append(image)
+            if len(refused) == NAMED:
+                break
+    if refused:
+        raise _together(refused)
+
+
+def _read(source: Source, i: int) -> np.ndarray | UserError:
+    try:
+        return read_image(source, i)
+    except UserError as error:
+        return error
+
+
+def _together(errors: list[UserError]) -> UserError:
+    """One error: the reason of each, and then what to do, each advice once."""
+    if len(errors) == 1:
+        return errors[0]
+    reasons, _, advice = zip(*(str(error).partition("; ") for error in errors), strict=True)
+    count = f"the first {NAMED}" if len(errors) == NAMED else str(len(errors))
+    said = f"{count} images that cannot be used: {', '.join(reasons)}"
+    return UserError("; ".join([said, *filter(None, dict.fromkeys(advice))]))
 
 
 def _load(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
