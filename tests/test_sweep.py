@@ -174,6 +174,13 @@ def test_launchers_give_the_rows_of_runs_in_turn(command, tiny, tmp_path, launch
         assert "objective of" in (dpi / "output.txt").read_text()
 
 
+def test_the_output_of_a_run_side_by_side_ends_with_why_it_failed(command, tiny):
+    parallel = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=1"]
+    done = command("train.py", "-m", *tiny, *parallel, "arch.channels=[0]", "run=it")
+    assert done.status == 1
+    assert "error: this network cannot be built" in Path("it/output.txt").read_text()
+
+
 @pytest.mark.slow
 def test_a_killed_sweep_ends_in_the_rows_of_one_never_killed(command, tiny, tmp_path):
     overrides = ["-m", *tiny, *OBJECTIVE, "cond=dpi,tmap"]

@@ -220,7 +220,11 @@ def _beside_others(cfg: DictConfig, name: str) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         print(f"{name}: started, output in {path}", flush=True)
         with path.open("a", buffering=1) as file, redirect_stdout(file), redirect_stderr(file):
-            yield
+            try:
+                yield
+            except Exception as error:
+                print(f"error: {_one_line(error)}", file=file)
+                raise
 
 
 def _stop_file(hydra: HydraConf) -> Path:
