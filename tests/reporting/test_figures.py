@@ -71,6 +71,25 @@ def test_figure_3_has_a_line_a_seed_thinned_beside_the_straight_one(make_run, ru
     assert straight.get_xydata().tolist() == [[0, 0], [999, 1]]
 
 
+def test_long_titles_are_within_the_figure(make_run, runs, monkeypatch):
+    settings = {"training.gradient_clip_val": 1, "training.lr_decay_steps": 300}
+    settings |= {"training.lr_schedule": "cosine", "training.weight_decay": 0.01}
+    for arch in ("adm", "drunet"):
+        make_run(("diffusion", arch, "dpi"), errors(1.0, 2.0) | learned(), settings=settings)
+    kept = []
+    monkeypatch.setattr(module, "_svg", lambda figure: kept.append(figure) or "<svg>")
+    drawn(runs)
+    for figure in kept:
+        figure.draw_without_rendering()
+        for axes in figure.axes:
+            title = axes.title.get_window_extent()
+            assert "weight_decay = 0.01" in axes.get_title()
+            assert title.x0 > 0 and title.y0 > 0
+            assert title.x1 < figure.bbox.width and title.y1 < figure.bbox.height
+        left, right = (axes.title.get_window_extent() for axes in figure.axes)
+        assert left.x1 < right.x0
+
+
 def test_svg_takes_the_colour_of_its_surroundings(make_run, runs):
     make_run(("diffusion", "adm", "dpi"), errors(1.0, 2.0) | learned())
     for svg in (drawn(runs)[name] for name in ("figure3", "figure4")):

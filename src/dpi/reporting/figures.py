@@ -4,6 +4,7 @@ import io
 import re
 from collections.abc import Callable, Iterator
 from itertools import count, cycle
+from textwrap import fill
 from typing import Any
 
 import pandas as pd
@@ -22,6 +23,9 @@ CONDITIONINGS = ("ncsnv2", "sigmamap", "tmap", "mlp", "dpi")
 
 DASHES = ("-", "--", "-.", (0, (1, 1)))
 """Of models with the same conditioning and other settings."""
+
+WIDTH = 42
+"""Letters in a line of a panel's title."""
 
 INK = "#010203"
 """In figures.mplstyle, of what takes the colour of the text around."""
@@ -85,14 +89,17 @@ def _panels(curves: pd.DataFrame, draw: Draw, styles: Styles, x: str, y: str, sc
         return ""
     columns = min(2, len(blocks))
     rows = -(-len(blocks) // columns)
+    titles = [fill(block, WIDTH) for block, _ in blocks]
+    breaks = max(title.count("\n") for title in titles)
     with style.context("dpi.reporting.figures"):
-        figure = Figure(figsize=(3.6 * columns, 0.7 + 2.3 * rows), layout="constrained")
+        size = 3.6 * columns, 0.7 + (2.3 + 0.15 * breaks) * rows
+        figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat
-        for i, (axes, (block, own)) in enumerate(zip(grid, blocks, strict=False)):
+        for i, (axes, (_, own)) in enumerate(zip(grid, blocks, strict=False)):
             for model, of in own.groupby("model", sort=False):
                 draw(axes, of, styles[model])
             lowest = i + columns >= len(blocks)
-            axes.set(title=_literal(block), xlabel=x if lowest else "", yscale=scale)
+            axes.set(title=_literal(titles[i]), xlabel=x if lowest else "", yscale=scale)
             axes.tick_params(labelbottom=lowest)
         for axes in grid[len(blocks) :]:
             axes.remove()
