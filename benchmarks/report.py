@@ -63,7 +63,7 @@ def plain_rows(kind: Kind, rng: np.random.Generator) -> Rows:
         rows["complexity"] = [
             row("parameters", costs["parameters"] * 1e6),
             row("gflops_paper", costs["gflops"]),
-            row("training_peak_mb", costs["memory"] * 1e9 / 2**20, device="made up"),
+            row("training_peak_mib", costs["memory"] * 1e9 / 2**20, device="made up"),
         ]
     if cond == "dpi":
         curve = np.linspace(0, 1, SCALARS) ** rng.normal(

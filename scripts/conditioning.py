@@ -41,7 +41,7 @@ DIVERGED = 10
 COST = {
     "parameters": ("parameters, M", 1e-6),
     "training_step_s": ("training step, ms", 1e3),
-    "training_peak_mb": ("training memory, MiB", 1),
+    "training_peak_mib": ("training memory, MiB", 1),
 }
 """What a network costs: metric, title and unit."""
 

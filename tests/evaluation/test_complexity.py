@@ -19,8 +19,8 @@ def test_the_rows_say_what_was_measured_and_where(run, command):
     assert step["value"] > 0 and "CPU" in step["settings"]["device"]
     assert step["settings"]["micro_batch"] == 8 and step["settings"]["distinct_scalars"] == 4
     # weights, gradients, AdamW's moments and the average are 20 bytes a parameter
-    assert rows["training_peak_mb"]["value"] * 2**20 > 20 * (2 * one)
-    assert rows["sampling_peak_mb"]["value"] < rows["training_peak_mb"]["value"]
+    assert rows["training_peak_mib"]["value"] * 2**20 > 20 * (2 * one)
+    assert rows["sampling_peak_mib"]["value"] < rows["training_peak_mib"]["value"]
 
 
 def test_film_is_counted_as_well(run, command):

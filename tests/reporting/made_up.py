@@ -97,7 +97,7 @@ def papers_rows(framework: str, arch: str, cond: str, times: float = 1.0) -> Row
             row("parameters", round(costs["parameters"] * 1e6)),
             row("gflops_paper", costs["gflops"]),
             row("gflops_true", costs["gflops"] + 1),
-            row("training_peak_mb", costs["memory"] * 1e9 / 2**20, device="a GPU"),
+            row("training_peak_mib", costs["memory"] * 1e9 / 2**20, device="a GPU"),
         ]
     if cond == "dpi":
         learned = printed("table5")[None, arch, "λ learned"][framework] * times

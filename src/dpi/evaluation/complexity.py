@@ -49,7 +49,7 @@ def complexity(run: Run, fabric: Fabric, folder: Path, repeats: int) -> list[Row
     for name, make in (("training", training_step), ("sampling", sampling_step)):
         fresh = partial(make, cfg, fabric.device, fabric.autocast)
         rows.append(Row(f"{name}_step_s", seconds(fresh(), repeats), settings=here))
-        rows.append(Row(f"{name}_peak_mb", peak_memory(fresh, fabric.device), settings=here))
+        rows.append(Row(f"{name}_peak_mib", peak_memory(fresh, fabric.device), settings=here))
     return rows
 
 

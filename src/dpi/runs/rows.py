@@ -18,7 +18,7 @@ class Row:
     """One number."""
 
     metric: str
-    """What it is, with its unit where it has one: mse, fid, peak_memory_mb."""
+    """What it is, with its unit where it has one: mse, fid, training_peak_mib."""
     value: float
     standard_error: float | None = None
     """Over noise seeds, if there are several."""
