@@ -14,6 +14,7 @@ from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from dpi.atomic import atomic_write
@@ -185,6 +186,7 @@ def _evaluate(cfg: DictConfig, run: Path, missing: dict[str, dict[str, Any]]) ->
 
 
 def _print_next(cfg: DictConfig, run: Path) -> None:
+    from dpi.frameworks import VPDiffusion
     from dpi.runs.build import foreign_code
 
     shown = {
@@ -193,10 +195,11 @@ def _print_next(cfg: DictConfig, run: Path) -> None:
         "losses": run / "losses.png",
     }
     lines = [f"{name:9}{path}" for name, path in shown.items() if path and path.exists()]
+    name = "denoising" if isinstance(instantiate(cfg.framework), VPDiffusion) else "objective"
     effort = HydraConfig.get().runtime.choices["effort"]
     trust = " trust=true" if foreign_code(cfg) else ""
     print("\n".join(["", *lines, "", f"next     python sample.py run={run} n=64{trust}"]))
-    print(f"         python evaluate.py run={run} eval=[objective] effort={effort}{trust}")
+    print(f"         python evaluate.py run={run} eval=[{name}] effort={effort}{trust}")
 
 
 def _one_line(error: Exception) -> str:
