@@ -207,3 +207,13 @@ def test_runs_of_dpi_alone_have_nothing_to_be_compared_with(make_run, runs, tmp_
     make_run(KIND, {"denoising": [row("mse", 0.05), row("mse", 0.9, scalar=0)]})
     report(runs, tmp_path / "report")
     assert "There are no runs yet to compare DPI with." in capsys.readouterr().out
+
+
+def test_runs_of_which_nothing_is_evaluated_say_how_to(make_run, runs, tmp_path, capsys):
+    for arch in ("adm", "mine"):
+        make_run(("diffusion", arch, "dpi"))
+        report(runs, tmp_path / "report")
+        out = capsys.readouterr().out
+        assert "Nothing is evaluated yet: python evaluate.py run=outputs/RUN eval=[" in out
+        assert "compare DPI with" not in out
+        shutil.rmtree(runs)

@@ -36,6 +36,12 @@ FORMATS = {
 }
 """Of tables."""
 
+NOTHING = (
+    "Nothing is evaluated yet: python evaluate.py run=outputs/RUN eval=[denoising], or "
+    "eval=[objective] of a flow."
+)
+"""Said of runs without results, in place of what they come to."""
+
 LeftOut = dict[str, Sequence[str]]
 """Names of what is not in the report, by the reason."""
 
@@ -100,7 +106,8 @@ def _files(
     final = results(rows)
     made = tables(final)
     compared = differences(made)
-    sentence = conclusion(compared)
+    evaluated = (rows["eval"] != "architecture").any()
+    sentence = conclusion(compared) if evaluated else NOTHING
     drawn = figures(runs, final, damaged)
     pages = list(explore(runs, final, damaged)) if "folder" in runs else []
     early = rows[~is_final(rows)]
