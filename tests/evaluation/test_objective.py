@@ -62,6 +62,18 @@ def test_it_is_the_mean_squared_error_at_every_scalar(run, command, framework, a
     assert over["finished"] and over["step"] == 3 and over["weights"] == opened.weights
 
 
+def test_it_prints_what_means_and_standard_errors_are_of(run, command):
+    run = run()
+    few_draws = command("evaluate.py", f"run={run}", *few("objective")).out
+    assert "from 4 of 1,000 steps" in few_draws and "±" not in few_draws
+    five = command("evaluate.py", f"run={run}", *few("objective", "noise_seeds=5")).out
+    over = next(row for row in reversed(rows(run, "objective")) if row["scalar"] is None)
+    assert f"{over['value']:.4g} ± {over['standard_error']:.1g}\n" in five
+    assert "±: standard error over draws of noise" in five
+    ends = command("evaluate.py", f"run={run}", *few("objective", "t=[0,999]")).out
+    assert "mean over the schedule" not in ends
+
+
 def test_28_scalars_give_the_mean_over_the_schedule(run, command):
     run = run()
     for scalars in (28, "null"):

@@ -65,7 +65,8 @@ def evaluate(
         if not fabric.is_global_zero:
             continue
         if rows:
-            print(f"\n{name} of {of}, step {run.step}{unfinished}\n\n{table(rows)}\n")
+            text = table(rows, run.framework.num_scalars)
+            print(f"\n{name} of {of}, step {run.step}{unfinished}\n\n{text}\n")
         if rows or out is None:
             _write(out or folder / f"{name}.json", {"eval": name} | header, rows)
     return results

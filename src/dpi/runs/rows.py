@@ -85,8 +85,18 @@ SHOWN = 8
 """With more scalars than this, a table shows four: the ends and those nearest to the thirds."""
 
 
-def table(rows: list[Row]) -> str:
-    """Rows as text: a line for each scalar, a column for each metric."""
+FEW_DRAWS = 5
+"""Of fewer draws of noise no standard error is shown: that of two says nothing."""
+
+
+def table(rows: list[Row], num_scalars: int | None = None) -> str:
+    """Rows as text: a line for each scalar, a column for each metric; and what means and standard
+    errors are of.
+
+    Args:
+        rows: of one evaluation.
+        num_scalars: of the schedule, where a row is a mean over it.
+    """
     metrics = list(dict.fromkeys(row.metric for row in rows))
     scalars = sorted({row.scalar for row in rows if row.scalar is not None})
     if len(scalars) > SHOWN:
@@ -99,12 +109,21 @@ def table(rows: list[Row]) -> str:
         if any(cell != "-" for cell in found):
             lines.append(["all" if scalar is None else str(scalar), *found])
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    return "\n".join(
+    text = [
         "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
         for line in lines
-    )
+    ]
+    taken = {row.settings["scalars"] for row in rows if "scalars" in row.settings}
+    about = [f"all: the mean over the schedule, from {n:,} of {num_scalars:,} steps" for n in taken]
+    if any(map(_has_error, rows)):
+        about.append("±: standard error over draws of noise; the images are the same in each")
+    return "\n".join([*text, *[""] * bool(about), *about])
+
+
+def _has_error(row: Row) -> bool:
+    return row.standard_error is not None and row.settings["noise_seeds"] >= FEW_DRAWS
 
 
 def _cell(row: Row) -> str:
     value = f"{row.value:,}" if isinstance(row.value, int) else f"{row.value:.4g}"
-    return value if row.standard_error is None else f"{value} ± {row.standard_error:.1g}"
+    return f"{value} ± {row.standard_error:.1g}" if _has_error(row) else value
