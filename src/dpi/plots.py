@@ -66,7 +66,8 @@ def plot_losses(logs: list[Path], path: Path) -> None:
 
 
 def plot_over_scalars(panels: dict[str, dict[int, float]], path: Path) -> None:
-    """Draw errors over the scalar, one panel for each metric (Figure 4 for one run).
+    """Draw errors over the scalar, one panel for each metric (Figure 4 for one run); dots are the
+    steps that there are.
 
     Args:
         panels: metric -> {step: value}.
@@ -76,8 +77,9 @@ def plot_over_scalars(panels: dict[str, dict[int, float]], path: Path) -> None:
     for axes, (metric, points) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
     ):
-        axes.plot(*zip(*sorted(points.items()), strict=True), color="C3")
-        axes.set(xlabel="step", title=metric, yscale="log")
+        curve = zip(*sorted(points.items()), strict=True)
+        axes.plot(*curve, color="C3", linewidth=1, marker=".", markersize=5)
+        axes.set(xlabel="step of the schedule", title=metric, yscale="log")
     _save(figure, path)
 
 
