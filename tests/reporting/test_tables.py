@@ -178,6 +178,14 @@ def test_table_4_takes_runs_that_were_only_measured(make_run, runs):
     assert cells[0].papers[0] == "121.74"
 
 
+def test_table_4_says_why_the_papers_count_may_be_above_all_operations(papers_runs):
+    said = {
+        name: any("transposed" in line for line in remarks(t))
+        for name, t in tables_of(papers_runs).items()
+    }
+    assert [name for name, of in said.items() if of] == ["table4"]
+
+
 def test_table_1_has_what_the_configuration_says(papers_runs):
     table = tables_of(papers_runs)["table1"]
     numbers = [cell.ours[0] for cell in table.layout[""]["ADM"]]

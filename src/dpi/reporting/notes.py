@@ -39,12 +39,20 @@ def warnings(table: Table) -> Iterator[str]:
         yield f"Seeds are missing in some columns: {some(few, '; ')}."
 
 
+COUNTS = (
+    "The paper's count of GFLOPs takes a transposed convolution of stride 2, as in DRUNet, for "
+    "four times its operations, and leaves out attention: it may be above or below all of them."
+)
+
+
 def remarks(table: Table) -> Iterator[str]:
     """What ours and the paper's numbers are of."""
     data, scale = table.numbers[["data", "scale"]].iloc[0]
     if any(table.paired.values()):
         ours = f"ours are of {data} at scale {scale}"
         yield f"The paper's numbers are of FFHQ 64x64 and 500,000 steps, {ours}."
+    if {"gflops", "gflops_true"} <= set(table.numbers.column):
+        yield COUNTS
     settings = _settings(table.numbers)
     shown = ~settings.setting.isin(UNPRINTED) & (settings.value != MISSING)
     values = settings[shown].groupby("setting", sort=False).value.unique()
