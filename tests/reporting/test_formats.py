@@ -41,7 +41,7 @@ def check_tex(text):
     rows = [line for line in text.splitlines() if line.endswith(r"\\")]
     assert len(rows) > 2
     for line in rows:
-        spans = [int(n) - 1 for n in re.findall(r"\\multicolumn{(\d)}", line)]
+        spans = [int(n) - 1 for n in re.findall(r"\\multicolumn{(\d+)}", line)]
         assert len(re.findall(r"(?<!\\)&", line)) + 1 + sum(spans) == columns
 
 
@@ -74,6 +74,17 @@ def test_latex_has_as_many_cells_in_every_row(tables):
     assert r"\textbf{8.32} {\tiny$\pm$ 0.01} & \textbf{8.32}" in text
     assert r"\underline{10.14}" in text
     assert r"\label{tab:table3}" in text
+
+
+def test_latex_has_a_line_for_each_block_however_long(make_run, runs):
+    settings = {f"training.a_setting_{i}": i for i in range(9)}
+    make_run(("diffusion", "adm", "own"), {"denoising": [row("mse", 1.0)]}, settings=settings)
+    text = render("table.tex.j2", table=tables_of(runs)["table2"])
+    check_tex(text)
+    lines = re.findall(r"\\multicolumn\{12}{l}{(.*)} \\\\", text)
+    assert " ".join(lines).startswith(r"ADM, diffusion; a\_setting\_0 = 0, a\_setting\_1 = 1")
+    assert len(lines) == 3 and max(map(len, lines)) < 90
+    assert re.search(r"^own & 1 & ", text, re.MULTILINE)
 
 
 def test_latex_escapes_names(hostile):
