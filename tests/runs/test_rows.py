@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dpi.errors import UserError
-from dpi.runs.rows import Row, read_rows, write_rows
+from dpi.runs.rows import Row, read_rows, table, write_rows
 
 HEADER = {"run": "it", "step": 3}
 ROWS = [Row("mse", 0.125, scalar=0, settings={"n": 8}), Row("mse", 0.25, 0.01, settings={"n": 8})]
@@ -60,3 +60,10 @@ def test_a_value_that_is_not_finite_is_no_row(tmp_path, value):
     with pytest.raises(UserError, match=r"a\.json: fid is"):
         write_rows(path, HEADER, [Row("fid", value)])
     assert json.loads(path.read_text()) == before
+
+
+def test_a_standard_error_that_is_not_over_draws_is_not_called_so():
+    text = table([Row("inception_score", 2.5, 0.25)])
+    assert "2.5 ± 0.2" in text and "draws" not in text
+    few = Row("mse", 0.125, 0.01, settings={"noise_seeds": 2})
+    assert "±" not in table([few])

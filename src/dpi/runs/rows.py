@@ -115,13 +115,14 @@ def table(rows: list[Row], num_scalars: int | None = None) -> str:
     ]
     taken = {row.settings["scalars"] for row in rows if "scalars" in row.settings}
     about = [f"all: the mean over the schedule, from {n:,} of {num_scalars:,} steps" for n in taken]
-    if any(map(_has_error, rows)):
+    if any(_has_error(row) and "noise_seeds" in row.settings for row in rows):
         about.append("±: standard error over draws of noise; the images are the same in each")
     return "\n".join([*text, *[""] * bool(about), *about])
 
 
 def _has_error(row: Row) -> bool:
-    return row.standard_error is not None and row.settings["noise_seeds"] >= FEW_DRAWS
+    draws = row.settings.get("noise_seeds", FEW_DRAWS)  # an inception score has none
+    return row.standard_error is not None and draws >= FEW_DRAWS
 
 
 def _cell(row: Row) -> str:
