@@ -38,14 +38,18 @@ def read() -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
 
 def table(runs: pd.DataFrame, logs: dict[str, pd.DataFrame]) -> str:
     """The held-out losses at some steps, as Markdown."""
-    names = ["images", "network", "conditioning", "framework"]
-    head = [*names, "`train.py ...`", *(f"{n:,}" for n in STEPS), "minutes"]
-    lines = [head, ["---"] * 5 + ["--:"] * 5]
+    head = ["images", "model", "`train.py ...`", *(f"{n:,}" for n in STEPS), "minutes"]
+    lines = [head, ["---"] * 3 + ["--:"] * 5]
     for run, about in runs.iterrows():
         losses = logs[run].val_loss.dropna()
         cells = [f"{losses[n]:.4f}" if n in losses else "" for n in STEPS]
-        lines.append([*about[names], f"`{about.options}`", *cells, f"{about.minutes:.0f}"])
+        named = [about.images, _model(about), f"`{about.options}`"]
+        lines.append([*named, *cells, f"{about.minutes:.0f}"])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _model(about: pd.Series) -> str:
+    return ", ".join(about[["network", "conditioning", "framework"]])
 
 
 def figure(runs: pd.DataFrame, logs: dict[str, pd.DataFrame]) -> str:
@@ -57,9 +61,10 @@ def figure(runs: pd.DataFrame, logs: dict[str, pd.DataFrame]) -> str:
         for axes, kind in zip(grid, kinds, strict=True):
             for number, (run, about) in enumerate(runs[runs.images == kind].iterrows()):
                 log = logs[run]
-                name = ", ".join(about[["network", "conditioning", "framework"]])
-                axes.plot(log.loss.dropna(), color=f"C{number}", alpha=0.3, linewidth=0.7)
-                axes.plot(log.val_loss.dropna(), "o-", ms=3, color=f"C{number}", label=name)
+                axes.plot(log.loss.dropna(), color=f"C{number}", alpha=0.5, linewidth=0.7)
+                axes.plot(
+                    log.val_loss.dropna(), "o-", ms=3, color=f"C{number}", label=_model(about)
+                )
             axes.set(title=kind, xlabel="step", yscale="log", xlim=0, ylim=(0.03, 1))
             axes.legend(loc="upper right")
         ticks = [0.03, 0.05, 0.1, 0.2, 0.5, 1]

@@ -73,6 +73,8 @@ def test_what_film_takes_of_dpi():
     text = " ".join(README.split())
     assert f"with {parameters:.0f} % of its parameters" in text
     assert f"in steps that take {time:.0f} % of the time" in text
+    (above,) = re.findall(r"\+([\d.]+) ± [\d.]+ % at t = 666", page)
+    assert f"at t = 666 its error is {float(above):.0f} % above DPI's" in text
 
 
 def test_the_figures_are_drawn_from_the_rows():
