@@ -174,6 +174,15 @@ def test_a_sweep_that_is_stopped_saves_its_run_and_starts_no_other(command, tiny
     assert again.status == 0 and again.out.count("resuming from step") == 1
 
 
+def test_a_check_that_is_stopped_does_not_promise_to_resume(command, tiny):
+    with signalled(
+        signal.SIGTERM, lambda: any(step(p) > 1 for p in Path("outputs/check").glob("*"))
+    ):
+        done = command("train.py", *tiny, "experiment=check", "training.steps=1000")
+    assert done.status == 143 and done.err.splitlines()[-1].endswith(": stopped, and was deleted")
+    assert not list(Path("outputs/check").glob("*/*"))
+
+
 PARALLEL = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "training.steps=1000"]
 
 
