@@ -142,6 +142,15 @@ def test_table_5_compares_the_learned_with_the_linear_lambda(make_run, runs):
     assert found.percent == pytest.approx(-100 / 11)
 
 
+def test_networks_of_another_size_are_compared_too(make_run, runs):
+    for kind, times in ((DPI, 1.0), (TMAP, 1.1)):
+        for seed in range(3):
+            rows = {"denoising": [row("mse", times + 0.01 * seed**2 * times)]}
+            make_run(kind, rows, seed, {"arch.base_channels": 8, "arch.dropout": 0})
+    found = differences(tables_of(runs).values()).iloc[0]
+    assert (found.row, found.against, found.outcome) == ("DPI", "t map", "better")
+
+
 def test_without_dpi_there_is_nothing_to_compare(make_run, runs):
     make_run(TMAP, {"denoising": [row("mse", 1.0)]})
     assert conclusion(differences(tables_of(runs).values())) == (
