@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -225,6 +226,17 @@ def test_runs_whose_sweep_was_killed_save_and_end(command, tiny, tmp_path):
         process.kill()
         wait(lambda: all(ended(int(child)) for child in listed), 60)
     assert all(list(run.glob("last.ckpt")) for run in Path("outputs").glob("avatars-*"))
+
+
+@pytest.mark.slow
+def test_a_sweep_goes_on_when_its_shell_has_ended(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sweep = ["-m", *tiny, "training.steps=80", "run=it", *PARALLEL[:1], "hydra.launcher.n_jobs=1"]
+    words = shlex.join([sys.executable, str(ROOT / "train.py"), *sweep])
+    shell = subprocess.Popen(["sh", "-c", f"{words} & wait"], env=ONE_THREAD)
+    wait(lambda: step(Path("it")) > 1 or shell.poll() is not None)
+    shell.kill()
+    wait(lambda: step(Path("it")) == 80, 60)
 
 
 def requeue(*_: object) -> None:

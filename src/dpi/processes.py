@@ -74,7 +74,7 @@ def _is_of_an_exchange(error: BaseException) -> bool:
 @contextmanager
 def stopped_by(file: Path) -> Iterator[None]:
     """Around a run beside which others are executed: the file stops it, as SIGTERM and Ctrl-C do,
-    and so does the end of the process that has started them, with which this one ends.
+    and so does the end of the sweep's process, with which this one ends, if it is another.
 
     joblib, which executes them, kills all its processes as soon as one has ended, such as one that
     has nothing to do and gets SIGTERM.
@@ -83,7 +83,11 @@ def stopped_by(file: Path) -> Iterator[None]:
         Terminated: without a message where the file is there already.
     """
     over = threading.Event()
+    is_sweeps = os.environ.get(PARENT) == str(os.getpid())  # with n_jobs=1
     parent = os.getppid()
+
+    def orphaned() -> bool:
+        return not is_sweeps and os.getppid() != parent
 
     def terminate(number: int, _: Any) -> None:
         if over.is_set():
@@ -95,7 +99,7 @@ def stopped_by(file: Path) -> Iterator[None]:
 
     def watch() -> None:
         while not over.wait(0.2):
-            if file.exists() or os.getppid() != parent:
+            if file.exists() or orphaned():
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
 
@@ -108,5 +112,5 @@ def stopped_by(file: Path) -> Iterator[None]:
         yield
     finally:
         over.set()
-        if os.getppid() != parent:  # joblib's would wait for the next run
+        if orphaned():  # joblib's would wait for the next run
             os._exit(128 + signal.SIGTERM)
