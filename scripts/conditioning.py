@@ -177,13 +177,14 @@ def _save(figure: Figure, grid: np.ndarray, path: Path) -> None:
 
 
 def _lines(own: pd.DataFrame, costs: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The errors and costs of each conditioning, a row a size."""
+    """The errors and costs of each conditioning, a row a size, without those that diverged."""
     found = [
         {"name": SIZE.sub("", row), "error": at_best(of)[2].value.mean()} | dict(costs.loc[key])
         for row, of in own.groupby("row")
         if (key := (own.arch.iloc[0], row)) in costs.index
     ]
-    for name, of in pd.DataFrame(found, columns=["name", "error", *COST]).groupby("name"):
+    lines = pd.DataFrame(found, columns=["name", "error", *COST])
+    for name, of in lines[lines.error < DIVERGED].groupby("name"):
         yield str(name), of
 
 

@@ -54,6 +54,9 @@ def test_the_differences():
     assert f"95 % interval {low:.1f} to {high:.1f} %" in text
     tmap, mlp = (-below("ADM", cond).percent for cond in ("tmap", "mlp"))
     assert f"on ADM {tmap:.1f} % below the t map and {mlp:.1f} % below the MLP" in text
+    wider = pd.read_csv(ROOT / "results/reproduction/ablations.csv")
+    own = wider[(wider.metric == "mse") & wider.scalar.isna() & wider.variant.str.contains("181")]
+    assert f"on DRUNet has an error of {own.value.mean():.4f}." in text
     seeds = [len(errors(network)) for network in ROWS]
     assert seeds == [5, 5] and "means of five seeds" in text
     worse = [errors(network).mean() for network in ("ADM", "DRUNet")]

@@ -21,6 +21,13 @@ def test_the_reproduction_is_made_from_its_rows(folder, tmp_path):
         assert (committed / name).read_text() == (made / name).read_text(), name
 
 
+def test_the_ablations_are_made_from_their_rows(tmp_path):
+    report(ROOT / "results/reproduction/*.csv", tmp_path)
+    for name in ("ablations.md", "pairs.md"):
+        committed = ROOT / "results/reproduction/ablations" / name
+        assert committed.read_text() == (tmp_path / "faces64-mini" / name).read_text(), name
+
+
 def test_what_bfloat16_costs_is_made_from_its_rows():
     rows = pd.read_csv(ROOT / "results/precision.csv")
     mse = rows.set_index(["ends", "cond", "scalar", "precision"]).mse.unstack("precision")
