@@ -28,6 +28,72 @@ def test_the_ablations_are_made_from_their_rows(tmp_path):
         assert committed.read_text() == (tmp_path / "faces64-mini" / name).read_text(), name
 
 
+def pairs(path: str) -> dict[tuple[str, ...], tuple[float, float, float]]:
+    """Of a committed pairs.md: percent and its interval, by block, metric and the other row."""
+    found = {}
+    for line in (ROOT / "results/reproduction" / path).read_text().splitlines():
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        if len(cells) == 9 and cells[0].startswith("Table "):
+            key = cells[1], cells[2].partition(",")[0], cells[3].partition(" against ")[2]
+            low, high = map(float, cells[6].split(" to "))
+            found[key] = float(cells[5]), low, high
+    return found
+
+
+def test_the_reproduction_quotes_its_pairs():
+    text = " ".join((ROOT / "docs/REPRODUCTION.md").read_text().split())
+    drunet, adm, wider = map(pairs, ("pairs.md", "adm/pairs.md", "ablations/pairs.md"))
+    mean, low, high = drunet["DRUNet, diffusion", "mean over schedule", "t map"]
+    over = [
+        drunet["DRUNet, diffusion", "mean over schedule", row][0] for row in ("NCSNv2", "σ map")
+    ]
+    at = [drunet["DRUNet, diffusion", f"t = {t}", "t map"][0] for t in (0, 333, 666, 999)]
+    quoted = [
+        f"Over the schedule it is {-mean:.1f} % below the t map (95 % interval {-high:.1f} to "
+        f"{-low:.1f}), {-over[0]:.0f} % below NCSNv2 and {-over[1]:.0f} % below the σ map",
+        f"DRUNet: {-at[0]:.1f} % below the t map at t = 0, {-at[1]:.0f} % at t = 333, "
+        f"{-at[2]:.0f} % at t = 666, but {-at[3]:.0f} %, not significant, at t = 999",
+    ]
+    mean, low, high = adm["ADM, diffusion", "mean over schedule", "MLP"]
+    over = [
+        adm["ADM, diffusion", "mean over schedule", row][0] for row in ("t map", "NCSNv2", "σ map")
+    ]
+    at = [adm["ADM, diffusion", f"t = {t}", "MLP"][0] for t in (0, 333, 666, 999)]
+    quoted += [
+        f"over the schedule {-mean:.1f} % below the MLP ({-high:.1f} to {-low:.1f}), "
+        f"{-over[0]:.1f} % below the t map, {-over[1]:.1f} and {-over[2]:.1f} % below NCSNv2 and "
+        "the σ map, all significantly",
+        f"level with the MLP ({at[0]:+.2f} %, not significant)",
+        f"ADM: {-at[2]:.0f} % below the MLP at t = 666, {-at[3]:.0f} % at t = 999, "
+        f"{-at[1]:.1f} % at t = 333",
+    ]
+    learned = {
+        (block, framework): of[block, framework, "λ(s) = s"]
+        for block, of in (("DRUNet", drunet), ("ADM", adm))
+        for framework in ("diffusion", "flow")
+    }
+    percent, low, high = learned["ADM", "flow"]
+    quoted += [
+        f"DRUNet: {-learned['DRUNet', 'diffusion'][0]:.1f} % lower in diffusion and "
+        f"{-learned['DRUNet', 'flow'][0]:.2f} % in flow",
+        f"{-learned['ADM', 'diffusion'][0]:.1f} % lower in diffusion, significant, and level in "
+        f"flow ({percent:+.2f} %, {low:+.2f} to {high:+.2f})",
+    ]
+    own = {
+        metric: of
+        for (block, metric, row), of in wider.items()
+        if block == "DRUNet, diffusion" and row.endswith("181")
+    }
+    mean, low, high = own["mean over schedule"]
+    quoted += [
+        f"it is {-mean:.1f} % below the wider t map (95 % interval {-high:.1f} to {-low:.1f}), "
+        f"{-own['t = 333'][0]:.0f} and {-own['t = 666'][0]:.0f} % at t = 333 and 666, level at "
+        f"t = 0, and {own['t = 999'][0]:.0f} % above it at t = 999"
+    ]
+    for sentence in quoted:
+        assert sentence in text
+
+
 def test_what_bfloat16_costs_is_made_from_its_rows():
     rows = pd.read_csv(ROOT / "results/precision.csv")
     mse = rows.set_index(["ends", "cond", "scalar", "precision"]).mse.unstack("precision")
