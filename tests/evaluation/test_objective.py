@@ -187,7 +187,7 @@ def test_an_unfinished_run_is_evaluated_if_asked_and_labelled(run, command):
 
 def test_a_flow_has_no_noise_to_predict(run, command):
     done = command("evaluate.py", f"run={run('flow')}", *few("denoising"))
-    assert done.status == 1 and done.err.startswith("error: eval=denoising: it is only of diffusion")
+    assert done.status == 1 and done.err.startswith("error: eval=denoising: it is only")
 
 
 def test_images_that_are_gone_or_others_are_asked_for(run, command):
