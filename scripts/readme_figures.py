@@ -84,8 +84,13 @@ def results() -> str:
         axes.set_yticks([0.5, 0.7, 1, 1.4, 2], ["0.5", "0.7", "1", "1.4", "2"])
         axes.minorticks_off()
         axes.legend(loc="lower left")
-        file = io.StringIO()
-        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+        return svg(figure)
+
+
+def svg(figure: Figure) -> str:
+    """A figure in the style of `dpi.reporting.figures`, in the reader's light or dark colours."""
+    file = io.StringIO()
+    figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     text = file.getvalue()
     return text.replace("#010203", "currentColor").replace("<defs>", _CSS + "<defs>", 1)
 

@@ -6,7 +6,6 @@ docs/what_to_expect.svg and the table are made from the runs in results/what_to_
 demo's folder, if it is given, docs/demo_steps.png shows the samples at several steps.
 """
 
-import io
 import sys
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pandas as pd
 from matplotlib import style
 from matplotlib.figure import Figure
 from PIL import Image
+from readme_figures import svg
 
 ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "results/what_to_expect"
@@ -70,10 +70,7 @@ def figure(runs: pd.DataFrame, logs: dict[str, pd.DataFrame]) -> str:
         ticks = [0.03, 0.05, 0.1, 0.2, 0.5, 1]
         grid[0].set(ylabel="loss (thin), val_loss (dots)")
         grid[0].set_yticks(ticks, [f"{tick:g}" for tick in ticks])
-        file = io.StringIO()
-        page.savefig(file, format="svg", transparent=True, metadata={"Date": None})
-    css = "<style>svg{color:#1f2328}@media(prefers-color-scheme:dark){svg{color:#e6edf3}}</style>\n"
-    return file.getvalue().replace("#010203", "currentColor").replace("<defs>", css + "<defs>", 1)
+        return svg(page)
 
 
 def samples(demo: Path) -> Image.Image:
