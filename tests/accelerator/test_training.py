@@ -1,6 +1,7 @@
 """Training on a device: the steps of the CPU, without waiting for the device in between."""
 
 from collections import Counter
+from types import SimpleNamespace
 
 import lightning as L
 import numpy as np
@@ -155,6 +156,18 @@ def test_images_on_the_device_are_taken_without_a_wait(accelerator):
     with accelerator.no_waits():
         found = data.take(np.array([3, 1, 15]))
     accelerator.check_equal(found, torch.from_numpy(images[[3, 1, 15]]))
+
+
+def test_images_on_the_device_stay_there(accelerator, monkeypatch):
+    """A run that was killed before its last validation is validated after `fit`."""
+    module, images = module_and_images("flow", "tmap")
+    data = DataModule(images, np.arange(16), np.arange(2), module.draws, 0, 1)
+    data.images = on_device = torch.from_numpy(images).to(accelerator.device)
+    gpu = SimpleNamespace(type="cuda")
+    data.trainer = SimpleNamespace(strategy=SimpleNamespace(root_device=gpu))
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (2**40, 2**40))
+    data.setup("validate")
+    assert data.images is on_device
 
 
 @pytest.mark.parametrize(("framework", "conditioning"), CASES)

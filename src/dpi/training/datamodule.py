@@ -50,7 +50,8 @@ class DataModule(L.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         device = self.trainer.strategy.root_device
-        if device.type == "cuda":
+        # `validate` after `fit` sets up again, with the images on the device.
+        if device.type == "cuda" and isinstance(self.images, np.ndarray):
             free, _ = torch.cuda.mem_get_info(device)
             if self.images.nbytes < free / 4:
                 self.images = torch.from_numpy(np.array(self.images)).to(device)
