@@ -1,8 +1,8 @@
-"""Draw how trainings should go, and print them as the table of docs/TRAINING.md.
+"""Draw how trainings should go, and print them as the tables of docs/TRAINING.md.
 
     python scripts/what_to_expect.py [outputs/demo]
 
-docs/what_to_expect.svg and the table are made from the runs in results/what_to_expect, and of the
+docs/what_to_expect.svg and the tables are made from the runs in results/what_to_expect, and of the
 demo's folder, if it is given, docs/demo_steps.png shows the samples at several steps.
 """
 
@@ -20,7 +20,10 @@ ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "results/what_to_expect"
 
 STEPS = (500, 1000, 2000, 3000)
-"""The table's."""
+"""Of the table of whole trainings, all at scale=mini."""
+
+FIRST_STEPS = (50, 100, 200, 500, 1000)
+"""Of the table of the first steps at larger scales."""
 
 SHOWN = (250, 500, 1000, 2000)
 """The picture's, of the demo."""
@@ -28,7 +31,7 @@ SHOWN = (250, 500, 1000, 2000)
 
 def read() -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
     """The runs, one a row, and of each its log by the number of steps taken."""
-    runs = pd.read_csv(RUNS / "runs.csv", index_col="run", keep_default_na=False)
+    runs = pd.read_csv(RUNS / "runs.csv", index_col="run")
     logs = {}
     for run in runs.index:
         log = pd.read_csv(RUNS / f"{run}.csv")
@@ -37,14 +40,28 @@ def read() -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
 
 
 def table(runs: pd.DataFrame, logs: dict[str, pd.DataFrame]) -> str:
-    """The held-out losses at some steps, as Markdown."""
+    """The held-out losses of whole trainings at some steps, as Markdown."""
     head = ["images", "model", "`train.py ...`", *(f"{n:,}" for n in STEPS), "minutes"]
     lines = [head, ["---"] * 3 + ["--:"] * 5]
-    for run, about in runs.iterrows():
+    for run, about in runs[runs.scale == "mini"].iterrows():
         losses = logs[run].val_loss.dropna()
         cells = [f"{losses[n]:.4f}" if n in losses else "" for n in STEPS]
         named = [about.images, _model(about), f"`{about.options}`"]
         lines.append([*named, *cells, f"{about.minutes:.0f}"])
+    return _markdown(lines)
+
+
+def first_steps(runs: pd.DataFrame, logs: dict[str, pd.DataFrame]) -> str:
+    """The losses of the first steps at larger scales, as Markdown."""
+    lines = [["`train.py ...`", *(f"{n:,}" for n in FIRST_STEPS)], ["---", *["--:"] * 5]]
+    for run, about in runs[runs.scale != "mini"].iterrows():
+        losses = logs[run].loss.dropna()
+        cells = [f"{losses[n]:.3f}" if n in losses else "" for n in FIRST_STEPS]
+        lines.append([f"`{about.options}`", *cells])
+    return _markdown(lines)
+
+
+def _markdown(lines: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
@@ -53,9 +70,10 @@ def _model(about: pd.Series) -> str:
 
 
 def figure(runs: pd.DataFrame, logs: dict[str, pd.DataFrame]) -> str:
-    """The losses over the steps, a panel for each kind of images, as SVG."""
+    """The losses of whole trainings over the steps, a panel for each kind of images, as SVG."""
     with style.context("dpi.reporting.figures"), style.context({"font.size": 10}):
         page = Figure(figsize=(8, 3.4), layout="constrained")
+        runs = runs[runs.scale == "mini"]
         kinds = runs.images.unique()
         grid = page.subplots(1, len(kinds), sharey=True)
         for axes, kind in zip(grid, kinds, strict=True):
@@ -86,7 +104,7 @@ def main() -> None:
         raise SystemExit(__doc__)
     runs, logs = read()
     (ROOT / "docs/what_to_expect.svg").write_text(figure(runs, logs))
-    print(table(runs, logs))
+    print(table(runs, logs), first_steps(runs, logs), sep="\n\n")
     if len(sys.argv) == 2:
         samples(Path(sys.argv[1])).save(ROOT / "docs/demo_steps.png", optimize=True)
 

@@ -135,9 +135,12 @@ def test_the_errors_at_steps_are_those_of_the_rows(monkeypatch):
 
 def test_what_to_expect_is_made_from_the_logs(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "scripts")
-    from what_to_expect import read, table
+    from what_to_expect import first_steps, read, table
 
-    assert table(*read()) in (ROOT / "docs/TRAINING.md").read_text()
+    text = (ROOT / "docs/TRAINING.md").read_text()
+    assert table(*read()) in text and first_steps(*read()) in text
+    small = read()[1]["faces64-diffusion-drunet-dpi-small-seed0"]
+    assert f"`val_loss` is still {small.val_loss[1000].max():.2f}" in " ".join(text.split())
 
 
 def test_the_records_are_made_from_the_rows():

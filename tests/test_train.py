@@ -21,7 +21,7 @@ from PIL import Image
 from torch.torch_version import TorchVersion
 
 from dpi.runs.checkpoint import load_checkpoint
-from dpi.training.averaging import ema_decay
+from dpi.training.averaging import ema_decay, ema_lag
 
 COMBINATIONS = [
     ("diffusion", "drunet", ["dpi", "tmap", "sigmamap", "ncsnv2"]),
@@ -170,6 +170,20 @@ def test_a_half_life_is_that_of_edm_and_grows_with_the_images_seen(command, tiny
             torch.testing.assert_close(checkpoint["state_dict"][name], tensor, msg=name)
     evaluated = ["eval=[complexity]", "eval.complexity.repeats=1", "accelerator=cpu"]
     assert command("evaluate.py", "run=it", *evaluated).status == 0
+
+
+def test_how_long_averaged_weights_lag_behind_is_said(command, tiny):
+    for decay in (0.5, 0.99, 0.9999):
+        lag = ema_lag(OmegaConf.create({"ema_decay": decay}))
+        assert decay**lag <= 0.1 < decay ** (lag - 1)
+    for decay in (0, None):
+        assert ema_lag(OmegaConf.create({"ema_decay": decay})) == 0
+
+    train = [*tiny, "run=it", "training.ema_decay=0.5", "training.show.every=3"]
+    said = "averaged weights (ema_decay=0.5) are the initial ones after 4 steps"
+    assert said in command("train.py", *train, "training.steps=3").out
+    late = ["run=late", "training.steps=4", "training.show.every=4"]
+    assert said not in command("train.py", *train, *late).out
 
 
 def test_the_norm_of_the_gradient_is_logged_before_it_is_clipped(command, tiny):

@@ -15,7 +15,7 @@ from dpi.runs.rows import read_rows
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Rate = Annotated[float, Field(ge=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
 SolverSteps = Annotated[int, Field(ge=1, le=1000)]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 """Of PyTorch's autocast: the weights, the scalars and what is added up stay in float32."""
@@ -35,7 +35,7 @@ class Show(Section):
     save_every: Count
     keep_every: Count | None
     keep_best: bool
-    keep_ema: list[Fraction]
+    keep_ema: list[Decay]
     log_every: Count
     num_images: Annotated[int, Field(ge=1, le=1024)]
     num_steps: SolverSteps
@@ -52,7 +52,7 @@ class TrainingSection(Section):
     lr_lambda: Rate
     weight_decay_lambda: Rate
     loss_weighting: Literal["min_snr", "uncertainty"] | None
-    ema_decay: Fraction | None
+    ema_decay: Decay | None
     ema_halflife: Annotated[float, Field(gt=0)] | None
     distinct_scalars: Count | None
     stratified: bool

@@ -1,5 +1,6 @@
 """Exponential moving averages of the weights."""
 
+import math
 from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import Any
@@ -32,6 +33,16 @@ def ema_decay(training: DictConfig, step: int) -> float:
         return training.ema_decay
     seen = step * training.batch_size
     return 0.5 ** (training.batch_size / min(training.ema_halflife, RAMP_UP * seen)) if seen else 0
+
+
+def ema_lag(training: DictConfig) -> int:
+    """How many optimizer steps it takes until the initial weights are a tenth of the average.
+
+    Args:
+        training: as of `ema_decay`. A half-life, which ramps up, does not lag: 0.
+    """
+    decay = training.ema_decay
+    return math.ceil(math.log(0.1) / math.log(decay)) if decay else 0
 
 
 class EMAWeightAveraging(WeightAveraging):

@@ -27,7 +27,7 @@ from dpi.runs.build import build, set_memory_format
 from dpi.runs.checkpoint import load_checkpoint, load_weights
 from dpi.runs.files import CHECKPOINT, samples_path
 from dpi.runs.record import record, record_session
-from dpi.training.averaging import EMAWeightAveraging, FurtherAverages, ema_decay
+from dpi.training.averaging import EMAWeightAveraging, FurtherAverages, ema_decay, ema_lag
 from dpi.training.checkpoints import AtomicCheckpointIO, SaveCheckpoints, write_averages
 from dpi.training.datamodule import DataModule
 from dpi.training.draws import Draws
@@ -55,6 +55,7 @@ def fit(cfg: DictConfig, source: Source) -> None:
         UserError: whatever the user can fix, before anything is written.
     """
     run, steps, show = Path(cfg.run), cfg.training.steps, cfg.training.show
+    interval = min(show.every, steps)
     torch.manual_seed(cfg.seed)
     framework, network = build(cfg)
     network_evaluations(framework, show.num_steps)
@@ -81,8 +82,12 @@ def fit(cfg: DictConfig, source: Source) -> None:
                 f"{len(parts.train)} training images, so they repeat within a batch",
                 file=sys.stderr,
             )
+        if (lag := ema_lag(cfg.training)) > max(interval, first_step):
+            print(
+                f"a tenth of the averaged weights (ema_decay={cfg.training.ema_decay}) are the "
+                f"initial ones after {lag:,} steps: val_loss and samples lag behind loss until then"
+            )
     # A run ends with the samples and losses of its last step, which every process knows beforehand.
-    interval = min(show.every, steps)
     validated = first_step < steps and steps % interval == 0
     validate = not validated and not samples_path(run, max(steps, first_step)).exists()
     try:
