@@ -30,6 +30,9 @@ from dpi.reporting.results_csv import read_csv
 TUNED = re.compile(r"(?:, )?\b((?:lr|lr_lambda|weight_decay_lambda|dropout) = [\d.e-]+)")
 """Settings that are chosen for each conditioning, as labels have them."""
 
+FLOAT32 = re.compile(r"(?:, )?precision = 32-true")
+"""Set for a GPU; a CPU's default, and compared with it."""
+
 SIZE = re.compile(r", (?:channels|base_channels) = [\d, ]*\d")
 
 SEEDS = 3
@@ -61,7 +64,8 @@ def read(pattern: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     rows = rows.merge(runs.reset_index(), on="run")
     tuned = rows.variant.map(lambda text: ", ".join(sorted(TUNED.findall(text))))
     bare = rows[["model", "protocol"]].map(lambda text: TUNED.sub("", text).strip(", "))
-    rows = rows.assign(tuned=tuned, row=bare.model, protocol=bare.protocol)
+    protocol = bare.protocol.map(lambda text: FLOAT32.sub("", text).strip(", "))
+    rows = rows.assign(tuned=tuned, row=bare.model, protocol=protocol)
     costs = rows[rows.metric.isin(COST)].pivot_table("value", ["arch", "row"], "metric", "median")
     errors = rows[rows.metric.isin(["mse", "objective"])]
     block = (

@@ -6,6 +6,7 @@ A line is a conditioning at its best settings, unless another that takes no more
 lower error. Those with fewer than three seeds beside that of the settings are left out.
 """
 
+import re
 import sys
 
 import pandas as pd
@@ -18,6 +19,8 @@ KEYS = {
     "lr_lambda": "training.lr_lambda",
     "dropout": "arch.dropout",
     "include": "cond.include",
+    "channels": "arch.channels",
+    "base_channels": "arch.base_channels",
 }
 """Options of train.py by their names in tables."""
 
@@ -32,14 +35,14 @@ CONDITIONINGS = {
 
 def command(row: str, settings: str) -> str:
     """The options of train.py that a conditioning and its settings stand for."""
-    name, *own = row.split(", ")
+    name, *own = re.split(r", (?=[a-z_]+ = )", row)
     cond = "+".join(CONDITIONINGS[part] for part in name.split(" + "))
     options = [f"cond={cond}"]
     for setting in [*own, *settings.split(", ")]:
         key, value = setting.split(" = ")
-        value = f"[{value}]" if key.endswith("include") else value
+        value = f"[{value.replace(' ', '')}]" if key in ("include", "channels") else value
         option = f"{KEYS.get(key, key)}={value}"
-        options.append(f"'{option}'" if "*" in option else option)
+        options.append(f"'{option}'" if "[" in option else option)
     return " ".join(options)
 
 
@@ -59,8 +62,8 @@ def main() -> None:
         errors, costs = read(sys.argv[1])
     print("# Records\n")
     print("What there is to beat: of every line, no other costs as little and has as low an error.")
-    print("The options follow `python train.py -m $RUNS seed=1,2,3,5` of")
-    print("[results/conditioning](conditioning). This page is the output of\n")
+    print("The options follow `python train.py -m $RUNS` of [results/conditioning](conditioning).")
+    print("This page is the output of\n")
     print(f"    python scripts/records.py '{sys.argv[1]}'\n")
     for block, own in errors[errors.scalar.isna()].groupby("block", sort=False):
         rows = []
@@ -70,6 +73,8 @@ def main() -> None:
             if runs.seed.nunique() >= SEEDS and key in costs.index:
                 cost = dict(costs.loc[key])
                 rows.append({"name": name, "settings": settings, "error": runs.value.mean()} | cost)
+        if not rows:
+            continue
         best = front(pd.DataFrame(rows, columns=["name", "settings", "error", *COST]))
         print(f"## {block}\n")
         print(f"| error | {' | '.join(title for title, _ in COST.values())} | `train.py ...` |")

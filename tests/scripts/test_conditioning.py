@@ -60,6 +60,17 @@ def test_each_is_compared_at_its_best_settings(tmp_path, monkeypatch):
     assert [line[0] for line in flow] == ["DPI"] and flow[0][5:] == ["1", "0.20000", ""]
 
 
+def test_float32_on_a_gpu_is_compared_with_a_cpu(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for seed, on_gpu in enumerate(({"trainer.precision": "32-true"}, {})):
+        for cond in ("film", "dpi"):
+            rows = {"objective": [row("objective", 0.05, scalars=28)]}
+            names = ("diffusion", "adm", cond)
+            write_run(Path("runs"), names, rows, seed, {"framework.precondition": True} | on_gpu)
+    (table,) = tables()
+    assert [line[0] for line in table] == ["DPI", "FiLM"] and table[0][-3] == "2"
+
+
 def test_the_figures_have_a_line_through_the_sizes_and_the_steps_of_each(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for cond, worse in (("film", 2), ("tmap", 1)):
