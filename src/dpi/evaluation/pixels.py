@@ -48,12 +48,15 @@ def pixels(
         UserError: see `draw_shards`; the run's images have changed.
     """
     channels, *size = image_shape(run.cfg)
-    samples = draw_shards(run, fabric, folder, n, seed, steps, solver, batch_size)
-    rows = []
+    # The references first: mistakes show before hours of sampling.
+    references = []
     for network in (Pixels(size[0], channels), RandomNetwork(fabric.device, channels)):
         how = (network, Path(cache), batch_size, fabric)
         path = training_reference(run, *how)
-        real = read_reference(path, size, *how)
+        references.append((network, how, path, read_reference(path, size, *how)))
+    samples = draw_shards(run, fabric, folder, n, seed, steps, solver, batch_size)
+    rows = []
+    for network, how, path, real in references:
         fake = extract(samples, *how).pool
         if not fabric.is_global_zero:
             continue
