@@ -49,13 +49,23 @@ COST = {
 """What a network costs: metric, title and unit."""
 
 
-def read(pattern: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The errors and the costs.
+QUALITY = {
+    "fd_pixels": "Frechet distance, pixels",
+    "fd_random": "random features",
+    "coverage_pixels": "coverage, pixels",
+    "coverage_random": "random features",
+}
+"""What eval=pixels finds of the samples: metric and title."""
+
+
+def read(pattern: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """The errors, the costs and the quality of the samples.
 
     Returns:
         errors: a row for each run and scalar, and one with the mean over the schedule, whose scalar
             is missing: block, arch, row (the conditioning), tuned (the settings), seed, value.
         costs: those of COST, by arch and row.
+        quality: those of QUALITY, a row for each run: block, row, tuned, seed.
 
     Raises:
         UserError: no such file, or one that is not of a report.
@@ -67,15 +77,23 @@ def read(pattern: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     protocol = bare.protocol.map(lambda text: FLOAT32.sub("", text).strip(", "))
     rows = rows.assign(tuned=tuned, row=bare.model, protocol=protocol)
     costs = rows[rows.metric.isin(COST)].pivot_table("value", ["arch", "row"], "metric", "median")
-    errors = rows[rows.metric.isin(["mse", "objective"])]
     block = (
-        errors.arch.map(label)
-        + errors.framework.map(", {}".format)
-        + errors.protocol.map(lambda text: f"; {text}" if text else "")
-        + errors.training_steps.map("; {:,} steps".format)
+        rows.arch.map(label)
+        + rows.framework.map(", {}".format)
+        + rows.protocol.map(lambda text: f"; {text}" if text else "")
+        + rows.training_steps.map("; {:,} steps".format)
     )
+    rows = rows.assign(block=block)
+    errors = rows[rows.metric.isin(["mse", "objective"])]
     keep = ["block", "arch", "row", "tuned", "seed", "scalar", "value"]
-    return errors.assign(block=block)[keep], costs.reindex(columns=list(COST))
+    own = rows[rows.metric.isin(QUALITY)]
+    quality = own.pivot_table("value", ["block", "row", "tuned", "seed"], "metric").reset_index()
+    return errors[keep], costs.reindex(columns=list(COST)), quality
+
+
+def best_runs(own: pd.DataFrame) -> pd.DataFrame:
+    """The runs of a block that `at_best` compares."""
+    return pd.concat(at_best(of)[2] for _, of in own.groupby("row"))
 
 
 def at_best(own: pd.DataFrame) -> tuple[str, int, pd.DataFrame]:
@@ -111,8 +129,24 @@ def table(own: pd.DataFrame, costs: pd.DataFrame) -> str:
             half = "" if pd.isna(half) else f" ± {half:.1f}"
             cells[-1] = f"{percent:+.1f}{half}{' *' if star else ''}"
         lines.append(cells)
-    text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    return f"### {own.block.iloc[0]}\n\n{text}\n"
+    return f"### {own.block.iloc[0]}\n\n{_markdown(lines)}\n"
+
+
+def samples(best: pd.DataFrame, quality: pd.DataFrame) -> str:
+    """The quality of the samples of a block as Markdown, the best conditioning first."""
+    of = quality.merge(best[["block", "row", "tuned", "seed"]])
+    if of.empty:
+        return ""
+    lines = [["conditioning", "seeds", *QUALITY.values()], ["---", *["--:"] * (1 + len(QUALITY))]]
+    means = of.groupby("row")[list(QUALITY)].mean()
+    for name, found in means.sort_values("fd_random").iterrows():
+        seeds = of[of.row == name].seed.nunique()
+        lines.append([str(name), str(seeds), *(f"{value:.3g}" for value in found)])
+    return _markdown(lines) + "\n"
+
+
+def _markdown(lines: list[list[str]]) -> str:
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _error(error: float) -> str:
@@ -150,8 +184,7 @@ def steps(errors: pd.DataFrame, path: Path) -> None:
     ratios = {}
     for block, own in errors.groupby("block", sort=False):
         means = own[own.scalar.isna()]
-        best = pd.concat(at_best(of)[2] for _, of in means.groupby("row"))
-        at_steps = own[own.scalar.notna()].merge(best[["row", "tuned", "seed"]])
+        at_steps = own[own.scalar.notna()].merge(best_runs(means)[["row", "tuned", "seed"]])
         found = at_steps.pivot_table("value", ["scalar", "seed"], "row")
         theirs = found.pop("t map") if "t map" in found else pd.Series(np.nan, found.index)
         shown = {
@@ -196,10 +229,11 @@ def main() -> None:
     if len(sys.argv) not in (2, 4):
         raise SystemExit(__doc__)
     with one_line():
-        errors, costs = read(sys.argv[1])
+        errors, costs, quality = read(sys.argv[1])
         means = errors[errors.scalar.isna()]
         for _, own in means.groupby("block", sort=False):
             print(table(own, costs))
+            print(samples(best_runs(own), quality))
         if len(sys.argv) == 4:
             curves(means, costs, Path(sys.argv[2]))
             steps(errors, Path(sys.argv[3]))

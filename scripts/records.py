@@ -59,7 +59,7 @@ def main() -> None:
     if len(sys.argv) != 2:
         raise SystemExit(__doc__)
     with one_line():
-        errors, costs = read(sys.argv[1])
+        errors, costs, _ = read(sys.argv[1])
     print("# Records\n")
     print("What there is to beat: of every line, no other costs as little and has as low an error.")
     print("The options follow `python train.py -m $RUNS` of [results/conditioning](conditioning).")

@@ -28,12 +28,9 @@ def tables() -> list[list[list[str]]]:
     command = [sys.executable, SCRIPT, "report/*/results.csv"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return [
-        [
-            [cell.strip() for cell in line.split("|")[1:-1]]
-            for line in block.splitlines()[4:]
-            if line
-        ]
-        for block in done.stdout.split("### ")[1:]
+        [[cell.strip() for cell in line.split("|")[1:-1]] for line in part.splitlines()[2:]]
+        for part in done.stdout.split("\n\n")
+        if part.startswith("|")
     ]
 
 
@@ -58,6 +55,19 @@ def test_each_is_compared_at_its_best_settings(tmp_path, monkeypatch):
     assert diffusion[1][3:7] == ["", "2", "4", "0.05215"]
     assert diffusion[1][7].startswith("+4.1 ± 0.1") and diffusion[1][7].endswith("*")
     assert [line[0] for line in flow] == ["DPI"] and flow[0][5:] == ["1", "0.20000", ""]
+
+
+def test_the_samples_of_the_runs_that_are_compared(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for lr, mean, worse in ((1e-3, 0.06, 8.0), (2e-3, 0.05, 0.0)):
+        for seed in range(3):
+            rows = {"objective": [row("objective", mean, scalars=28)]}
+            metrics = ("fd_pixels", "fd_random", "coverage_pixels", "coverage_random")
+            rows["pixels"] = [row(metric, 2.0 + seed + worse) for metric in metrics]
+            write_run(Path("runs"), ("diffusion", "drunet", "dpi"), rows, seed, {"training.lr": lr})
+    add("film", 1, 0.055)
+    _, quality = tables()
+    assert quality == [["DPI", "3", "3", "3", "3", "3"]]
 
 
 def test_float32_on_a_gpu_is_compared_with_a_cpu(tmp_path, monkeypatch):
