@@ -133,6 +133,7 @@ BAD = {
         experiment=mine                         | experiment=mine: choose from
         conds=dpi                               | did you mean cond?
         training=3                              | training
+        trainer.limit_val_batches=2             | batches: did you mean trainer.accum
         training.lrr=1                          | did you mean training.lr?
         +training.warmup=1                      | training.warmup
         training.lr=[1                          | training.lr=[1
@@ -250,7 +251,7 @@ BAD = {
         FOLDERempty                             | empty is empty
         FOLDERREADME.md                         | README.md
         FOLDERsmall data.held_out=12            | data.held_out=12
-        FOLDERtext                              | text/x.png cannot be read as an image: it is none
+        FOLDERtext                              | text/x.png is not an image
         FOLDERtruncated                         | truncated/x.png
         FOLDERgrey                              | not RGB but L; convert it with data.convert=true
         FOLDERsmall image_channels=1            | is not L but RGB
@@ -307,7 +308,7 @@ BAD = {
         eval=objective run=no_yaml              | no_yaml/config.yaml
         {OBJECTIVE} run=no_split                | no_split/split.json
         {OBJECTIVE} checkpoint=../last.ckpt     | checkpoint=../last.ckpt
-        {OBJECTIVE} checkpoint=best.ckpt        | there is no checkpoint run/best.ckpt
+        {OBJECTIVE} checkpoint=best.ckpt        | run/best.ckpt: choose from last.ckpt
         {OBJECTIVE} run=list_for_dict           | list_for_dict/last.ckpt
         {OBJECTIVE} run=text_for_step           | text_for_step/last.ckpt
         {OBJECTIVE} run=number_for_tensor       | number_for_tensor/last.ckpt

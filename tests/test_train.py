@@ -21,6 +21,7 @@ from PIL import Image
 from torch.torch_version import TorchVersion
 
 from dpi.runs.checkpoint import load_checkpoint
+from dpi.runs.status import read_status
 from dpi.training.averaging import ema_decay, ema_lag
 
 COMBINATIONS = [
@@ -180,7 +181,7 @@ def test_how_long_averaged_weights_lag_behind_is_said(command, tiny):
         assert ema_lag(OmegaConf.create({"ema_decay": decay})) == 0
 
     train = [*tiny, "run=it", "training.ema_decay=0.5", "training.show.every=3"]
-    said = "averaged weights (ema_decay=0.5) are the initial ones after 4 steps"
+    said = "until step 4 the initial weights are more than a tenth of the average (ema_decay=0.5)"
     assert said in command("train.py", *train, "training.steps=3").out
     late = ["run=late", "training.steps=4", "training.show.every=4"]
     assert said not in command("train.py", *train, *late).out
@@ -293,8 +294,30 @@ def test_further_averages_are_kept_and_resumed(command, tiny):
     assert done.status == 0, done.err
     assert Path("it/evaluation/ema_0.5/objective.json").exists()
 
-    done = command("train.py", *train, "training.steps=5", "training.show.keep_ema=[0.99]")
-    assert done.status == 1 and "0.99 is not averaged by this run, which is at step 4" in done.err
+    kept_files = [Path("it", name) for name in ("config.yaml", "sessions.jsonl", "last.ckpt")]
+    before = [path.read_bytes() for path in kept_files]
+    for steps in ("4", "5"):
+        other = [f"training.steps={steps}", "training.show.keep_ema=[0.99]"]
+        done = command("train.py", *train, *other)
+        assert done.status == 1 and "0.99 is not averaged by this run, which is at" in done.err
+    assert [path.read_bytes() for path in kept_files] == before
+    assert "is finished: 4 steps" in command("train.py", *train, *kept).out
+    assert read_status(Path("it")).failed is None
+
+    average = Path("it/ema_0.9.ckpt").read_bytes()  # as if killed before it was written
+    Path("it/ema_0.9.ckpt").unlink()
+    assert command("train.py", *train, *kept).status == 0
+    assert Path("it/ema_0.9.ckpt").read_bytes() == average
+
+
+def test_fewer_steps_than_were_taken_are_refused(command, tiny):
+    assert command("train.py", *tiny, "run=it", "training.steps=5").status == 0
+    config = Path("it/config.yaml").read_bytes()
+    Path("it/status.json").unlink()  # as after Ctrl-C in a longer training
+    done = command("train.py", *tiny, "run=it", "training.steps=3")
+    assert done.status == 1
+    assert "it is at step 5 already: give training.steps=5 or more" in done.err
+    assert Path("it/config.yaml").read_bytes() == config
 
 
 def test_evaluations_and_samples_of_a_kept_checkpoint_are_kept_apart(command, tiny):
@@ -377,6 +400,7 @@ def test_a_signal_saves_says_so_and_exits(number, expected, command, tiny, tmp_p
     )
     step = load_checkpoint(Path("stopped/last.ckpt"))["global_step"]
     assert status == expected and 20 <= step < 150
+    assert read_status(Path("stopped")).step == step
     assert line == f"error: {number.name}: saved at step {step}, the same command resumes from it"
     assert command("train.py", *resumed).status == 0
     assert_equal(Path("whole"), Path("stopped"))

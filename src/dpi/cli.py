@@ -177,7 +177,7 @@ def _first_lines(error: Exception) -> str:
 
 def _suggest(key: str, name: str) -> str:
     """What to write in place of a key that does not exist."""
-    keys = _keys(name)
+    keys = [other for other in _keys(name) if other != key]  # an experiment may add it
     last = key.rpartition(".")[2]
     near = difflib.get_close_matches(key, keys, 1, 0.75)
     near = near or [other for other in keys if other.rpartition(".")[2] == last]

@@ -23,7 +23,7 @@ from dpi.errors import Excluded, Terminated, UserError
 from dpi.processes import stopped_by
 from dpi.progress import bars_closed
 from dpi.runs.check import check_pictures, check_trainer, check_training
-from dpi.runs.files import CHECKPOINT, CHECKS, CONFIG, OUTPUT, samples_path
+from dpi.runs.files import CHECKPOINT, CHECKS, CONFIG, OUTPUT, average_path, samples_path
 from dpi.runs.images import open_source
 from dpi.runs.lock import LOCK, lock
 from dpi.runs.record import check_identity
@@ -84,7 +84,11 @@ def _train(cfg: DictConfig) -> None:
     check_identity(cfg, run, source.fingerprint, parts)
     missing = _missing(cfg, run)
     if _is_trained(cfg, run) and not missing:
-        print(f"{run} is finished: {read_status(run).step} steps (more training.steps= extend it)")
+        status = read_status(run)
+        if status.failed:  # another command, which was refused
+            status.failed = None
+            status.write(run)
+        print(f"{run} is finished: {status.step} steps (more training.steps= extend it)")
         return
     check_trainer(cfg)
     # PyTorch takes seconds and Lightning ten: each only once the configuration is known to be good
@@ -143,9 +147,11 @@ def _checked(run: Path) -> Iterator[None]:
 
 
 def _is_trained(cfg: DictConfig, run: Path) -> bool:
-    """Whether the run has taken its steps, ended with its samples, and kept its checkpoint."""
+    """Whether the run has taken its steps, ended with its samples, and kept its checkpoints."""
     status, path = read_status(run), run / CHECKPOINT
     if status.step < cfg.training.steps or not samples_path(run, status.step).exists():
+        return False
+    if not all(average_path(run, decay).exists() for decay in cfg.training.show.keep_ema):
         return False
     return path.exists() and path.stat().st_size == status.checkpoint_bytes
 
@@ -248,9 +254,14 @@ class SweepSummary(Callback):
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         if _is_parallel(config.hydra):
             # joblib would kill the runs: they save, and it waits for them.
-            stop = _stop_file(config.hydra)
+            path = _stop_file(config.hydra)
+
+            def stop(number: int, _: Any) -> None:
+                print("stopping: each run saves after its step", file=sys.stderr, flush=True)
+                atomic_write(path, str(number))
+
             for signum in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(signum, lambda number, _: atomic_write(stop, str(number)))
+                signal.signal(signum, stop)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         paths = Path(config.hydra.sweep.dir).glob("jobs/*.json")

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from dpi.frameworks import VPDiffusion
+from dpi.frameworks.quadrature import nodes, weights
 from dpi.training.datamodule import DataModule
 from dpi.training.draws import Draws
 from dpi.training.module import TrainingModule
@@ -23,7 +24,8 @@ class Known(nn.Module):
         return torch.full_like(x, 5 * np.exp(-s.item() / 40))
 
 
-def test_each_scalar_has_its_share(monkeypatch):
+@pytest.mark.parametrize("batches", [None, 12])
+def test_each_scalar_has_its_share(monkeypatch, batches):
     monkeypatch.setattr("dpi.training.datamodule.VAL_SCALARS", 100)
     draws = Draws(0, 16, 4, 1000, distinct_scalars=2, stratified=True)
     rates = {"lr": 1e-3, "lr_lambda": 1e-3, "weight_decay": 0.0, "weight_decay_lambda": 0.0}
@@ -31,7 +33,11 @@ def test_each_scalar_has_its_share(monkeypatch):
     images = np.random.default_rng(0).integers(0, 256, (20, 3, 8, 8), np.uint8)
     data = DataModule(images, np.arange(16), np.arange(16, 20), draws, 0, accumulate=1)
     silent = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
-    trainer = L.Trainer(accelerator="cpu", **dict.fromkeys(silent, False))
+    options = dict.fromkeys(silent, False) | {"limit_val_batches": batches}
+    trainer = L.Trainer(accelerator="cpu", **options)
     (found,) = trainer.validate(module, data, verbose=False)
     errors = 1 + (5 * np.exp(-np.arange(1000) / 40)) ** 2
+    if batches is not None:
+        scalars = nodes(100, 1000)
+        errors = np.average(errors[scalars[:batches]], weights=weights(scalars, 1000)[:batches])
     assert found["val_loss"] == pytest.approx(errors.mean(), rel=0.01)

@@ -28,9 +28,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         _check_sums(path)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise UserError(
-            f"there is no checkpoint {path}: train first, or name another run"
-        ) from None
+        others = sorted(other.name for other in path.parent.glob("*.ckpt"))
+        hint = f"choose from {', '.join(others)}" if others else "train first, or name another run"
+        raise UserError(f"there is no checkpoint {path}: {hint}") from None
     except pickle.UnpicklingError:
         raise UserError(
             f"{path} is not a checkpoint of train.py: it is no checkpoint at all, or holds code, "

@@ -12,7 +12,6 @@ from omegaconf import DictConfig
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from dpi.errors import UserError
 from dpi.training.module import MicroBatch
 
 RAMP_UP = 0.05
@@ -88,11 +87,6 @@ class FurtherAverages(Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         for decay, average in self._averages.items():
-            if trainer.global_step and not average:
-                raise UserError(
-                    f"training.show.keep_ema: {decay} is not averaged by this run, which is at "
-                    f"step {trainer.global_step}; leave it out, or begin another run (tag=...)"
-                )
             self._averages[decay] = {k: v.to(pl_module.device) for k, v in average.items()}
 
     def on_train_batch_end(

@@ -59,8 +59,8 @@ def fit(cfg: DictConfig, source: Source) -> None:
     torch.manual_seed(cfg.seed)
     framework, network = build(cfg)
     network_evaluations(framework, show.num_steps)
-    first_step = _resume(network, run)
-    trainer = _trainer(cfg, run, max(steps, first_step))
+    first_step = _resume(cfg, network)
+    trainer = _trainer(cfg, run)
     _check_processes(trainer)
     images = memory_map(source, Path(cfg.data.cache_dir), cfg.data.name)
     duplicates = read_duplicates(cfg.data.get("duplicates"), source)
@@ -84,12 +84,12 @@ def fit(cfg: DictConfig, source: Source) -> None:
             )
         if (lag := ema_lag(cfg.training)) > max(interval, first_step):
             print(
-                f"a tenth of the averaged weights (ema_decay={cfg.training.ema_decay}) are the "
-                f"initial ones after {lag:,} steps: val_loss and samples lag behind loss until then"
+                f"until step {lag:,} the initial weights are more than a tenth of the average "
+                f"(ema_decay={cfg.training.ema_decay}): val_loss and samples lag behind loss"
             )
     # A run ends with the samples and losses of its last step, which every process knows beforehand.
     validated = first_step < steps and steps % interval == 0
-    validate = not validated and not samples_path(run, max(steps, first_step)).exists()
+    validate = not validated and not samples_path(run, steps).exists()
     try:
         checkpoint = run / CHECKPOINT if first_step else None
         with together(trainer.strategy):
@@ -163,23 +163,34 @@ def device_name(device: torch.device) -> str:
     return f"CPU, {torch.get_num_threads()} threads"
 
 
-def _resume(network: nn.Module, run: Path) -> int:
+def _resume(cfg: DictConfig, network: nn.Module) -> int:
     """Load the run's weights, if it has any; returns the optimizer steps it has taken."""
-    if not (run / CHECKPOINT).exists():
+    path = Path(cfg.run, CHECKPOINT)
+    if not path.exists():
         return 0
-    checkpoint = load_checkpoint(run / CHECKPOINT)
-    load_weights(network, checkpoint["current_model_state"], run / CHECKPOINT)
-    return checkpoint["global_step"]
+    checkpoint = load_checkpoint(path)
+    load_weights(network, checkpoint["current_model_state"], path)
+    step, steps = checkpoint["global_step"], cfg.training.steps
+    if step > steps:
+        raise UserError(f"{cfg.run} is at step {step} already: give training.steps={step} or more")
+    averages = checkpoint.get("callbacks", {}).get(FurtherAverages.__name__, {})
+    for decay in cfg.training.show.keep_ema:
+        if decay not in averages:
+            raise UserError(
+                f"training.show.keep_ema: {decay} is not averaged by this run, which is at step "
+                f"{step}; leave it out, or begin another run (tag=...)"
+            )
+    return step
 
 
-def _trainer(cfg: DictConfig, run: Path, steps: int) -> L.Trainer:
+def _trainer(cfg: DictConfig, run: Path) -> L.Trainer:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     # The images are in memory already; worker processes would only copy them.
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
     warnings.filterwarnings("ignore", ".*LeafSpec.*")  # Lightning's use of PyTorch
     forbid_tf32()
     options = {k: v for k, v in cfg.trainer.items() if k not in ("compile", "channels_last")}
-    show = cfg.training.show
+    steps, show = cfg.training.steps, cfg.training.show
     interval = min(show.every, steps)
     callbacks = [
         SampleLogger(run, show.num_images, show.num_steps),

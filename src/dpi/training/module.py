@@ -121,8 +121,8 @@ class TrainingModule(L.LightningModule):
         x = to_unit(batch.images)
         noise = torch.randn(x.shape, generator=generator(batch.scalar)).to(x)
         value = loss(self.network, self.framework, x, noise, torch.tensor(batch.scalar)).mean()
-        value = batch.weight * value
-        self.log("val_loss", value, prog_bar=True, batch_size=len(x), sync_dist=True)
+        share = batch.weight * len(x)  # in the mean over the batches
+        self.log("val_loss", value, prog_bar=True, batch_size=share, sync_dist=True)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         if (self.trainer.global_step + 1) % self.log_every:

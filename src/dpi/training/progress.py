@@ -83,7 +83,8 @@ class ThroughputLogger(Callback):
 
 
 class StatusWriter(Callback):
-    """Writes the step, the time taken and the time left into the run's status.
+    """Writes the step, the time taken and the time left into the run's status, also with each
+    checkpoint.
 
     Args:
         run: the run's folder.
@@ -96,25 +97,23 @@ class StatusWriter(Callback):
     def on_train_start(self, trainer: L.Trainer, *_: Any) -> None:
         self._since = (time.monotonic(), trainer.global_step)
         self._seconds = read_status(self.run).seconds
-        self._write(trainer, None)
+        self._write(trainer)
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        step = trainer.global_step
-        if step % self.every and step != trainer.max_steps:
-            return
-        then, first = self._since
-        seconds_a_step = (time.monotonic() - then) / max(step - first, 1)
-        self._write(trainer, (trainer.max_steps - step) * seconds_a_step)
+        if trainer.global_step % self.every == 0:
+            self._write(trainer)
 
-    def _write(self, trainer: L.Trainer, seconds_left: float | None) -> None:
+    def on_save_checkpoint(self, trainer: L.Trainer, *_: Any) -> None:
+        self._write(trainer)
+
+    def _write(self, trainer: L.Trainer) -> None:
         if not trainer.is_global_zero:
             return
+        then, first = self._since
+        seconds, taken = time.monotonic() - then, trainer.global_step - first
+        left = (trainer.max_steps - trainer.global_step) * seconds / taken if taken else None
         status = read_status(self.run)
-        status.step, status.seconds_left, status.stage = (
-            trainer.global_step,
-            seconds_left,
-            "training",
-        )
-        status.seconds = self._seconds + time.monotonic() - self._since[0]
+        status.step, status.seconds_left, status.stage = trainer.global_step, left, "training"
+        status.seconds = self._seconds + seconds
         status.failed, status.evaluated = None, {}
         status.write(self.run)
