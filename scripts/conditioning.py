@@ -33,7 +33,8 @@ TUNED = re.compile(r"(?:, )?\b((?:lr|lr_lambda|weight_decay_lambda|dropout) = [\
 FLOAT32 = re.compile(r"(?:, )?precision = 32-true")
 """Set for a GPU; a CPU's default, and compared with it."""
 
-SIZE = re.compile(r", (?:channels|base_channels) = [\d, ]*\d")
+SIZE = re.compile(r"(?:, )?\b((?:channels|base_channels) = [\d, ]*\d)")
+"""Of a network: names its row, also where all networks of a report have it."""
 
 SEEDS = 3
 """Fewer are not shown at each step, nor among the records."""
@@ -74,8 +75,11 @@ def read(pattern: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     rows = rows.merge(runs.reset_index(), on="run")
     tuned = rows.variant.map(lambda text: ", ".join(sorted(TUNED.findall(text))))
     bare = rows[["model", "protocol"]].map(lambda text: TUNED.sub("", text).strip(", "))
-    protocol = bare.protocol.map(lambda text: FLOAT32.sub("", text).strip(", "))
-    rows = rows.assign(tuned=tuned, row=bare.model, protocol=protocol)
+    sizes = bare.protocol.str.extract(SIZE, expand=False).map(", {}".format, na_action="ignore")
+    names = bare.model.str.extract(r"([^,]*)(.*)")
+    protocol = bare.protocol.replace([FLOAT32, SIZE], "", regex=True).str.strip(", ")
+    row = names[0] + sizes.fillna("") + names[1]
+    rows = rows.assign(tuned=tuned, row=row, protocol=protocol)
     costs = rows[rows.metric.isin(COST)].pivot_table("value", ["arch", "row"], "metric", "median")
     block = (
         rows.arch.map(label)

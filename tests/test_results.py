@@ -21,10 +21,11 @@ def test_the_reproduction_is_made_from_its_rows(folder, tmp_path):
         assert (committed / name).read_text() == (made / name).read_text(), name
 
 
-def test_the_ablations_are_made_from_their_rows(tmp_path):
-    report(ROOT / "results/reproduction/*.csv", tmp_path)
+@pytest.mark.parametrize(("rows", "folder"), [("*.csv", "ablations"), ("adm/*.csv", "adm/wider")])
+def test_the_ablations_are_made_from_their_rows(rows, folder, tmp_path):
+    report(ROOT / "results/reproduction" / rows, tmp_path)
     for name in ("ablations.md", "pairs.md"):
-        committed = ROOT / "results/reproduction/ablations" / name
+        committed = ROOT / "results/reproduction" / folder / name
         assert committed.read_text() == (tmp_path / "faces64-mini" / name).read_text(), name
 
 
@@ -89,6 +90,14 @@ def test_the_reproduction_quotes_its_pairs():
         f"it is {-mean:.1f} % below the wider t map (95 % interval {-high:.1f} to {-low:.1f}), "
         f"{-own['t = 333'][0]:.0f} and {-own['t = 666'][0]:.0f} % at t = 333 and 666, level at "
         f"t = 0, and {own['t = 999'][0]:.0f} % above it at t = 999"
+    ]
+    of = pairs("adm/wider/pairs.md")
+    mlp = {metric: found for (_, metric, row), found in of.items() if row.endswith("= 40")}
+    mean, low, high = mlp["mean over schedule"]
+    quoted += [
+        f"DPI is {-mean:.1f} % below it (95 % interval {-high:.1f} to {-low:.1f}, three seeds)",
+        f"At t = 0 the wider MLP is {mlp['t = 0'][0]:.1f} % ahead, at t = 666 and 999 DPI is "
+        f"{-mlp['t = 666'][0]:.0f} and {-mlp['t = 999'][0]:.0f} % ahead",
     ]
     for sentence in quoted:
         assert sentence in text
