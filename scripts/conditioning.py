@@ -5,9 +5,10 @@
 The files are results.csv of reports (report.py). Runs that differ in nothing but network size,
 conditioning, learning rates, weight decay, dropout and seed are in one table. The settings are
 chosen by the seeds that ran with most of them, and compared on the others, if there are any. The
-last column is the difference from the first row, with its 95 % interval over paired seeds; * marks
-what is significant (5 %, Holm-corrected within a table). The figures show the mean error over what
-a conditioning costs, a line through the sizes of each, and the error at each step over the t map's.
+last column is the difference from DPI, with its 95 % interval over the seeds that both have; *
+marks what is significant (5 %, Holm-corrected within a table). The figures show the mean error over
+what a conditioning costs, a line through the sizes of each, and the error at each step over the t
+map's.
 """
 
 import re
@@ -35,6 +36,9 @@ FLOAT32 = re.compile(r"(?:, )?precision = 32-true")
 
 SIZE = re.compile(r"(?:, )?\b((?:channels|base_channels) = [\d, ]*\d)")
 """Of a network: names its row, also where all networks of a report have it."""
+
+DPI = "DPI"
+"""The row with which the others are compared."""
 
 SEEDS = 3
 """Fewer are not shown at each step, nor among the records."""
@@ -75,10 +79,10 @@ def read(pattern: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     rows = rows.merge(runs.reset_index(), on="run")
     tuned = rows.variant.map(lambda text: ", ".join(sorted(TUNED.findall(text))))
     bare = rows[["model", "protocol"]].map(lambda text: TUNED.sub("", text).strip(", "))
-    sizes = bare.protocol.str.extract(SIZE, expand=False).map(", {}".format, na_action="ignore")
+    sizes = bare.protocol.map(lambda text: ", ".join(["", *SIZE.findall(text)]))
     names = bare.model.str.extract(r"([^,]*)(.*)")
     protocol = bare.protocol.replace([FLOAT32, SIZE], "", regex=True).str.strip(", ")
-    row = names[0] + sizes.fillna("") + names[1]
+    row = names[0] + sizes + names[1]
     rows = rows.assign(tuned=tuned, row=row, protocol=protocol)
     costs = rows[rows.metric.isin(COST)].pivot_table("value", ["arch", "row"], "metric", "median")
     block = (
@@ -115,12 +119,12 @@ def table(own: pd.DataFrame, costs: pd.DataFrame) -> str:
     chosen = {name: at_best(of) for name, of in own.groupby("row")}
     best = pd.concat(runs for _, _, runs in chosen.values()).assign(column="error")
     means = best.groupby("row").value.mean().sort_values()
-    is_first = best.row == means.index[0]
-    found = compare(best[~is_first], best[is_first]).set_index("row")
+    is_dpi = best.row == DPI
+    found = compare(best[~is_dpi], best[is_dpi]).set_index("row")
     found["significant"] = holm(found.p) < LEVEL
     shown = {metric: of for metric, of in COST.items() if costs[metric].notna().any()}
     head = ["conditioning", *(title for title, _ in shown.values())]
-    lines = [[*head, "settings", "of", "seeds", "error", "%"]]
+    lines = [[*head, "settings", "of", "seeds", "error", "over DPI, %"]]
     lines += [["---", *["--:"] * len(shown), "---", *["--:"] * 4]]
     for name, mean in means.items():
         settings, tried, runs = chosen[name]
@@ -158,11 +162,13 @@ def _error(error: float) -> str:
 
 
 def curves(errors: pd.DataFrame, costs: pd.DataFrame, path: Path) -> None:
-    """Draw the error over each cost, for each block that has conditionings of several sizes."""
+    """Draw the error over each cost, for each block with two conditionings of several sizes."""
     lines = {block: dict(_lines(own, costs)) for block, own in errors.groupby("block", sort=False)}
-    lines = {block: own for block, own in lines.items() if any(len(of) > 1 for of in own.values())}
+    lines = {
+        block: own for block, own in lines.items() if sum(len(of) > 1 for of in own.values()) > 1
+    }
     if not lines:
-        raise UserError(f"{path}: no conditioning has several sizes")
+        raise UserError(f"{path}: no two conditionings have several sizes")
     names = list(dict.fromkeys(name for own in lines.values() for name in own))
     shown = [metric for metric in COST if costs[metric].notna().any()]
     with style.context("dpi.reporting.figures"), style.context({"axes.titlecolor": "black"}):
@@ -199,6 +205,7 @@ def steps(errors: pd.DataFrame, path: Path) -> None:
         ratios |= {block: shown} if shown else {}
     if not ratios:
         raise UserError(f"{path}: no conditioning has {SEEDS} seeds in common with the t map")
+    names = list(dict.fromkeys(row for found in ratios.values() for row in found))
     with style.context("dpi.reporting.figures"), style.context({"axes.titlecolor": "black"}):
         figure = Figure(figsize=(4.5 * len(ratios), 3.2), layout="constrained")
         grid = figure.subplots(1, len(ratios), squeeze=False)
@@ -206,7 +213,7 @@ def steps(errors: pd.DataFrame, path: Path) -> None:
             axes.axhline(1, color="0.6", linewidth=1)
             axes.set(xlabel="step t", ylabel="error, relative to the t map", title=block)
             for row, ratio in found.items():
-                axes.plot(ratio, "o-", ms=3, label=row)
+                axes.plot(ratio, "o-", ms=3, color=f"C{names.index(row) % 10}", label=row)
         _save(figure, grid, path)
 
 

@@ -30,6 +30,7 @@ CONDITIONINGS = {
     "FiLM": "film",
     "low-rank sets": "lowrank",
     "mixture": "mixture",
+    "MLP": "mlp",
 }
 
 

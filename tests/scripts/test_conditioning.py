@@ -50,10 +50,10 @@ def test_each_is_compared_at_its_best_settings(tmp_path, monkeypatch):
     assert [line[0] for line in diffusion] == ["FiLM", "DPI", "t map"]
     # Seed 0, which chose the settings, is not among the four that are compared.
     assert diffusion[0] == (
-        ["FiLM", "2.13", "42.1", "dropout = 0, lr = 0.002", "2", "4", "0.05010", ""]
+        ["FiLM", "2.13", "42.1", "dropout = 0, lr = 0.002", "2", "4", "0.05010", "-3.9 ± 0.1 *"]
     )
-    assert diffusion[1][3:7] == ["", "2", "4", "0.05215"]
-    assert diffusion[1][7].startswith("+4.1 ± 0.1") and diffusion[1][7].endswith("*")
+    assert diffusion[1][3:] == ["", "2", "4", "0.05215", ""]
+    assert diffusion[2][7].startswith("+15.2 ± 0.1")
     assert [line[0] for line in flow] == ["DPI"] and flow[0][5:] == ["1", "0.20000", ""]
 
 
@@ -105,7 +105,7 @@ def test_the_figures_have_a_line_through_the_sizes_and_the_steps_of_each(tmp_pat
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (
         1,
-        "error: cost.png: no conditioning has several sizes\n",
+        "error: cost.png: no two conditionings have several sizes\n",
     )
 
 
