@@ -118,9 +118,8 @@ def test_the_reproduction_quotes_its_pairs():
     quoted += [
         f"the t map's error is {t_map[0]:.1f}, {t_map[1]:.1f} and {t_map[2]:.1f} % above that with "
         f"8, DPI's {own[0]:.1f}, {own[1]:.1f} and {own[2]:.1f} %",
-        f"lowers the error by {-independent[0]:.1f} ± {float(independent[1][3:]):.1f} % (three seeds), "
-        "lambda "
-        f"from 0 to 1 by {-exact[0]:.2f} %",
+        f"lowers the error by {-independent[0]:.1f} ± {float(independent[1][3:]):.1f} % (three "
+        f"seeds), lambda from 0 to 1 by {-exact[0]:.2f} %",
     ]
     for sentence in quoted:
         assert sentence in text
