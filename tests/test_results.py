@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -163,6 +164,20 @@ def test_the_errors_at_steps_are_those_of_the_rows(monkeypatch):
         f"{found.percent[t]:+.1f} ± {found.half[t]:.1f} % at t = {t}" for t in (0, 333, 666, 999)
     ]
     assert f"{', '.join(shown[:3])} and {shown[3]}" in text
+
+
+def test_the_wider_film_in_flow_matching(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    from conditioning import read
+
+    errors, _, _ = read(str(ROOT / "results/conditioning/drunet_flow.csv"))
+    own = errors[errors.scalar.isna() & errors.row.str.contains("181")].sort_values("seed")
+    high, low = (own[own.tuned.str.endswith(lr)].value.tolist() for lr in ("0.002", "0.001"))
+    text = " ".join((ROOT / "docs/CONDITIONING.md").read_text().split())
+    assert f"ended at {high[0]:.3f} and {high[1]:.3f} on the others" in text
+    assert f"its errors are {low[0]:.4f}, {low[1]:.4f} and {low[2]:.4f}, on average DPI's" in text
+    dpi = errors[errors.scalar.isna() & (errors.row == "DPI")].value.mean()
+    assert np.mean(low) == pytest.approx(dpi, rel=1e-3)
 
 
 def test_what_to_expect_is_made_from_the_logs(monkeypatch):
