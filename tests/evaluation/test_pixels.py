@@ -61,15 +61,6 @@ def test_a_runs_samples_are_compared_with_its_training_images(run, command):
     assert json.loads((run / "evaluation/pixels.json").read_text()) == rows
 
 
-def test_mistakes_show_before_sampling(run, command):
-    run = run()
-    (run / "split.json").write_text("{}")
-    overrides = [f"run={run}", "eval=pixels", "eval.pixels.n=2", "eval.pixels.cache=cache"]
-    done = command("evaluate.py", *overrides, "accelerator=cpu")
-    assert done.status == 1 and "split.json cannot be read" in done.err
-    assert not list(run.glob("evaluation/*/samples*"))
-
-
 @pytest.mark.parametrize("network", [Pixels(16), RandomNetwork()], ids=lambda of: of.name)
 def test_equal_sets_are_perfect_and_others_are_worse(network):
     real, other = pictures(600), pictures(600, seed=1)

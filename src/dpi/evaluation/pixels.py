@@ -48,15 +48,12 @@ def pixels(
         UserError: see `draw_shards`; the run's images have changed.
     """
     channels, *size = image_shape(run.cfg)
-    # The references first: mistakes show before hours of sampling.
-    references = []
+    samples = draw_shards(run, fabric, folder, n, seed, steps, solver, batch_size)
+    rows = []
     for network in (Pixels(size[0], channels), RandomNetwork(fabric.device, channels)):
         how = (network, Path(cache), batch_size, fabric)
         path = training_reference(run, *how)
-        references.append((network, how, path, read_reference(path, size, *how)))
-    samples = draw_shards(run, fabric, folder, n, seed, steps, solver, batch_size)
-    rows = []
-    for network, how, path, real in references:
+        real = read_reference(path, size, *how)
         fake = extract(samples, *how).pool
         if not fabric.is_global_zero:
             continue
