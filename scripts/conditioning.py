@@ -5,10 +5,9 @@
 The files are results.csv of reports (report.py). Runs that differ in nothing but network size,
 conditioning, learning rates, weight decay, dropout and seed are in one table. The settings are
 chosen by the seeds that ran with most of them, and compared on the others, if there are any. The
-last column is the difference from DPI, with its 95 % interval over the seeds that both have; *
-marks what is significant (5 %, Holm-corrected within a table). The figures show the mean error over
-what a conditioning costs, a line through the sizes of each, and the error at each step over the t
-map's.
+difference from DPI has its 95 % interval over the seeds that both have; * marks what is significant
+(5 %, Holm-corrected within a table). The figures show the mean error over what a conditioning
+costs, a line through the sizes of each, and the error at each step over the t map's.
 """
 
 import re
@@ -123,20 +122,21 @@ def table(own: pd.DataFrame, costs: pd.DataFrame) -> str:
     found = compare(best[~is_dpi], best[is_dpi]).set_index("row")
     found["significant"] = holm(found.p) < LEVEL
     shown = {metric: of for metric, of in COST.items() if costs[metric].notna().any()}
-    head = ["conditioning", *(title for title, _ in shown.values())]
-    lines = [[*head, "settings", "of", "seeds", "error", "over DPI, %"]]
-    lines += [["---", *["--:"] * len(shown), "---", *["--:"] * 4]]
+    costed = [title for title, _ in shown.values()]
+    lines = [["conditioning", "error", "over DPI, %", "seeds", *costed, "settings", "of"]]
+    lines += [["---", *["--:"] * (3 + len(shown)), "---", "--:"]]
     for name, mean in means.items():
         settings, tried, runs = chosen[name]
-        cost = costs.reindex([(own.arch.iloc[0], name)]).iloc[0]
-        numbers = [cost[metric] * unit for metric, (_, unit) in shown.items()]
-        cells = [name, *("" if pd.isna(n) else f"{n:.3g}" for n in numbers)]
-        cells += [settings, str(tried), str(runs.seed.nunique()), _error(mean), ""]
+        change = ""
         if name in found.index and mean < DIVERGED:
             percent, half, star = found.loc[name, ["percent", "half", "significant"]]
             half = "" if pd.isna(half) else f" ± {half:.1f}"
-            cells[-1] = f"{percent:+.1f}{half}{' *' if star else ''}"
-        lines.append(cells)
+            change = f"{percent:+.1f}{half}{' *' if star else ''}"
+        cost = costs.reindex([(own.arch.iloc[0], name)]).iloc[0]
+        numbers = [cost[metric] * unit for metric, (_, unit) in shown.items()]
+        cells = [name, _error(mean), change, str(runs.seed.nunique())]
+        cells += ["" if pd.isna(n) else f"{n:.3g}" for n in numbers]
+        lines.append([*cells, settings, str(tried)])
     return f"### {own.block.iloc[0]}\n\n{_markdown(lines)}\n"
 
 

@@ -69,7 +69,7 @@ def test_what_film_takes_of_dpi():
     lines = [line.split("|") for line in page.splitlines() if line.count("|") > 6]
     rows = [[cell.strip() for cell in line] for line in lines]
     film, dpi = (
-        next(np.array(row[2:4], float) for row in rows if row[1] == name and "lr" in row[5])
+        next(np.array(row[5:7], float) for row in rows if row[1] == name and "lr" in row[8])
         for name in ("FiLM, include = *.conv1", "DPI")
     )
     parameters, time = 100 * film / dpi
