@@ -137,7 +137,7 @@ def table(own: pd.DataFrame, costs: pd.DataFrame) -> str:
         cells = [name, _error(mean), change, str(runs.seed.nunique())]
         cells += ["" if pd.isna(n) else f"{n:.3g}" for n in numbers]
         lines.append([*cells, settings, str(tried)])
-    return f"### {own.block.iloc[0]}\n\n{_markdown(lines)}\n"
+    return f"### {own.block.iloc[0]}\n\n{markdown(lines)}\n"
 
 
 def samples(best: pd.DataFrame, quality: pd.DataFrame) -> str:
@@ -150,10 +150,11 @@ def samples(best: pd.DataFrame, quality: pd.DataFrame) -> str:
     for name, found in means.sort_values("fd_random").iterrows():
         seeds = of[of.row == name].seed.nunique()
         lines.append([str(name), str(seeds), *(f"{value:.3g}" for value in found)])
-    return _markdown(lines) + "\n"
+    return markdown(lines) + "\n"
 
 
-def _markdown(lines: list[list[str]]) -> str:
+def markdown(lines: list[list[str]]) -> str:
+    """A table of these cells; the second line is the alignment."""
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from conditioning import markdown
 from matplotlib import style
 from matplotlib.figure import Figure
 from PIL import Image
@@ -48,7 +49,7 @@ def table(runs: pd.DataFrame, logs: dict[str, pd.DataFrame]) -> str:
         cells = [f"{losses[n]:.4f}" if n in losses else "" for n in STEPS]
         named = [about.images, _model(about), f"`{about.options}`"]
         lines.append([*named, *cells, f"{about.minutes:.0f}"])
-    return _markdown(lines)
+    return markdown(lines)
 
 
 def first_steps(runs: pd.DataFrame, logs: dict[str, pd.DataFrame]) -> str:
@@ -58,11 +59,7 @@ def first_steps(runs: pd.DataFrame, logs: dict[str, pd.DataFrame]) -> str:
         losses = logs[run].loss.dropna()
         cells = [f"{losses[n]:.3f}" if n in losses else "" for n in FIRST_STEPS]
         lines.append([f"`{about.options}`", *cells])
-    return _markdown(lines)
-
-
-def _markdown(lines: list[list[str]]) -> str:
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return markdown(lines)
 
 
 def _model(about: pd.Series) -> str:

@@ -251,7 +251,7 @@ BAD = {
         FOLDERempty                             | empty is empty
         FOLDERREADME.md                         | README.md
         FOLDERsmall data.held_out=12            | data.held_out=12
-        FOLDERtext                              | text/x.png cannot be read as an image
+        FOLDERtext                              | text/x.png cannot be read as an image: it is none
         FOLDERtruncated                         | truncated/x.png
         FOLDERgrey                              | not RGB but L; convert it with data.convert=true
         FOLDERsmall image_channels=1            | is not L but RGB

@@ -100,7 +100,7 @@ class Folder:
             image = ImageOps.exif_transpose(Image.open(io.BytesIO(self.read(i))))
             image.load()
         except UnidentifiedImageError:
-            raise UserError(f"{where} cannot be read as an image; {ADVICE}") from None
+            raise UserError(f"{where} cannot be read as an image: it is none; {ADVICE}") from None
         except UNREADABLE as error:
             line = " ".join(str(error).split())
             raise UserError(f"{where} cannot be read as an image: {line}; {ADVICE}") from None
