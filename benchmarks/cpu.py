@@ -4,7 +4,7 @@
     python benchmarks/cpu.py dpir=FOLDER guided_diffusion=FOLDER    beside the public originals
     python benchmarks/cpu.py only=steps,originals rounds=15
 
-Prints Markdown, see docs/PERFORMANCE.md. dpir and guided_diffusion are clones of
+Prints Markdown, see results/cpu.md and docs/PERFORMANCE.md. dpir and guided_diffusion are clones of
 github.com/cszn/DPIR and github.com/openai/guided-diffusion, whose networks train beside ours with
 the same widths, blocks, dropout and optimizer. Steps take turns; ratios are medians over rounds.
 """
@@ -37,6 +37,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from dpi.evaluation.complexity import gflops, peak_memory
+from dpi.reporting.labels import label
 from dpi.runs.build import build
 from dpi.training.datamodule import VAL_IMAGES, VAL_SCALARS
 from dpi.training.draws import Draws
@@ -97,7 +98,15 @@ def row(*values: object) -> None:
 
 def steps(rounds: int) -> None:
     """One optimizer step, over the same network bare."""
-    table("network", "bare, ms", "t map", "DPI, 1 scalar", "DPI, 8 scalars", "FiLM", "low-rank, 8")
+    table(
+        "network",
+        "bare, ms",
+        "t map",
+        "DPI, 1 scalar",
+        "DPI, 8 scalars",
+        "FiLM",
+        "low-rank sets, 8",
+    )
     for size, options in SIZES.items():
         for arch in ARCHS:
 
@@ -117,7 +126,7 @@ def steps(rounds: int) -> None:
             times = in_turn(ways, rounds, 1)
             milliseconds = f"{1e3 * medians(times)['bare']:.0f}"
             ratios = [f"{ratio(times[way], times['bare']):.2f}" for way in list(ways)[1:]]
-            row(f"{arch}, {size}", milliseconds, *ratios)
+            row(f"{label(arch)}, {size}", milliseconds, *ratios)
 
 
 def compiled(rounds: int) -> None:
@@ -142,7 +151,7 @@ def compiled(rounds: int) -> None:
             gain = eager - faster
             steps = f"{first / gain:,.0f}" if gain > 0 else "never"
             ours = f"{ratio(times['compiled'], times['eager']):.2f}"
-            row(f"{arch}, {name}", f"{1e3 * eager:.0f}", ours, f"{first:.0f}", steps)
+            row(f"{label(arch)}, {name}", f"{1e3 * eager:.0f}", ours, f"{first:.0f}", steps)
             torch.compiler.reset()
 
 
@@ -160,7 +169,7 @@ def originals(rounds: int, dpir: str | None, guided_diffusion: str | None) -> No
             arch = cfg.arch
             theirs = unet(3, 3, list(arch.channels), arch.num_blocks)
             ours = [Bare(instantiate(arch)) for _ in range(2)]
-            compare(f"UNetRes; dropout {dropout} in ours", cfg, Bare(theirs), ours, rounds)
+            compare(f"DPIR's UNetRes; ours with dropout {dropout}", cfg, Bare(theirs), ours, rounds)
     if guided_diffusion is None:
         print("Left out: guided-diffusion's UNetModel, without guided_diffusion=FOLDER.")
     else:
@@ -182,7 +191,9 @@ def originals(rounds: int, dpir: str | None, guided_diffusion: str | None) -> No
             resblock_updown=True,
         )
         ours = [WithTime(instantiate(arch, time_embedding=True)) for _ in range(2)]
-        compare("UNetModel, with its embedding", cfg, WithTime(theirs), ours, rounds)
+        compare(
+            "guided-diffusion's UNetModel, with its embedding", cfg, WithTime(theirs), ours, rounds
+        )
 
 
 def compare(
@@ -218,7 +229,7 @@ def memory() -> None:
             plain = peak_memory(lambda cfg=cfg: bare(cfg), CPU)
             dpi = peak_memory(lambda cfg=cfg: optimizer_step(cfg), CPU)
             each = (dpi - plain) * 2**20 / count
-            row(f"{arch}, {size}", f"{plain:.0f}", f"{dpi:.0f}", f"{each:.1f}")
+            row(f"{label(arch)}, {size}", f"{plain:.0f}", f"{dpi:.0f}", f"{each:.1f}")
 
 
 def shares(rounds: int) -> None:
@@ -251,7 +262,12 @@ def shares(rounds: int) -> None:
         parts[-1] *= VAL_SCALARS / cfg.training.show.every
         step = statistics.median(times["step"])
         whole = in_train_py(arch) / step
-        row(arch, f"{1e3 * step:.0f}", *(f"{100 * part:.1f} %" for part in parts), f"{whole:.2f}")
+        row(
+            label(arch),
+            f"{1e3 * step:.0f}",
+            *(f"{100 * part:.1f} %" for part in parts),
+            f"{whole:.2f}",
+        )
 
 
 def in_train_py(arch: str) -> float:
@@ -271,7 +287,7 @@ def sampling(rounds: int) -> None:
                 way(0)
             times = in_turn(ways, rounds, 3)
             ratios = [f"{ratio(times[way], times['t map']):.2f}" for way in ("DPI", "DPI, baked")]
-            row(f"{arch}, {size}", f"{1e3 * medians(times)['t map']:.1f}", *ratios)
+            row(f"{label(arch)}, {size}", f"{1e3 * medians(times)['t map']:.1f}", *ratios)
 
 
 def evaluation(rounds: int) -> None:
@@ -288,7 +304,7 @@ def evaluation(rounds: int) -> None:
         share = f"{100 * each['noise'] / each['float32']:.0f} %"
         rate = 500 * gflops(read(f"arch={arch}", *SIZES["16x16"]))[1] / each["float32"]
         whole = f"{20_000 * each['float32'] / 60:.0f}"
-        row(arch, f"{1e3 * each['float32']:.0f}", share, f"{rate:.0f}", whole)
+        row(label(arch), f"{1e3 * each['float32']:.0f}", share, f"{rate:.0f}", whole)
 
 
 def starting() -> None:
@@ -307,14 +323,14 @@ def starting() -> None:
                 train(folder, 16, "scale=mini", *ONE_SAMPLE, option, run, fails=fails)
                 for run in runs
             ][1:]  # the first reads the disk
-            row(f"{name}: {option}", f"{statistics.median(times):.1f}")
+            row(f"{name}: `{option}`", f"{statistics.median(times):.1f}")
 
 
 def main() -> None:
     own = dict(argument.split("=", 1) for argument in sys.argv[1:])
     rounds = int(own.get("rounds", 9))
-    print(f"`python benchmarks/cpu.py {' '.join(sys.argv[1:])}`\n")
-    print(f"{device_name(CPU)}, PyTorch {torch.__version__}")
+    print(f"# On a CPU\n\n    python benchmarks/cpu.py {' '.join(sys.argv[1:])}\n")
+    print(f"{device_name(CPU)}, PyTorch {torch.__version__}, float32, batch 32.")
     sections = {
         "steps": lambda: steps(rounds),
         "compiled": lambda: compiled(rounds),

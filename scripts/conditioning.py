@@ -10,6 +10,7 @@ difference from DPI has its 95 % interval over the seeds that both have; * marks
 costs, a line through the sizes of each, and the error at each step over the t map's.
 """
 
+import math
 import re
 import sys
 from collections.abc import Iterator
@@ -47,11 +48,15 @@ DIVERGED = 10
 
 COST = {
     "parameters": ("parameters, M", 1e-6),
+    "training_gflops": ("training GFLOPs", 1),
+    "sampling_gflops": ("sampling GFLOPs", 1),
     "training_step_s": ("training step, ms", 1e3),
     "training_peak_mib": ("training memory, MiB", 1),
 }
-"""What a network costs: metric, title and unit."""
+"""What a network costs: metric, title and unit. GFLOPs are those of an image."""
 
+ACROSS = 3
+"""Panels of the figure that are beside each other."""
 
 QUALITY = {
     "fd_pixels": "Frechet distance, pixels",
@@ -114,17 +119,15 @@ def at_best(own: pd.DataFrame) -> tuple[str, int, pd.DataFrame]:
 
 
 def table(own: pd.DataFrame, costs: pd.DataFrame) -> str:
-    """A block as Markdown, the best conditioning first."""
+    """A block as Markdown, the best conditioning first: the errors, and what each costs."""
     chosen = {name: at_best(of) for name, of in own.groupby("row")}
     best = pd.concat(runs for _, _, runs in chosen.values()).assign(column="error")
     means = best.groupby("row").value.mean().sort_values()
     is_dpi = best.row == DPI
     found = compare(best[~is_dpi], best[is_dpi]).set_index("row")
     found["significant"] = holm(found.p) < LEVEL
-    shown = {metric: of for metric, of in COST.items() if costs[metric].notna().any()}
-    costed = [title for title, _ in shown.values()]
-    lines = [["conditioning", "error", "over DPI, %", "seeds", *costed, "settings", "of"]]
-    lines += [["---", *["--:"] * (3 + len(shown)), "---", "--:"]]
+    lines = [["conditioning", "error", "over DPI, %", "seeds", "settings", "of"]]
+    lines += [["---", *["--:"] * 3, "---", "--:"]]
     for name, mean in means.items():
         settings, tried, runs = chosen[name]
         change = ""
@@ -132,12 +135,25 @@ def table(own: pd.DataFrame, costs: pd.DataFrame) -> str:
             percent, half, star = found.loc[name, ["percent", "half", "significant"]]
             half = "" if pd.isna(half) else f" ± {half:.1f}"
             change = f"{percent:+.1f}{half}{' *' if star else ''}"
-        cost = costs.reindex([(own.arch.iloc[0], name)]).iloc[0]
-        numbers = [cost[metric] * unit for metric, (_, unit) in shown.items()]
-        cells = [name, _error(mean), change, str(runs.seed.nunique())]
-        cells += ["" if pd.isna(n) else f"{n:.3g}" for n in numbers]
-        lines.append([*cells, settings, str(tried)])
-    return f"### {own.block.iloc[0]}\n\n{markdown(lines)}\n"
+        seeds = str(runs.seed.nunique())
+        lines.append([name, _error(mean), change, seeds, settings, str(tried)])
+    arch = own.arch.iloc[0]
+    known = [(arch, name) for name in means.index if (arch, name) in costs.index]
+    parts = [f"### {own.block.iloc[0]}", markdown(lines), cost_table(costs.loc[known])]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def cost_table(costs: pd.DataFrame) -> str:
+    """What the conditionings of a block cost, as Markdown; empty if nothing is known."""
+    costs = costs.dropna(axis="columns", how="all")
+    if costs.empty:
+        return ""
+    lines = [["conditioning", *(COST[metric][0] for metric in costs)]]
+    lines += [["---", *["--:"] * costs.shape[1]]]
+    for (_, name), of in costs.iterrows():
+        numbers = [value * COST[metric][1] for metric, value in of.items()]
+        lines.append([name, *("" if pd.isna(number) else f"{number:.3g}" for number in numbers)])
+    return markdown(lines)
 
 
 def samples(best: pd.DataFrame, quality: pd.DataFrame) -> str:
@@ -173,10 +189,16 @@ def curves(errors: pd.DataFrame, costs: pd.DataFrame, path: Path) -> None:
     names = list(dict.fromkeys(name for own in lines.values() for name in own))
     shown = [metric for metric in COST if costs[metric].notna().any()]
     with style.context("dpi.reporting.figures"), style.context({"axes.titlecolor": "black"}):
-        figure = Figure(figsize=(3 * len(shown), 0.5 + 2.6 * len(lines)), layout="constrained")
-        grid = figure.subplots(len(lines), len(shown), sharey="row", squeeze=False)
-        for row, (block, own) in zip(grid, lines.items(), strict=True):
-            for axes, metric in zip(row, shown, strict=True):
+        rows = math.ceil(len(shown) / ACROSS)
+        size = (3 * ACROSS, 0.5 + 2.6 * rows * len(lines))
+        figure = Figure(figsize=size, layout="constrained")
+        parts = figure.subfigures(len(lines), squeeze=False).flat
+        for part, (block, own) in zip(parts, lines.items(), strict=True):
+            part.suptitle(block)
+            panels = part.subplots(rows, ACROSS, sharey=True, squeeze=False)
+            for axes in panels.flat[len(shown) :]:
+                axes.remove()
+            for axes, metric in zip(panels.flat, shown, strict=False):
                 title, unit = COST[metric]
                 for name, of in own.items():
                     of = of.sort_values(metric)
@@ -186,8 +208,9 @@ def curves(errors: pd.DataFrame, costs: pd.DataFrame, path: Path) -> None:
                 axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
                 axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
                 axes.xaxis.set_minor_formatter(NullFormatter())
-            row[0].set(ylabel="mean error", title=block)
-        _save(figure, grid, path)
+            for axes in panels[:, 0]:
+                axes.set(ylabel="mean error")
+        _save(figure, path)
 
 
 def steps(errors: pd.DataFrame, path: Path) -> None:
@@ -215,11 +238,11 @@ def steps(errors: pd.DataFrame, path: Path) -> None:
             axes.set(xlabel="step t", ylabel="error, relative to the t map", title=block)
             for row, ratio in found.items():
                 axes.plot(ratio, "o-", ms=3, color=f"C{names.index(row) % 10}", label=row)
-        _save(figure, grid, path)
+        _save(figure, path)
 
 
-def _save(figure: Figure, grid: np.ndarray, path: Path) -> None:
-    lines = {line.get_label(): line for axes in grid.flat for line in axes.lines}
+def _save(figure: Figure, path: Path) -> None:
+    lines = {line.get_label(): line for axes in figure.axes for line in axes.lines}
     lines = {label: line for label, line in lines.items() if not label.startswith("_")}
     figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=4)
     figure.savefig(path, dpi=150)

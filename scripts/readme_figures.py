@@ -1,12 +1,13 @@
-"""Draw the README's figures: the method, and the error over the schedule.
+"""Draw the README's figures: badges, the method, and the error over the schedule.
 
-    python scripts/readme_figures.py          writes docs/method.svg and docs/results.svg
+    python scripts/readme_figures.py     writes docs/badges/*.svg, docs/method.svg, docs/results.svg
 
-lambda and the errors are those of results/reproduction; both figures follow the reader's light or
-dark colours.
+The badges say what pyproject.toml says. lambda and the errors are those of results/reproduction;
+both figures follow the reader's light or dark colours.
 """
 
 import io
+import tomllib
 from pathlib import Path
 
 import jinja2
@@ -24,11 +25,35 @@ ROOT = Path(__file__).parents[1]
 DRUNET = ROOT / "results/reproduction/results.csv"
 ADM = ROOT / "results/reproduction/adm/results.csv"
 
+PAPER = "2511.21028"
+
 TILE = 16
 """Pixels of the images in the figure of the method."""
 
 STEP = 170
 """The step that is shown there."""
+
+
+def badges() -> dict[str, str]:
+    """What the package needs, its licence and the paper, as SVG by name."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (torch_range,) = (of for of in project["dependencies"] if of.startswith("torch>"))
+    template = jinja2.Template((Path(__file__).parent / "badge.svg.j2").read_text())
+    shown = {
+        "python": ("Python", _lowest(project["requires-python"]), "#0072b2"),
+        "pytorch": ("PyTorch", _lowest(torch_range), "#d55e00"),
+        "licence": ("licence", project["license"], "#009e73"),
+        "paper": ("arXiv", PAPER, "#b31b1b"),
+    }
+    return {
+        key: template.render(name=name, value=value, colour=colour)
+        for key, (name, value, colour) in shown.items()
+    }
+
+
+def _lowest(versions: str) -> str:
+    """E.g. "3.11+" of ">=3.11,<4"."""
+    return versions.partition(">=")[2].partition(",")[0] + "+"
 
 
 def learned_lambda() -> pd.Series:
@@ -99,6 +124,9 @@ _CSS = "<style>svg{color:#1f2328}@media(prefers-color-scheme:dark){svg{color:#e6
 
 
 def main() -> None:
+    (ROOT / "docs/badges").mkdir(exist_ok=True)
+    for name, badge in badges().items():
+        (ROOT / f"docs/badges/{name}.svg").write_text(badge)
     (ROOT / "docs/method.svg").write_text(method())
     (ROOT / "docs/results.svg").write_text(results())
 

@@ -46,7 +46,7 @@ def test_gpu():
 def test_cpu():
     rows = printed("cpu.py", "only=evaluation,sampling,originals", "rounds=1")
     tables = [row for key, row in rows.items() if key]
-    for arch in ("drunet", "adm"):
+    for arch in ("DRUNet", "ADM"):
         assert any(row[0] == arch and is_time(row[1]) and is_time(row[4]) for row in tables)
     assert "Left out: DPIR's UNetRes, without dpir=FOLDER." in rows[""]
     assert "Left out: guided-diffusion's UNetModel, without guided_diffusion=FOLDER." in rows[""]

@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -80,11 +81,30 @@ def test_what_film_takes_of_dpi():
     assert f"at t = 666 its error is {float(above):.0f} % above DPI's" in text
 
 
-def test_the_figures_are_drawn_from_the_rows():
+@pytest.fixture
+def script():
     path = ROOT / "scripts/readme_figures.py"
     spec = importlib.util.spec_from_file_location("readme_figures", path)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_badges_say_what_the_package_needs(script):
+    needs = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    badges = script.badges()
+    for name, badge in badges.items():
+        assert (ROOT / f"docs/badges/{name}.svg").read_text() == badge
+        assert f"(docs/badges/{name}.svg)" in README
+    python = re.search(r"Python ([\d.]+)\+", badges["python"])[1]
+    pytorch = re.search(r"PyTorch ([\d.]+)\+", badges["pytorch"])[1]
+    assert needs["requires-python"] == f">={python}"
+    assert any(of.startswith(f"torch>={pytorch},") for of in needs["dependencies"])
+    assert f"![Python {python}+]" in README and f"![PyTorch {pytorch}+]" in README
+    assert f"abs/{script.PAPER})" in README
+
+
+def test_the_figures_are_drawn_from_the_rows(script):
     for name, drawn in (("method", script.method()), ("results", script.results())):
         committed = (ROOT / f"docs/{name}.svg").read_text()
         # The curves; what else there is depends on the version of matplotlib.

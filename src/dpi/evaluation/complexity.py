@@ -3,16 +3,18 @@
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.fabric import Fabric
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from dpi.evaluation.flops import count_flops
 from dpi.runs.build import build, build_meta, image_shape
@@ -22,12 +24,13 @@ from dpi.training.fit import device_name, make_draws, make_module
 from dpi.training.module import MicroBatch, TrainingModule
 
 Step = Callable[[int], None]
+Shape = Sequence[int]
 
 
 def complexity(run: Run, fabric: Fabric, folder: Path, repeats: int) -> list[Row]:
     """Parameters; GFLOPs of one image by the paper's accounting and truly; and for an optimizer
-    step on one micro-batch and for a sampling step, on this device, the median time and the peak
-    memory.
+    step on one micro-batch and for a sampling step, on this device, the median time, the peak
+    memory and the GFLOPs an image.
 
     Args:
         run, fabric: of the evaluation; every process measures, the first one's rows count.
@@ -46,10 +49,13 @@ def complexity(run: Run, fabric: Fabric, folder: Path, repeats: int) -> list[Row
     parameters = sum(p.numel() for p in run.network.parameters())
     paper, true = gflops(cfg)
     rows = [Row("parameters", parameters), Row("gflops_paper", paper), Row("gflops_true", true)]
+    eager = OmegaConf.merge(cfg, {"trainer": {"compile": False}})  # FLOPs are counted call by call
     for name, make in (("training", training_step), ("sampling", sampling_step)):
         fresh = partial(make, cfg, fabric.device, fabric.autocast)
         rows.append(Row(f"{name}_step_s", seconds(fresh(), repeats), settings=here))
         rows.append(Row(f"{name}_peak_mib", peak_memory(fresh, fabric.device), settings=here))
+        products = step_flops(make(eager, fabric.device, fabric.autocast))
+        rows.append(Row(f"{name}_gflops", products / size / 1e9, settings=here))
     return rows
 
 
@@ -111,6 +117,25 @@ def timed(step: Step, n: int) -> float:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter() - start
+
+
+def step_flops(step: Step) -> int:
+    """Two for each multiply-add of a step's convolutions, linear layers and matrix products, in the
+    backward pass, too; what is computed once for a batch, as theta(s) of one scalar, counts once."""
+    step(0)  # the first step also verifies that one pass can run a batch of many scalars
+    ours = {torch.ops.aten.convolution_backward: _backward_flops}
+    with FlopCounterMode(display=False, custom_mapping=ours) as counter:
+        step(1)
+    return counter.get_total_flops()
+
+
+def _backward_flops(
+    gradient: Shape, x: Shape, weight: Shape, _bias: Shape, *options: Any, out_shape: Any
+) -> int:
+    """Of a convolution: as many as in its forward pass for each of the gradients of x and weight.
+    PyTorch's own count takes every group for a convolution of all channels."""
+    *_, transposed, _padding, _groups, needed = options
+    return conv_flop_count(x, weight, gradient, transposed) * sum(needed[:2])
 
 
 def peak_memory(make: Callable[[], Step], device: torch.device) -> float:
