@@ -120,8 +120,8 @@ def timed(step: Step, n: int) -> float:
 
 
 def step_flops(step: Step) -> int:
-    """Two for each multiply-add of a step's convolutions, linear layers and matrix products, in the
-    backward pass, too; what is computed once for a batch, as theta(s) of one scalar, counts once."""
+    """Two for each multiply-add of a step's convolutions, linear layers and matrix products, also
+    in its backward pass. Products of the weights alone, as in low-rank sets, are among them."""
     step(0)  # the first step also verifies that one pass can run a batch of many scalars
     ours = {torch.ops.aten.convolution_backward: _backward_flops}
     with FlopCounterMode(display=False, custom_mapping=ours) as counter:
