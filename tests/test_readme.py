@@ -81,6 +81,22 @@ def test_what_film_takes_of_dpi():
     assert f"at t = 666 its error is {float(above):.0f} % above DPI's" in text
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/LIBRARY.md", "CHANGELOG.md"])
+def test_what_it_was_tried_with(page):
+    sections = (ROOT / "docs/COMPATIBILITY.md").read_text().split("\n## ")
+    networks, tools = (
+        len(re.findall(r"^\| (?!name )", section, re.M))
+        for section in sections
+        if section.startswith(("Networks\n", "Tools\n"))
+    )
+    assert f"{networks} networks and {tools} tools" in (ROOT / page).read_text()
+
+
+def test_the_length_of_the_method():
+    lines = len((ROOT / "examples/minimal.py").read_text().splitlines())
+    assert f"The whole method in {round(lines, -1)} lines of PyTorch" in README
+
+
 @pytest.fixture
 def script():
     path = ROOT / "scripts/readme_figures.py"
