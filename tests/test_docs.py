@@ -10,6 +10,7 @@ from urllib.parse import unquote, urldefrag, urlparse
 import pytest
 from conftest import ROOT
 from markdown_it import MarkdownIt
+from omegaconf import OmegaConf
 
 PAGES = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("results/**/*.md")})
 
@@ -57,6 +58,13 @@ def test_every_page_can_be_reached_from_the_index(page):
             seen.add(here)
             todo += [(here.parent / urldefrag(target)[0]).resolve() for target in links(here)]
     assert page in seen
+
+
+@pytest.mark.parametrize("name", ["paper", "small", "mini"])
+def test_the_efforts_are_those_of_the_configuration(name):
+    effort = OmegaConf.load(ROOT / f"configs/effort/{name}.yaml")
+    cells = f"{effort.scalars or 1000:,} | {effort.noise_seeds} | {effort.n:,}"
+    assert f"| `{name}` | {cells} |" in (ROOT / "docs/EVALUATION.md").read_text()
 
 
 @pytest.fixture(scope="module")

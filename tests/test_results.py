@@ -8,11 +8,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 
+from dpi.cli import register_resolvers
+from dpi.evaluation.complexity import gflops
 from dpi.reporting import report
 from dpi.reporting.pairs import compare
+from dpi.reporting.paper import printed
+from dpi.runs.build import build_meta
+from dpi.training.averaging import ema_lag
 
 ROOT = Path(__file__).parents[1]
+ARCHS = ("drunet", "adm")
 
 
 @pytest.mark.parametrize("folder", [".", "adm"])
@@ -31,16 +39,43 @@ def test_the_ablations_are_made_from_their_rows(rows, folder, tmp_path):
         assert committed.read_text() == (tmp_path / "faces64-mini" / name).read_text(), name
 
 
+def words(path: str) -> str:
+    """A page with single spaces."""
+    return " ".join((ROOT / path).read_text().split())
+
+
+def table_rows(path: str) -> list[tuple[list[str], list[str]]]:
+    """The rows of all tables of a page, each with the head of its table."""
+    rows, head = [], None
+    for line in (ROOT / path).read_text().splitlines():
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        if head and cells:
+            rows.append((head, cells))
+        head = cells and (head or cells)
+    return rows
+
+
+def column(path: str, title: str, row: str, at: int = 0) -> list[str]:
+    """The cells under a title in all rows that have these words in column `at`."""
+    named = [(head, cells) for head, cells in table_rows(path) if cells[at] == row]
+    return [c for head, cells in named for t, c in zip(head, cells, strict=True) if t == title]
+
+
+def compared(path: str) -> dict[tuple[str, ...], list[str]]:
+    """Of a committed pairs.md: the cells of a comparison, by block, metric and the other row."""
+    return {
+        (cells[1], cells[2].partition(",")[0], cells[3].partition(" against ")[2]): cells
+        for _, cells in table_rows(f"results/reproduction/{path}")
+        if cells[0].startswith("Table ") and " to " in cells[6]
+    }
+
+
 def pairs(path: str) -> dict[tuple[str, ...], tuple[float, float, float]]:
     """Of a committed pairs.md: percent and its interval, by block, metric and the other row."""
-    found = {}
-    for line in (ROOT / "results/reproduction" / path).read_text().splitlines():
-        cells = [cell.strip() for cell in line.split("|")[1:-1]]
-        if len(cells) == 9 and cells[0].startswith("Table ") and " to " in cells[6]:
-            key = cells[1], cells[2].partition(",")[0], cells[3].partition(" against ")[2]
-            low, high = map(float, cells[6].split(" to "))
-            found[key] = float(cells[5]), low, high
-    return found
+    return {
+        key: (float(cells[5]), *map(float, cells[6].split(" to ")))
+        for key, cells in compared(path).items()
+    }
 
 
 def test_the_reproduction_quotes_its_pairs():
@@ -113,6 +148,9 @@ def test_the_reproduction_quotes_its_pairs():
         [changes[cond, f"distinct_scalars = {n}"][0] for n in (2, 4, 16)]
         for cond in ("t map", "DPI")
     )
+    one = [changes[cond, "distinct_scalars = 1"] for cond in ("t map", "DPI")]
+    shown = [f"{change:.0f} ± {float(half[3:]):.0f} %" for change, half in one]
+    quoted += [f"costs the t map {shown[0]} and DPI {shown[1]} (95 % intervals, three seeds)"]
     independent, exact = (
         changes["DPI", setting] for setting in ("init = independent", "endpoints = exact")
     )
@@ -126,6 +164,144 @@ def test_the_reproduction_quotes_its_pairs():
         assert sentence in text
 
 
+def test_the_reproduction_says_what_is_significant():
+    text = words("docs/REPRODUCTION.md")
+    level = [
+        {key for key, cells in compared(path).items() if cells[8] == "not significant"}
+        for path in ("pairs.md", "adm/pairs.md")
+    ]
+    assert level[0] == {("DRUNet, diffusion", "t = 999", "t map")}
+    assert "significantly so in all but t = 999 (t map)" in text
+    assert level[1] == {("ADM, diffusion", "t = 0", "MLP"), ("ADM", "flow", "λ(s) = s")}
+    of = compared("ablations/pairs.md").items()
+    wider = {key[1]: cells[8] for key, cells in of if key[2].endswith("181")}
+    assert {metric for metric, said in wider.items() if said == "not significant"} == {"t = 0"}
+    assert wider["t = 999"] == "worse" and "all but the level one significantly" in text
+    of = compared("adm/wider/pairs.md").items()
+    assert "an MLP on ADM is level with it" in words("README.md")
+    assert {cells[8] for key, cells in of if key[2].endswith("= 40")} == {"not significant"}
+    assert "none of it significantly" in text
+
+
+def mean_error(path: str, cond: str, variant: str | None = None) -> float:
+    """Over the schedule and all seeds, from the rows of the reproduction."""
+    rows = pd.read_csv(ROOT / "results/reproduction" / path, low_memory=False)
+    own = rows[(rows.metric == "mse") & rows.scalar.isna() & (rows.cond == cond)]
+    return own[own.variant.isna() if variant is None else own.variant == variant].value.mean()
+
+
+def cost(*overrides: str) -> tuple[int, float]:
+    """Parameters and all GFLOPs of a network at scale=mini, from its code."""
+    register_resolvers()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        cfg = compose("train", [*overrides, "scale=mini", "run=none"])
+    return sum(p.numel() for p in build_meta(cfg).parameters()), gflops(cfg)[1]
+
+
+def test_the_wider_networks_cost_and_err_as_the_reproduction_says():
+    text, wide = words("docs/REPRODUCTION.md"), "23, 45, 91, 181"
+    costs = [
+        cost("arch=drunet", "cond=tmap"),
+        cost("arch=drunet", "cond=tmap", f"arch.channels=[{wide}]"),
+        cost("arch=drunet", "cond=dpi"),
+    ]
+    errors = [
+        mean_error("results.csv", "tmap"),
+        mean_error("ablations.csv", "tmap", f"channels = {wide}"),
+        mean_error("results.csv", "dpi"),
+    ]
+    named = [("t map", "16, 32, 64, 128"), ("t map", wide), ("DPI", "16, 32, 64, 128")]
+    for (cond, width), (parameters, flops), error in zip(named, costs, errors, strict=True):
+        shown = f"**{error:.4f}**" if cond == "DPI" else f"{error:.4f}"
+        assert f"| {cond} | {width} | {parameters / 1e6:.2f} M | {flops:.3f} | {shown} |" in text
+    assert round(costs[2][0] / costs[0][0], 2) == 2
+    assert "DPI has twice the t map's parameters" in words("README.md")
+    assert round(5 * (errors[0] - errors[1]) / (errors[0] - errors[2])) == 2
+    assert "Two fifths of DPI's lead are due to size" in text
+    assert f"DPI takes {costs[2][1] / costs[1][1]:.2f} times the wider network's op" in text
+    mlp, dpi = cost("arch=adm", "cond=mlp", "arch.base_channels=40"), cost("arch=adm", "cond=dpi")
+    assert (
+        f"({mlp[0] / 1e6:.2f} M parameters to DPI's {dpi[0] / 1e6:.2f} M, {mlp[1] / dpi[1]:.1f} "
+        "times the operations)"
+    ) in text
+    one = mean_error("ablations.csv", "dpi", "distinct_scalars = 1")
+    assert f"({one:.4f}) is no better than the t map with eight ({errors[0]:.4f})" in text
+
+
+def test_the_reproduction_quotes_the_paper():
+    text = words("docs/REPRODUCTION.md")
+    mean = {key[1:]: row["mean"] for key, row in printed("table2").items()}
+    ahead = 100 * (1 - mean["adm", "tmap"] / mean["adm", "mlp"])
+    assert f"where the paper has the t map ahead by {ahead:.2f} %" in text
+    flow = {key[1:]: row["flow"] for key, row in printed("table5").items()}
+    gains = [100 * (1 - flow[arch, "λ learned"] / flow[arch, "λ(s) = s"]) for arch in ARCHS]
+    assert f"largest gains, {gains[0]:.0f} and {gains[1]:.0f} % in flow" in text
+    costs = printed("table4")
+    own, of = ([costs["diffusion", arch, cond] for arch in ARCHS] for cond in ("dpi", "tmap"))
+    parameters, memory, flops = (
+        [dpi[column] / tmap[column] for dpi, tmap in zip(own, of, strict=True)]
+        for column in ("parameters", "memory", "gflops")
+    )
+    assert [round(ratio, 2) for ratio in parameters] == [2, 2]
+    low, high = sorted(100 * (ratio - 1) for ratio in memory)
+    assert (
+        f"Twice the parameters for {100 * (max(flops) - 1):.2f} % more operations and {low:.0f} to "
+        f"{high:.0f} % more memory (Table 4)"
+    ) in text
+    millions = [row["parameters"] for row in costs.values()]
+    assert (
+        f"1 to 3 million parameters instead of {min(millions):.0f} to {max(millions):.0f}," in text
+    )
+
+
+@pytest.mark.slow
+def test_the_counts_at_paper_size_are_those_of_the_code():
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts/counts.py"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == (ROOT / "results/counts.md").read_text()
+    assert "in every row that the paper prints: True." in done.stdout
+
+
+def test_a_step_on_a_gpu_takes_what_the_page_of_the_gpu_says():
+    one, eight = (
+        [float(cell) for cell in column("results/gpu.md", "over t map", row, at=1) if cell]
+        for row in ("DPI, 1 scalar", "DPI, 8 scalars")
+    )
+    readme = words("README.md")
+    low, high = (100 * (ratio - 1) for ratio in (min(one), max(one)))
+    assert f"One scalar in a batch adds {low:.0f} to {high:.0f} % to a training step" in readme
+    # The last one has ADM's weights channels last, which is no longer the default.
+    drunet, again, adm, _ = eight
+    assert min(drunet, again, adm) >= 2 and max(drunet, again, adm) <= 3
+    assert "with eight scalars it takes two to three times as long" in readme
+    mini = [
+        float(*column("docs/PERFORMANCE.md", "DPI, 8 scalars", f"{arch}, 16x16"))
+        for arch in ("DRUNet", "ADM")
+    ]
+    text = words("docs/REPRODUCTION.md")
+    for ratio in mini:
+        assert f"a step of DPI takes {ratio:.1f} times as long at `scale=mini`" in text
+    assert f"and {drunet:.1f} (DRUNet) and {adm:.1f} times (ADM) at paper size on a GPU" in text
+
+
+def test_the_fidelity_metrics_agree_as_far_as_is_said():
+    page, text = "results/fidelity_metrics.md", words("docs/EVALUATION.md")
+    many, few = (
+        (*column(page, "ours", row), *column(page, "scipy's sqrtm", row))
+        for row in ("10,000 samples", "1,000 samples")
+    )
+    assert many[0] == many[1]
+    digits = len(many[0]) - 1, int(-np.log10(abs(float(few[0]) / float(few[1]) - 1)))
+    assert f"scipy's to {digits[0]} digits (of fewer samples than features to {digits[1]})" in text
+    (difference,) = re.findall(r"largest difference over \d+ pairs of sets: (\S+)", words(page))
+    assert float(difference) == 0 and "equal a brute-force search exactly" in text
+    (seconds,) = re.findall(r"50,000 fakes, 10,000 real, .*: (\d+) s on 1 CPU thread", words(page))
+    assert round(int(seconds) / 60) == 2
+    assert "50,000 samples against 10,000 take two minutes on one CPU core" in text
+
+
 def test_what_bfloat16_costs_is_made_from_its_rows():
     rows = pd.read_csv(ROOT / "results/precision.csv")
     mse = rows.set_index(["ends", "cond", "scalar", "precision"]).mse.unstack("precision")
@@ -135,6 +311,14 @@ def test_what_bfloat16_costs_is_made_from_its_rows():
         by_scalar = changes.droplevel(["ends", "cond"])
         shown = [by_scalar[by_scalar.index.isna()].iloc[0], *by_scalar[[0, 333, 666, 999]]]
         assert " | ".join(f"{change:+.2f}" for change in shown) in page
+    text = words("docs/RELIABILITY.md")
+    own, before = percent["float32"], percent["bfloat16"]
+    means = own[own.index.get_level_values("scalar").isna()]
+    assert f"by {means.min():.2f} to {means.max():.2f} % on average" in text
+    most = own[["dpi", "tmap"]].abs().max()
+    assert f"at most {most:.2f} % at t = 0, 333, 666 and 999 with DPI and the t map" in text
+    assert f"with the σ map by {own['sigmamap', 999]:.1f} % at t = 999" in text
+    assert f"Before the ends were kept in float32 that was {before['sigmamap', 999]:.0f} %" in text
 
 
 def test_the_comparison_of_conditionings_is_made_from_its_rows():
@@ -188,6 +372,63 @@ def test_what_to_expect_is_made_from_the_logs(monkeypatch):
     assert table(*read()) in text and first_steps(*read()) in text
     small = read()[1]["faces64-diffusion-drunet-dpi-small-seed0"]
     assert f"`val_loss` is still {small.val_loss[1000].max():.2f}" in " ".join(text.split())
+    runs, logs = read()
+    for run in runs.index[runs.scale == "mini"]:
+        loss, val_loss = (logs[run][name].dropna() for name in ("loss", "val_loss"))
+        assert (loss[[200, 300]] < val_loss[250]).all()  # it is above until step 500
+    end = logs["demo"].val_loss.dropna()[2000]
+    assert f"val_loss about {end:.3f} after 2,000 steps" in (ROOT / "Makefile").read_text()
+
+
+def test_the_minutes_are_the_steps_times_those_of_the_performance(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    from what_to_expect import read
+
+    step = {
+        cond: float(*column("docs/PERFORMANCE.md", "step, ms", row)) / 1000
+        for cond, row in (("t map", "DRUNet, t map"), ("DPI", "DRUNet"))
+    }
+    said = f"{step['t map']:.3f} s with a t map and {step['DPI']:.3f} s with DPI"
+    assert said in words("results/what_to_expect/README.md")
+    runs, logs = read()
+    for run, about in runs[runs.scale == "mini"].iterrows():
+        assert about.minutes == round(logs[run].index.max() * step[about.conditioning] / 60), run
+    for mistake in (
+        "an option that does not exist: `arch=unet`",
+        "a value out of range: `training.lr=-1`",
+    ):
+        assert round(float(*column("docs/PERFORMANCE.md", "seconds", mistake))) == 1
+    assert "mistakes are reported in about a second" in words("docs/TRAINING.md")
+
+
+def test_how_much_longer_adm_takes():
+    step, bare = (
+        [float(*column("docs/PERFORMANCE.md", title, arch + of)) for arch in ("DRUNet", "ADM")]
+        for title, of in (("step, ms", ""), ("bare, ms", ", 16x16"))
+    )
+    ratios = [adm / drunet for drunet, adm in (step, bare)]
+    assert min(ratios) >= 3 and max(ratios) <= 4
+    assert "ADM takes three to four times as long" in words("docs/TRAINING.md")
+
+
+def test_how_long_the_initial_weights_last():
+    lags = {}
+    for scale in ("small", "paper"):
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+            lags[scale] = ema_lag(compose("train", [f"scale={scale}"]).training)
+    assert (
+        f"initial weights after {lags['small']:,} steps, and after {lags['paper']:,} with "
+        "`scale=paper`"
+    ) in words("docs/TRAINING.md")
+
+
+def test_the_killed_sweep_had_the_same_rows():
+    page = (ROOT / "results/sweeps.md").read_text()
+    assert re.search(r"^    20 kills: ", page, re.M)
+    assert "the same rows to the last bit: True" in page
+    assert "A sweep killed twenty times" in words("docs/SWEEPS.md")
+    assert "`python benchmarks/kills.py` kills a sweep twenty times" in words("docs/RELIABILITY.md")
 
 
 def test_the_records_are_made_from_the_rows():

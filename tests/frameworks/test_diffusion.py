@@ -1,5 +1,7 @@
 """VP diffusion: the noise levels of the paper, Equation (3), and DDIM of guided-diffusion."""
 
+from pathlib import Path
+
 import diffusers
 import numpy as np
 import pytest
@@ -8,11 +10,18 @@ import torch
 from dpi.errors import UserError
 from dpi.frameworks import VPDiffusion
 
+ROOT = Path(__file__).parents[2]
+
 
 def test_noise_levels_are_those_of_the_paper():
     sigmas = VPDiffusion().sigmas[[0, 333, 666, 999]]
     printed = torch.tensor([0.01, 1.46, 9.49, 157.0])
     torch.testing.assert_close(sigmas, printed, rtol=5e-3, atol=0)
+    text = (ROOT / "docs/REPRODUCTION.md").read_text()
+    shown = f"{sigmas[0]:.2f}, {sigmas[1]:.2f}, {sigmas[2]:.2f}, {sigmas[3]:.0f}"
+    assert f"sigma at t = 0, 333, 666, 999 is {shown}, as Table 2 prints" in text
+    last = f"{VPDiffusion(beta_max=0.2).sigmas[-1]:.0e}".replace("+", "")
+    assert f"with 0.2 the last would be {last} |" in text
 
 
 def test_corrupt_is_equation_3():
