@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT
 from PIL import Image
 
 RUNS = ["list_for_dict", "text_for_step", "number_for_tensor", "no_split", "no_keys", "no_yaml"]
@@ -406,6 +407,16 @@ def cases():
         for line in filter(None, map(str.strip, lines.splitlines())):
             words, _, said = line.replace("FOLDER", FOLDER).replace("NPZ", NPZ).rpartition("|")
             yield pytest.param(script, words.split(), said.strip(), id=f"{script} {words.strip()}")
+
+
+def test_how_much_is_tried(here):
+    text = " ".join((ROOT / "docs/RELIABILITY.md").read_text().split())
+    assert 200 < len(list(cases())) < 300 and "tries more than two hundred of them" in text
+    with zipfile.ZipFile("huge.npz") as file, file.open("arr_0.npy") as array:
+        np.lib.format.read_magic(array)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(array)
+    size = np.prod(shape, dtype=float) * dtype.itemsize / 2**30
+    assert f"an `.npz` whose header claims {size:.0f} GiB" in text
 
 
 @pytest.mark.parametrize(("script", "words", "said"), list(cases()))

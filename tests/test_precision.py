@@ -5,6 +5,7 @@ import functools
 import pytest
 import torch
 from accelerator.small import adm, drunet
+from conftest import ROOT
 from torch import nn
 
 from dpi.architectures import ADM
@@ -43,6 +44,13 @@ def made(network, cond):
         for p in g.parameters():
             p.add_(0.1 * torch.randn_like(p))
     return g.eval()
+
+
+def test_what_bfloat16_would_leave_of_the_scalars():
+    text = " ".join((ROOT / "docs/RELIABILITY.md").read_text().split())
+    left = len((torch.arange(1000) / 1000).bfloat16().unique())
+    assert f"its first layer rounds t/T to one of {left} values unless it leaves autocast" in text
+    assert f"at t = 999, where the map is {VPDiffusion().sigmas[999]:.0f}." in text
 
 
 @torch.no_grad()
