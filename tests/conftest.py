@@ -1,5 +1,6 @@
 """Runs the real entry points on a network that trains in a second; opens pages in a browser."""
 
+import os
 import re
 import runpy
 import shutil
@@ -32,8 +33,10 @@ QUIET = [
 ]
 """What a browser is started with."""
 
-# Small networks: threads cost more than they bring, and a hundred validation batches take a second.
+# Small networks: threads cost more than they bring, above all where other tests run beside, also in
+# the processes that tests start. And a hundred validation batches take a second.
 torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
 datamodule.VAL_SCALARS = 10
 
 

@@ -17,8 +17,8 @@ NETWORKS = {
     "ADM": lambda: ADM(
         image_size=8,
         base_channels=8,
-        channel_mult=(1, 2),
-        attention_resolutions=(4,),
+        channel_mult=(1,),
+        attention_resolutions=(8,),
         head_channels=4,
         norm_groups=2,
     ),
