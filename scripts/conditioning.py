@@ -118,8 +118,8 @@ def at_best(own: pd.DataFrame) -> tuple[str, int, pd.DataFrame]:
     return best, tried.max(), runs if fresh.empty else fresh
 
 
-def table(own: pd.DataFrame, costs: pd.DataFrame) -> str:
-    """A block as Markdown, the best conditioning first: the errors, and what each costs."""
+def table(own: pd.DataFrame) -> str:
+    """A block as Markdown, the best conditioning first."""
     chosen = {name: at_best(of) for name, of in own.groupby("row")}
     best = pd.concat(runs for _, _, runs in chosen.values()).assign(column="error")
     means = best.groupby("row").value.mean().sort_values()
@@ -137,23 +137,19 @@ def table(own: pd.DataFrame, costs: pd.DataFrame) -> str:
             change = f"{percent:+.1f}{half}{' *' if star else ''}"
         seeds = str(runs.seed.nunique())
         lines.append([name, _error(mean), change, seeds, settings, str(tried)])
-    arch = own.arch.iloc[0]
-    known = [(arch, name) for name in means.index if (arch, name) in costs.index]
-    parts = [f"### {own.block.iloc[0]}", markdown(lines), cost_table(costs.loc[known])]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return f"### {own.block.iloc[0]}\n\n{markdown(lines)}\n"
 
 
-def cost_table(costs: pd.DataFrame) -> str:
-    """What the conditionings of a block cost, as Markdown; empty if nothing is known."""
-    costs = costs.dropna(axis="columns", how="all")
-    if costs.empty:
-        return ""
-    lines = [["conditioning", *(COST[metric][0] for metric in costs)]]
-    lines += [["---", *["--:"] * costs.shape[1]]]
-    for (_, name), of in costs.iterrows():
+def cost_table(arch: str, own: pd.DataFrame) -> str:
+    """What the conditionings of a network cost, as Markdown, the smaller before the larger."""
+    own = own.dropna(axis="columns", how="all").sort_values("parameters")
+    lines = [["conditioning", *(COST[metric][0] for metric in own)]]
+    lines += [["---", *["--:"] * own.shape[1]]]
+    for name, of in own.iterrows():
         numbers = [value * COST[metric][1] for metric, value in of.items()]
-        lines.append([name, *("" if pd.isna(number) else f"{number:.3g}" for number in numbers)])
-    return markdown(lines)
+        cells = ["" if pd.isna(number) else f"{number:.3g}" for number in numbers]
+        lines.append([str(name), *cells])
+    return f"### {label(arch)}, costs\n\n{markdown(lines)}\n"
 
 
 def samples(best: pd.DataFrame, quality: pd.DataFrame) -> str:
@@ -267,8 +263,10 @@ def main() -> None:
         errors, costs, quality = read(sys.argv[1])
         means = errors[errors.scalar.isna()]
         for _, own in means.groupby("block", sort=False):
-            print(table(own, costs))
+            print(table(own))
             print(samples(best_runs(own), quality))
+        for arch, own in costs.groupby("arch"):
+            print(cost_table(arch, own.droplevel("arch")))
         if len(sys.argv) == 4:
             curves(means, costs, Path(sys.argv[2]))
             steps(errors, Path(sys.argv[3]))

@@ -401,6 +401,41 @@ def test_the_minutes_are_the_steps_times_those_of_the_performance(monkeypatch):
     assert "mistakes are reported in about a second" in words("docs/TRAINING.md")
 
 
+def test_the_performance_says_what_its_tables_say():
+    page = "docs/PERFORMANCE.md"
+    text = words(page)
+
+    def cell(title: str, row: str) -> float:
+        return float(column(page, title, row)[0].rstrip(" %"))
+
+    unets = [
+        f"DPIR's UNetRes; ours {dropout}" for dropout in ("with dropout 0.1", "without dropout")
+    ]
+    with_dropout, without = (cell("ours over it", row) for row in unets)
+    assert f"takes {100 * (with_dropout / without - 1):.0f} %: PyTorch draws its masks" in text
+    last = [
+        1 - cell("ours, channels last", row) / cell("ours over it", row)
+        for row in (*unets, "guided-diffusion's UNetModel, with its embedding")
+    ]
+    assert f"| {100 * np.median(last):.0f} % without DPI on both networks (above) |" in text
+    # Floats a doubled parameter: to interpolate, in its backward pass, by AdamW.
+    parameters = 1_063_848
+    assert f"that is {4 * (8 + 10 + 7) * parameters / 1e6:.0f} MB for DRUNet's" in text
+    for network, size in ((n, s) for n in ("DRUNet", "ADM") for s in ("16x16", "32x32")):
+        assert cell("bytes a doubled parameter", f"{network}, {size}") == 20
+    assert "4 bytes each, and no gradient is" in text
+    images = [32 * (cell("DPI", f"{network}, 16x16") - 1) for network in ("ADM", "DRUNet")]
+    assert f"as long as {images[0]:.0f} (ADM) to {images[1]:.0f} images (DRUNet) at 16x16" in text
+    for network in ("DRUNet", "ADM"):
+        draw = cell("500 images at one scalar, ms", network)
+        assert round(20 * 1000 * draw / 60_000) == cell("whole, minutes", network)
+    (fastest,) = map(int, re.findall(r"runs at (\d+) GFLOP/s", text))
+    whole = cell("whole, minutes", "DRUNet") * cell("GFLOP/s", "DRUNet") / fastest
+    assert f"it would take {whole:.0f} minutes" in text
+    share = max(cell("of it drawing noise", network) for network in ("DRUNet", "ADM"))
+    assert f"Sharing the noise among the models of a sweep would save {share:.0f} %" in text
+
+
 def test_how_much_longer_adm_takes():
     step, bare = (
         [float(*column("docs/PERFORMANCE.md", title, arch + of)) for arch in ("DRUNet", "ADM")]
