@@ -41,7 +41,7 @@ DPI = "DPI"
 """The row with which the others are compared."""
 
 SEEDS = 3
-"""Fewer are not shown at each step, nor among the records."""
+"""Fewer are not shown at each step, over the costs without other sizes, nor among the records."""
 
 DIVERGED = 10
 """Of a larger error no difference is given; predicting nothing gives about 1."""
@@ -245,15 +245,19 @@ def _save(figure: Figure, path: Path) -> None:
 
 
 def _lines(own: pd.DataFrame, costs: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The errors and costs of each conditioning, a row a size, without those that diverged."""
-    found = [
-        {"name": SIZE.sub("", row), "error": at_best(of)[2].value.mean()} | dict(costs.loc[key])
-        for row, of in own.groupby("row")
-        if (key := (own.arch.iloc[0], row)) in costs.index
-    ]
-    lines = pd.DataFrame(found, columns=["name", "error", *COST])
+    """The errors and costs of each conditioning, a row a size, without those that diverged and
+    those of one size and a few seeds."""
+    found = []
+    for row, of in own.groupby("row"):
+        key, runs = (own.arch.iloc[0], row), at_best(of)[2]
+        if key in costs.index:
+            error, seeds = runs.value.mean(), runs.seed.nunique()
+            about = {"name": SIZE.sub("", row), "error": error, "seeds": seeds}
+            found.append(about | dict(costs.loc[key]))
+    lines = pd.DataFrame(found, columns=["name", "error", "seeds", *COST])
     for name, of in lines[lines.error < DIVERGED].groupby("name"):
-        yield str(name), of
+        if len(of) > 1 or of.seeds.item() >= SEEDS:
+            yield str(name), of
 
 
 def main() -> None:
