@@ -3,20 +3,18 @@
 import os
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning.fabric import Fabric
 from omegaconf import DictConfig, OmegaConf
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.profiler import ProfilerActivity, profile
-from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
-from dpi.evaluation.flops import count_flops
+from dpi.evaluation.flops import count_flops, step_flops
 from dpi.runs.build import build, build_meta, image_shape
 from dpi.runs.rows import Row
 from dpi.runs.run import Run
@@ -24,7 +22,6 @@ from dpi.training.fit import device_name, make_draws, make_module
 from dpi.training.module import MicroBatch, TrainingModule
 
 Step = Callable[[int], None]
-Shape = Sequence[int]
 
 
 def complexity(run: Run, fabric: Fabric, folder: Path, repeats: int) -> list[Row]:
@@ -117,25 +114,6 @@ def timed(step: Step, n: int) -> float:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter() - start
-
-
-def step_flops(step: Step) -> int:
-    """Two for each multiply-add of a step's convolutions, linear layers and matrix products, also
-    in its backward pass. Products of the weights alone, as in low-rank sets, are among them."""
-    step(0)  # the first step also verifies that one pass can run a batch of many scalars
-    ours = {torch.ops.aten.convolution_backward: _backward_flops}
-    with FlopCounterMode(display=False, custom_mapping=ours) as counter:
-        step(1)
-    return counter.get_total_flops()
-
-
-def _backward_flops(
-    gradient: Shape, x: Shape, weight: Shape, _bias: Shape, *options: Any, out_shape: Any
-) -> int:
-    """Of a convolution: as many as in its forward pass for each of the gradients of x and weight.
-    PyTorch's own count takes every group for a convolution of all channels."""
-    *_, transposed, _padding, _groups, needed = options
-    return conv_flop_count(x, weight, gradient, transposed) * sum(needed[:2])
 
 
 def peak_memory(make: Callable[[], Step], device: torch.device) -> float:

@@ -1,11 +1,11 @@
-"""Floating-point operations of one forward pass, as the paper counts them and in truth."""
+"""Floating-point operations of a forward pass, as the paper counts them and in truth; of a step."""
 
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from dpi.architectures.adm import ResidualBlock
 from dpi.interpolation import Interpolated
@@ -136,3 +136,28 @@ def _run_hooked(
     finally:
         for handle in handles:
             handle.remove()
+
+
+def step_flops(step: Callable[[int], object]) -> int:
+    """Count the floating-point operations of a step, its backward pass included.
+
+    Two for each multiply-add of a convolution, linear layer or matrix product; those of weights
+    alone, such as U_k V_k of low-rank sets, are among them.
+
+    Args:
+        step: step(n) takes step n. Two are taken, and the second is counted.
+    """
+    step(0)  # the first step also verifies that one pass can run a batch of many scalars
+    ours = {torch.ops.aten.convolution_backward: _backward_flops}
+    with FlopCounterMode(display=False, custom_mapping=ours) as counter:
+        step(1)
+    return counter.get_total_flops()
+
+
+def _backward_flops(
+    gradient: Sequence[int], x: Sequence[int], weight: Sequence[int], *options: Any, out_shape: Any
+) -> int:
+    """Of a convolution: as many as in its forward pass for each of the gradients of x and weight.
+    PyTorch's own count takes every group for a convolution of all channels."""
+    *_, transposed, _padding, _groups, needed = options
+    return conv_flop_count(x, weight, gradient, transposed) * sum(needed[:2])
