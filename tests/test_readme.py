@@ -67,10 +67,13 @@ def test_the_differences():
 
 def test_what_film_takes_of_dpi():
     page = (ROOT / "docs/CONDITIONING.md").read_text()
-    lines = [line.split("|") for line in page.splitlines() if line.count("|") > 6]
-    rows = [[cell.strip() for cell in line] for line in lines]
+    (costs,) = re.findall(r"### DRUNet, costs\n\n((?:\|.*\n)+)", page)
+    head, _, *rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in costs.splitlines()
+    ]
+    shown = [head.index(title) for title in ("parameters, M", "training step, ms")]
     film, dpi = (
-        next(np.array(row[5:7], float) for row in rows if row[1] == name and "lr" in row[8])
+        next(np.array([float(row[i]) for i in shown]) for row in rows if row[0] == name)
         for name in ("FiLM, include = *.conv1", "DPI")
     )
     parameters, time = 100 * film / dpi

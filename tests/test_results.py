@@ -350,6 +350,48 @@ def test_the_errors_at_steps_are_those_of_the_rows(monkeypatch):
     assert f"{', '.join(shown[:3])} and {shown[3]}" in text
 
 
+def test_the_costs_that_the_comparison_quotes(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    from conditioning import read
+
+    text = words("docs/CONDITIONING.md")
+    costs = read(str(ROOT / "results/conditioning/*.csv"))[1]
+
+    def ratio(arch: str, row: str, other: str, metric: str) -> float:
+        return costs[metric][arch, row] / costs[metric][arch, other]
+
+    film, wide = (f"FiLM, {size}include = *.conv1" for size in ("", "channels = 23, 45, 91, 181, "))
+    both, mlp = "low-rank sets + FiLM, cond.film.include = *.conv1", "MLP, base_channels = 40"
+    times = [
+        ratio("drunet", row, "t map", "training_step_s")
+        for row in (film, "DPI", "low-rank sets", "FiLM")
+    ]
+    assert f"{100 * ratio('drunet', film, 'DPI', 'parameters'):.0f} % of DPI's parameters" in text
+    assert (
+        f"takes {times[0]:.2f} times the t map's, where DPI's takes {times[1]:.2f} times and that "
+        f"of low-rank sets {times[2]:.2f} times"
+    ) in text
+    assert f"FiLM of every layer takes {times[3]:.2f} times" in text
+    more = [
+        ratio("drunet", wide, "DPI", metric) for metric in ("training_gflops", "sampling_gflops")
+    ]
+    assert f"with {more[0]:.1f} times the GFLOPs in training, and twice those in sampling" in text
+    assert round(more[1]) == 2
+    less = [
+        100 * ratio("drunet", both, wide, metric) for metric in ("parameters", "sampling_gflops")
+    ]
+    said = f"with {less[0]:.0f} % of its parameters and {less[1]:.0f} % of its GFLOPs in sampling"
+    assert said in text
+    longer = ratio("drunet", both, wide, "training_step_s")
+    assert f"Their training step takes {longer:.2f} times as long" in text
+    metrics = ("training_gflops", "sampling_gflops", "training_step_s")
+    own = [ratio("adm", mlp, "DPI", metric) for metric in metrics]
+    assert (
+        f"with {own[0]:.1f} times the GFLOPs in training and {own[1]:.1f} times those in sampling; "
+        f"a training step takes {own[2]:.2f} times as long"
+    ) in text
+
+
 def test_the_wider_film_in_flow_matching(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "scripts")
     from conditioning import read
