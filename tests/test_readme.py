@@ -65,21 +65,26 @@ def test_the_differences():
     assert f"its error is {low:.0f} to {high:.0f} % above DPI's" in text
 
 
-def test_what_film_takes_of_dpi():
+def test_the_comparison_in_short():
     page = (ROOT / "docs/CONDITIONING.md").read_text()
     (costs,) = re.findall(r"### DRUNet, costs\n\n((?:\|.*\n)+)", page)
     head, _, *rows = [
         [cell.strip() for cell in line.split("|")[1:-1]] for line in costs.splitlines()
     ]
     shown = [head.index(title) for title in ("parameters, M", "training step, ms")]
-    film, dpi = (
+    finest = "DPI, include = head.*, encoder.0.*, decoder.2.*, tail.*"
+    film, finest, dpi = (
         next(np.array([float(row[i]) for i in shown]) for row in rows if row[0] == name)
-        for name in ("FiLM, include = *.conv1", "DPI")
+        for name in ("FiLM, include = *.conv1", finest, "DPI")
     )
     parameters, time = 100 * film / dpi
     text = " ".join(README.split())
     assert f"with {parameters:.0f} % of its parameters" in text
     assert f"in steps that take {time:.0f} % of the time" in text
+    parameters, time = 100 * finest / dpi
+    assert f"with {parameters:.0f} % of the parameters in {time:.0f} % of the time" in text
+    (behind,) = re.findall(r"\| MLP, base_channels = 40 \| 0.04\d+ \| \+([\d.]+) ± [\d.]+ \*", page)
+    assert f"the MLP of a network with as many parameters is {behind} % behind" in text
     (above,) = re.findall(r"\+([\d.]+) ± [\d.]+ % at t = 666", page)
     assert f"at t = 666 its error is {float(above):.0f} % above DPI's" in text
 

@@ -392,6 +392,46 @@ def test_the_costs_that_the_comparison_quotes(monkeypatch):
     ) in text
 
 
+def over(errors: pd.DataFrame, row: str, other: str) -> str:
+    """By how many percent a row's mean error is above another's, seed by seed."""
+    means = errors[errors.scalar.isna()].assign(column="", block="")
+    runs = (means[means.row == name] for name in (row, other))
+    found = compare(*runs).iloc[0]
+    return f"{found.percent:+.1f} ± {found.half:.1f} %"
+
+
+def test_the_layers_and_the_clipping_that_the_comparison_quotes(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    from conditioning import at_best, read
+
+    text = words("docs/CONDITIONING.md")
+    errors, costs, _ = read(str(ROOT / "results/conditioning/*.csv"))
+    own = errors[errors.block.str.startswith("DRUNet, diffusion")]
+    best = pd.concat(at_best(of)[2] for _, of in own[own.scalar.isna()].groupby("row"))
+    fine = "DPI, include = head.*, encoder.0.*, decoder.2.*, tail.*"
+    assert f"is that of DPI of all layers ({over(best, fine, 'DPI')}" in text
+    both, wide = (
+        "low-rank sets + FiLM, cond.film.include = *.conv1",
+        "FiLM, channels = 23, 45, 91, 181, include = *.conv1",
+    )
+    clipped = own[own.block.str.contains("clip") & (own.row == both)]
+    others = best[~best.block.str.contains("clip") & (best.row != both)]
+    runs = pd.concat([clipped, others])
+    assert f"are level with FiLM of DPI's size ({over(runs, both, wide)}" in text
+    assert f"they are {over(runs, both, 'DPI')} from DPI" in text
+    errors, costs, _ = read(str(ROOT / "results/conditioning/layers/*.csv"))
+    means = errors[errors.scalar.isna()].set_index("row").value
+    parameters, time = (costs.loc["drunet"][metric] for metric in ("parameters", "training_step_s"))
+    more = 100 * (parameters[fine] / parameters["t map"] - 1)
+    assert f"sampling: {more:.1f} % more parameters than the network has" in text
+    said = [time[fine] / time[row] for row in ("DPI", "t map")]
+    assert f"takes {said[0]:.2f} times as long, {said[1]:.2f} times the t map's" in text
+    assert means["DPI, include = body.*"] > means["t map"]
+    ends = "DPI, include = head.*, tail.*"
+    below = 100 * (1 - means[ends] / means["t map"])
+    assert f"by themselves {below:.1f} % below the t map" in text
+
+
 def test_the_wider_film_in_flow_matching(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "scripts")
     from conditioning import read
