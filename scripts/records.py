@@ -21,6 +21,7 @@ KEYS = {
     "include": "cond.include",
     "channels": "arch.channels",
     "base_channels": "arch.base_channels",
+    "gradient_clip_val": "trainer.gradient_clip_val",
 }
 """Options of train.py by their names in tables."""
 
@@ -34,14 +35,17 @@ CONDITIONINGS = {
 }
 
 
-def command(row: str, settings: str) -> str:
-    """The options of train.py that a conditioning and its settings stand for."""
-    name, *own = re.split(r", (?=[a-z_]+ = )", row)
+def command(block: str, row: str, settings: str) -> str:
+    """The options of train.py that a conditioning and its settings stand for, without those of all
+    ($RUNS)."""
+    name, *own = re.split(r", (?=[a-z_.]+ = )", row)
+    own += re.findall(r"gradient_clip_val = [\d.]+", block)
     cond = "+".join(CONDITIONINGS[part] for part in name.split(" + "))
     options = [f"cond={cond}"]
     for setting in [*own, *settings.split(", ")]:
         key, value = setting.split(" = ")
-        value = f"[{value.replace(' ', '')}]" if key in ("include", "channels") else value
+        listed = key.endswith(("include", "channels")) and key != "base_channels"
+        value = f"[{value.replace(' ', '')}]" if listed else value
         option = f"{KEYS.get(key, key)}={value}"
         options.append(f"'{option}'" if "[" in option else option)
     return " ".join(options)
@@ -82,7 +86,7 @@ def main() -> None:
         print(f"|--:|{'--:|' * len(COST)}---|")
         for _, line in best.sort_values("error", ascending=False).iterrows():
             cells = [f"{line[metric] * unit:.3g}" for metric, (_, unit) in COST.items()]
-            options = command(line["name"], line.settings)
+            options = command(block, line["name"], line.settings)
             print(f"| {line.error:.5f} | {' | '.join(cells)} | `{options}` |")
         print()
 
