@@ -67,15 +67,12 @@ def test_the_differences():
 
 def test_the_comparison_in_short():
     page = (ROOT / "docs/CONDITIONING.md").read_text()
-    (costs,) = re.findall(r"### DRUNet, costs\n\n((?:\|.*\n)+)", page)
-    head, _, *rows = [
-        [cell.strip() for cell in line.split("|")[1:-1]] for line in costs.splitlines()
-    ]
-    shown = [head.index(title) for title in ("parameters, M", "training step, ms")]
+    rows = pd.read_csv(ROOT / "results/conditioning/costs.csv")
+    costs = rows[rows.arch == "drunet"].pivot(index="model", columns="metric", values="value")
     finest = "DPI, include = head.*, encoder.0.*, decoder.2.*, tail.*"
     film, finest, dpi = (
-        next(np.array([float(row[i]) for i in shown]) for row in rows if row[0] == name)
-        for name in ("FiLM, include = *.conv1", finest, "DPI")
+        costs.loc[model, ["parameters", "training_step_s"]].to_numpy()
+        for model in ("FiLM, include = *.conv1", finest, "DPI")
     )
     parameters, time = 100 * film / dpi
     text = " ".join(README.split())

@@ -407,17 +407,17 @@ def test_the_layers_and_the_clipping_that_the_comparison_quotes(monkeypatch):
     text = words("docs/CONDITIONING.md")
     errors, costs, _ = read(str(ROOT / "results/conditioning/*.csv"))
     own = errors[errors.block.str.startswith("DRUNet, diffusion")]
-    best = pd.concat(at_best(of)[2] for _, of in own[own.scalar.isna()].groupby("row"))
+    clips = own.block.str.contains("clip")
+    means = own[~clips & own.scalar.isna()]
+    best = pd.concat(at_best(of)[2] for _, of in means.groupby("row"))
     fine = "DPI, include = head.*, encoder.0.*, decoder.2.*, tail.*"
     assert f"is that of DPI of all layers ({over(best, fine, 'DPI')}" in text
     both, wide = (
         "low-rank sets + FiLM, cond.film.include = *.conv1",
         "FiLM, channels = 23, 45, 91, 181, include = *.conv1",
     )
-    clipped = own[own.block.str.contains("clip") & (own.row == both)]
-    others = best[~best.block.str.contains("clip") & (best.row != both)]
-    runs = pd.concat([clipped, others])
-    assert f"are level with FiLM of DPI's size ({over(runs, both, wide)}" in text
+    runs = pd.concat([own[clips & (own.row == both)], best[best.row != both]])
+    assert f"are level with FiLM of DPI's size** ({over(runs, both, wide)}" in text
     assert f"they are {over(runs, both, 'DPI')} from DPI" in text
     errors, costs, _ = read(str(ROOT / "results/conditioning/layers/*.csv"))
     means = errors[errors.scalar.isna()].set_index("row").value
