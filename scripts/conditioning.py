@@ -186,7 +186,7 @@ def curves(errors: pd.DataFrame, costs: pd.DataFrame, path: Path) -> None:
     shown = [metric for metric in COST if costs[metric].notna().any()]
     with style.context("dpi.reporting.figures"), style.context({"axes.titlecolor": "black"}):
         rows = math.ceil(len(shown) / ACROSS)
-        size = (3 * ACROSS, 0.5 + 2.6 * rows * len(lines))
+        size = (3 * ACROSS, 2.6 * rows * len(lines))
         figure = Figure(figsize=size, layout="constrained")
         parts = figure.subfigures(len(lines), squeeze=False).flat
         for part, (block, own) in zip(parts, lines.items(), strict=True):
@@ -227,7 +227,7 @@ def steps(errors: pd.DataFrame, path: Path) -> None:
         raise UserError(f"{path}: no conditioning has {SEEDS} seeds in common with the t map")
     names = list(dict.fromkeys(row for found in ratios.values() for row in found))
     with style.context("dpi.reporting.figures"), style.context({"axes.titlecolor": "black"}):
-        figure = Figure(figsize=(4.5 * len(ratios), 3.2), layout="constrained")
+        figure = Figure(figsize=(4.5 * len(ratios), 3), layout="constrained")
         grid = figure.subplots(1, len(ratios), squeeze=False)
         for axes, (block, found) in zip(grid.flat, ratios.items(), strict=True):
             axes.axhline(1, color="0.6", linewidth=1)
@@ -240,7 +240,11 @@ def steps(errors: pd.DataFrame, path: Path) -> None:
 def _save(figure: Figure, path: Path) -> None:
     lines = {line.get_label(): line for axes in figure.axes for line in axes.lines}
     lines = {label: line for label, line in lines.items() if not label.startswith("_")}
-    figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=4)
+    width = 0.4 + 0.07 * max(map(len, lines))  # inches of an entry
+    columns = max(1, int(figure.get_figwidth() / width))
+    figure.set_figheight(figure.get_figheight() + 0.2 * math.ceil(len(lines) / columns))
+    options = {"loc": "outside lower center", "ncols": columns, "fontsize": "small"}
+    figure.legend(lines.values(), lines.keys(), **options)
     figure.savefig(path, dpi=150)
 
 

@@ -416,6 +416,9 @@ def test_the_layers_and_the_clipping_that_the_comparison_quotes(monkeypatch):
         "low-rank sets + FiLM, cond.film.include = *.conv1",
         "FiLM, channels = 23, 45, 91, 181, include = *.conv1",
     )
+    wider = best[best.row == fine.replace("DPI", "DPI, channels = 23, 45, 91, 181")]
+    one, two, three = wider.sort_values("seed").value
+    assert f"it has errors of {one:.4f}, {two:.4f} and {three:.4f} with three seeds" in text
     runs = pd.concat([own[clips & (own.row == both)], best[best.row != both]])
     assert f"are level with FiLM of DPI's size** ({over(runs, both, wide)}" in text
     assert f"they are {over(runs, both, 'DPI')} from DPI" in text
