@@ -166,8 +166,9 @@ def samples(best: pd.DataFrame, quality: pd.DataFrame) -> str:
 
 
 def markdown(lines: list[list[str]]) -> str:
-    """A table of these cells; the second line is the alignment."""
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    """A table of these cells, the first of them names; the second line is the alignment."""
+    rows = [[line[0].replace("*", r"\*"), *line[1:]] for line in lines]  # of patterns: not italic
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 def _error(error: float) -> str:
