@@ -112,6 +112,14 @@ def test_the_figures_have_a_line_through_the_sizes_and_the_steps_of_each(tmp_pat
     )
 
 
+def test_the_asterisks_of_patterns_are_no_italics(monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    from conditioning import markdown
+
+    row = markdown([["conditioning"], ["---"], ["DPI, include = head.*, tail.*"]]).splitlines()[2]
+    assert row == r"| DPI, include = head.\*, tail.\* |"
+
+
 def test_no_file_is_one_line():
     done = subprocess.run([sys.executable, SCRIPT, "none.csv"], capture_output=True, text=True)
     assert done.returncode == 1 and done.stderr.startswith("error: runs=none.csv")
