@@ -81,7 +81,7 @@ def test_the_comparison_in_short():
     parameters, time = 100 * finest / dpi
     assert f"with {parameters:.0f} % of the parameters in {time:.0f} % of the time" in text
     (behind,) = re.findall(r"\| MLP, base_channels = 40 \| 0.04\d+ \| \+([\d.]+) ± [\d.]+ \*", page)
-    assert f"the MLP of a network with as many parameters is {behind} % behind" in text
+    assert f"the MLP of a network with as many parameters as DPI is {behind} % behind" in text
     (above,) = re.findall(r"\+([\d.]+) ± [\d.]+ % at t = 666", page)
     assert f"at t = 666 its error is {float(above):.0f} % above DPI's" in text
 

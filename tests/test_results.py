@@ -435,6 +435,27 @@ def test_the_layers_and_the_clipping_that_the_comparison_quotes(monkeypatch):
     assert f"by themselves {below:.1f} % below the t map" in text
 
 
+def test_the_finest_level_of_adm(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    from conditioning import best_runs, read
+
+    text = words("docs/CONDITIONING.md")
+    errors, costs, _ = read(str(ROOT / "results/conditioning/*.csv"))
+    own = errors[errors.block.str.startswith("ADM, diffusion") & errors.scalar.isna()]
+    best = best_runs(own)
+    fine = "DPI, include = encoder.0.*, encoder.1.*, encoder.2.*, decoder.6.*, decoder.7.*, out.*"
+    assert f"is level with DPI of all layers ({over(best, fine, 'DPI')})" in text
+    mlp = "MLP, base_channels = 40"
+    by_seed = best.pivot(index="seed", columns="row", values="value")[[fine, mlp]].dropna()
+    assert len(by_seed) == 3 and (by_seed[fine] < by_seed[mlp]).all()
+    more, less = (
+        costs[metric]["adm", fine] / costs[metric]["adm", other]
+        for metric, other in (("parameters", "t map"), ("training_step_s", "DPI"))
+    )
+    said = f"with {more:.2f} times the t map's parameters and {less:.2f} times the training step"
+    assert said in text
+
+
 def test_the_wider_film_in_flow_matching(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "scripts")
     from conditioning import read
