@@ -4,7 +4,7 @@
     python benchmarks/cpu.py dpir=FOLDER guided_diffusion=FOLDER    beside the public originals
     python benchmarks/cpu.py only=steps,originals rounds=15
 
-Prints Markdown, see results/cpu.md and docs/PERFORMANCE.md. dpir and guided_diffusion are clones of
+Prints Markdown, see docs/PERFORMANCE.md. dpir and guided_diffusion are clones of
 github.com/cszn/DPIR and github.com/openai/guided-diffusion, whose networks train beside ours with
 the same widths, blocks, dropout and optimizer. Steps take turns; ratios are medians over rounds.
 """

@@ -44,7 +44,7 @@ def command(block: str, row: str, settings: str) -> str:
     options = [f"cond={cond}"]
     for setting in [*own, *settings.split(", ")]:
         key, value = setting.split(" = ")
-        listed = key.endswith(("include", "channels")) and key != "base_channels"
+        listed = key.rpartition(".")[2] in ("include", "channels")
         value = f"[{value.replace(' ', '')}]" if listed else value
         option = f"{KEYS.get(key, key)}={value}"
         options.append(f"'{option}'" if "[" in option else option)

@@ -343,7 +343,7 @@ def test_the_errors_at_steps_are_those_of_the_rows(monkeypatch):
     own = errors[errors.scalar.notna()].merge(best[["row", "tuned", "seed"]])
     own = own.assign(column=own.scalar)
     found = compare(own[own.row != "DPI"], own[own.row == "DPI"]).set_index("column")
-    text = " ".join((ROOT / "docs/CONDITIONING.md").read_text().split())
+    text = words("docs/CONDITIONING.md")
     shown = [
         f"{found.percent[t]:+.1f} ± {found.half[t]:.1f} % at t = {t}" for t in (0, 333, 666, 999)
     ]
@@ -402,14 +402,14 @@ def over(errors: pd.DataFrame, row: str, other: str) -> str:
 
 def test_the_layers_and_the_clipping_that_the_comparison_quotes(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "scripts")
-    from conditioning import at_best, read
+    from conditioning import best_runs, read
 
     text = words("docs/CONDITIONING.md")
     errors, costs, _ = read(str(ROOT / "results/conditioning/*.csv"))
     own = errors[errors.block.str.startswith("DRUNet, diffusion")]
     clips = own.block.str.contains("clip")
     means = own[~clips & own.scalar.isna()]
-    best = pd.concat(at_best(of)[2] for _, of in means.groupby("row"))
+    best = best_runs(means)
     fine = "DPI, include = head.*, encoder.0.*, decoder.2.*, tail.*"
     assert f"is that of DPI of all layers ({over(best, fine, 'DPI')}" in text
     both, wide = (
@@ -463,7 +463,7 @@ def test_the_wider_film_in_flow_matching(monkeypatch):
     errors, _, _ = read(str(ROOT / "results/conditioning/drunet_flow.csv"))
     own = errors[errors.scalar.isna() & errors.row.str.contains("181")].sort_values("seed")
     high, low = (own[own.tuned.str.endswith(lr)].value.tolist() for lr in ("0.002", "0.001"))
-    text = " ".join((ROOT / "docs/CONDITIONING.md").read_text().split())
+    text = words("docs/CONDITIONING.md")
     assert f"ended at {high[0]:.3f} and {high[1]:.3f} on the others" in text
     assert f"its errors are {low[0]:.4f}, {low[1]:.4f} and {low[2]:.4f}, on average DPI's" in text
     dpi = errors[errors.scalar.isna() & (errors.row == "DPI")].value.mean()
@@ -581,7 +581,7 @@ def test_the_records_are_made_from_the_rows():
 def test_the_held_out_losses_are_those_of_the_rows():
     rows = pd.read_csv(ROOT / "results/conditioning/held_out/losses.csv")
     small = rows[rows.scale == "small"].rename(columns={"cond": "row", "val_loss": "value"})
-    text = " ".join((ROOT / "docs/CONDITIONING.md").read_text().split())
+    text = words("docs/CONDITIONING.md")
     film, tmap = (small[small.row == c].value.mean() for c in ("film", "tmap"))
     assert f"| {film:.4f} | {tmap:.4f} |" in text
     assert f"its loss is {100 * (1 - film / tmap):.0f} % below" in text
