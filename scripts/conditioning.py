@@ -6,8 +6,9 @@ The files are results.csv of reports (report.py). Runs that differ in nothing bu
 conditioning, learning rates, weight decay, dropout and seed are in one table. The settings are
 chosen by the seeds that ran with most of them, and compared on the others, if there are any. The
 difference from DPI has its 95 % interval over the seeds that both have; * marks what is significant
-(5 %, Holm-corrected within a table). The figures show the mean error over what a conditioning
-costs, a line through the sizes of each, and the error at each step over the t map's.
+(5 %, Holm-corrected within a table). First come the networks with several frameworks in short, with
+costs over the t map's. The figures show the mean error over what a conditioning costs, a line
+through the sizes of each, and the error at each step over the t map's.
 """
 
 import math
@@ -37,6 +38,12 @@ FLOAT32 = re.compile(r"(?:, )?precision = 32-true")
 SIZE = re.compile(r"(?:, )?\b((?:channels|base_channels) = [\d, ]*\d)")
 """Of a network: names its row, also where all networks of a report have it."""
 
+FINEST = re.compile(
+    r"(?:cond\.dpi\.)?include = (?:(?:network\.)?"
+    r"(?:head|encoder\.[012]|decoder\.[267]|tail|out)\.\*(?:, |$)){4,}"
+)
+"""The parameters of the finest level at scale=mini: their row has that name."""
+
 DPI = "DPI"
 """The row with which the others are compared."""
 
@@ -55,6 +62,13 @@ COST = {
 }
 """What a network costs: metric, title and unit. GFLOPs are those of an image."""
 
+RELATIVE = {
+    "parameters": "parameters",
+    "training_step_s": "training step",
+    "sampling_gflops": "sampling GFLOPs",
+}
+"""Costs that are compared with the t map's: metric and title."""
+
 ACROSS = 3
 """Panels of the figure that are beside each other."""
 
@@ -72,7 +86,8 @@ def read(pattern: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
 
     Returns:
         errors: a row for each run and scalar, and one with the mean over the schedule, whose scalar
-            is missing: block, arch, row (the conditioning), tuned (the settings), seed, value.
+            is missing: block, and what it stands for (arch, framework, protocol, training_steps),
+            row (the conditioning) and its options in full, tuned (the settings), seed, value.
         costs: those of COST, by arch and row.
         quality: those of QUALITY, a row for each run: block, row, tuned, seed.
 
@@ -86,8 +101,9 @@ def read(pattern: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     sizes = bare.protocol.map(lambda text: ", ".join(["", *SIZE.findall(text)]))
     names = bare.model.str.extract(r"([^,]*)(.*)")
     protocol = bare.protocol.replace([FLOAT32, SIZE], "", regex=True).str.strip(", ")
-    row = names[0] + sizes + names[1]
-    rows = rows.assign(tuned=tuned, row=row, protocol=protocol)
+    options = names[0] + sizes + names[1]
+    row = options.str.replace(FINEST, "finest level, ", regex=True).str.strip(", ")
+    rows = rows.assign(tuned=tuned, row=row, options=options, protocol=protocol)
     costs = rows[rows.metric.isin(COST)].pivot_table("value", ["arch", "row"], "metric", "median")
     block = (
         rows.arch.map(label)
@@ -97,7 +113,8 @@ def read(pattern: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     )
     rows = rows.assign(block=block)
     errors = rows[rows.metric.isin(["mse", "objective"])]
-    keep = ["block", "arch", "row", "tuned", "seed", "scalar", "value"]
+    keep = ["block", "arch", "framework", "protocol", "training_steps"]
+    keep += ["row", "options", "tuned", "seed", "scalar", "value"]
     own = rows[rows.metric.isin(QUALITY)]
     quality = own.pivot_table("value", ["block", "row", "tuned", "seed"], "metric").reset_index()
     return errors[keep], costs.reindex(columns=list(COST)), quality
@@ -121,23 +138,49 @@ def at_best(own: pd.DataFrame) -> tuple[str, int, pd.DataFrame]:
 def table(own: pd.DataFrame) -> str:
     """A block as Markdown, the best conditioning first."""
     chosen = {name: at_best(of) for name, of in own.groupby("row")}
-    best = pd.concat(runs for _, _, runs in chosen.values()).assign(column="error")
+    best = pd.concat(runs for _, _, runs in chosen.values())
     means = best.groupby("row").value.mean().sort_values()
-    is_dpi = best.row == DPI
-    found = compare(best[~is_dpi], best[is_dpi]).set_index("row")
-    found["significant"] = holm(found.p) < LEVEL
+    changes = over_dpi(best)
     lines = [["conditioning", "error", "over DPI, %", "seeds", "settings", "of"]]
     lines += [["---", *["--:"] * 3, "---", "--:"]]
     for name, mean in means.items():
         settings, tried, runs = chosen[name]
-        change = ""
-        if name in found.index and mean < DIVERGED:
-            percent, half, star = found.loc[name, ["percent", "half", "significant"]]
-            half = "" if pd.isna(half) else f" ± {half:.1f}"
-            change = f"{percent:+.1f}{half}{' *' if star else ''}"
         seeds = str(runs.seed.nunique())
-        lines.append([name, _error(mean), change, seeds, settings, str(tried)])
+        lines.append([name, _error(mean), changes.get(name, ""), seeds, settings, str(tried)])
     return f"### {own.block.iloc[0]}\n\n{markdown(lines)}\n"
+
+
+def over_dpi(best: pd.DataFrame) -> dict[str, str]:
+    """By how many percent each row of a block is over DPI, with its interval, as text."""
+    best = best[best.groupby("row").value.transform("mean") < DIVERGED].assign(column="error")
+    is_dpi = best.row == DPI
+    found = compare(best[~is_dpi], best[is_dpi]).set_index("row")
+    found["significant"] = holm(found.p) < LEVEL
+    changes = {}
+    for name, (percent, half, star) in found[["percent", "half", "significant"]].iterrows():
+        half = "" if pd.isna(half) else f" ± {half:.1f}"
+        changes[str(name)] = f"{percent:+.1f}{half}{' *' if star else ''}"
+    return changes
+
+
+def summary(own: pd.DataFrame, costs: pd.DataFrame) -> str:
+    """The conditionings of a network in all frameworks, and what they cost, as Markdown.
+
+    Rows with fewer than three seeds in every framework are left out.
+    """
+    best = {framework: best_runs(of) for framework, of in own.groupby("framework")}
+    seeds = pd.concat(best.values()).groupby(["row", "framework"]).seed.nunique().unstack()
+    shown = costs.index.intersection(seeds.index[seeds.max(axis=1) >= SEEDS])
+    times = (costs / costs.loc["t map"]).loc[shown, list(RELATIVE)].dropna(axis=1, how="all")
+    changes = {framework: over_dpi(runs) for framework, runs in best.items()}
+    heads = [f"{framework}, over DPI, %" for framework in changes]
+    lines = [["conditioning", *(RELATIVE[metric] for metric in times), *heads]]
+    lines += [["---", *["--:"] * (times.shape[1] + len(changes))]]
+    means = next(iter(best.values())).groupby("row").value.mean()
+    for name in sorted(shown, key=lambda name: means.get(name, math.inf)):
+        cells = [f"{ratio:.2f}" for ratio in times.loc[name]]
+        lines.append([name, *cells, *(of.get(name, "") for of in changes.values())])
+    return f"### {label(own.arch.iloc[0])}, in short\n\n{markdown(lines)}\n"
 
 
 def cost_table(arch: str, own: pd.DataFrame) -> str:
@@ -271,6 +314,9 @@ def main() -> None:
     with one_line():
         errors, costs, quality = read(sys.argv[1])
         means = errors[errors.scalar.isna()]
+        for (arch, *_), own in means.groupby(["arch", "protocol", "training_steps"], sort=False):
+            if (arch, "t map") in costs.index and own.framework.nunique() > 1:
+                print(summary(own, costs.loc[arch]))
         for _, own in means.groupby("block", sort=False):
             print(table(own))
             print(samples(best_runs(own), quality))

@@ -35,20 +35,20 @@ CONDITIONINGS = {
 }
 
 
-def command(block: str, row: str, settings: str) -> str:
-    """The options of train.py that a conditioning and its settings stand for, without those of all
+def command(block: str, options: str, settings: str) -> str:
+    """What train.py is given for a conditioning and its settings, beside the options of all
     ($RUNS)."""
-    name, *own = re.split(r", (?=[a-z_.]+ = )", row)
+    name, *own = re.split(r", (?=[a-z_.]+ = )", options)
     own += re.findall(r"gradient_clip_val = [\d.]+", block)
     cond = "+".join(CONDITIONINGS[part] for part in name.split(" + "))
-    options = [f"cond={cond}"]
+    given = [f"cond={cond}"]
     for setting in [*own, *settings.split(", ")]:
         key, value = setting.split(" = ")
         listed = key.rpartition(".")[2] in ("include", "channels")
         value = f"[{value.replace(' ', '')}]" if listed else value
         option = f"{KEYS.get(key, key)}={value}"
-        options.append(f"'{option}'" if "[" in option else option)
-    return " ".join(options)
+        given.append(f"'{option}'" if "[" in option else option)
+    return " ".join(given)
 
 
 def front(found: pd.DataFrame) -> pd.DataFrame:
@@ -77,17 +77,18 @@ def main() -> None:
             key = (own.arch.iloc[0], name)
             if runs.seed.nunique() >= SEEDS and key in costs.index:
                 cost = dict(costs.loc[key])
-                rows.append({"name": name, "settings": settings, "error": runs.value.mean()} | cost)
+                about = {"options": of.options.iloc[0], "settings": settings}
+                rows.append(about | {"error": runs.value.mean()} | cost)
         if not rows:
             continue
-        best = front(pd.DataFrame(rows, columns=["name", "settings", "error", *COST]))
+        best = front(pd.DataFrame(rows, columns=["options", "settings", "error", *COST]))
         print(f"## {block}\n")
         print(f"| error | {' | '.join(title for title, _ in COST.values())} | `train.py ...` |")
         print(f"|--:|{'--:|' * len(COST)}---|")
         for _, line in best.sort_values("error", ascending=False).iterrows():
             cells = [f"{line[metric] * unit:.3g}" for metric, (_, unit) in COST.items()]
-            options = command(block, line["name"], line.settings)
-            print(f"| {line.error:.5f} | {' | '.join(cells)} | `{options}` |")
+            given = command(block, line.options, line.settings)
+            print(f"| {line.error:.5f} | {' | '.join(cells)} | `{given}` |")
         print()
 
 

@@ -68,22 +68,35 @@ def test_the_differences():
 def test_the_comparison_in_short():
     page = (ROOT / "docs/CONDITIONING.md").read_text()
     rows = pd.read_csv(ROOT / "results/conditioning/costs.csv")
-    costs = rows[rows.arch == "drunet"].pivot(index="model", columns="metric", values="value")
-    finest = "DPI, include = head.*, encoder.0.*, decoder.2.*, tail.*"
-    film, finest, dpi = (
-        costs.loc[model, ["parameters", "training_step_s"]].to_numpy()
-        for model in ("FiLM, include = *.conv1", finest, "DPI")
-    )
-    parameters, time = 100 * film / dpi
+    costs = rows.pivot_table("value", ["arch", "model"], "metric")
+
+    def share(arch: str, model: str) -> tuple[str, str]:
+        """Of DPI's parameters and of the time of its training step, in percent."""
+        own, dpi = costs.loc[arch, model], costs.loc[arch, "DPI"]
+        percent = 100 * own[["parameters", "training_step_s"]] / dpi
+        return f"{percent.parameters:.0f} %", f"{percent.training_step_s:.0f} %"
+
+    def both(*names: str) -> str:
+        return "cond.dpi.include = " + ", ".join(f"network.{name}.*" for name in names)
+
     text = " ".join(README.split())
-    assert f"with {parameters:.0f} % of its parameters" in text
-    assert f"in steps that take {time:.0f} % of the time" in text
-    parameters, time = 100 * finest / dpi
-    assert f"with {parameters:.0f} % of the parameters in {time:.0f} % of the time" in text
-    (behind,) = re.findall(r"\| MLP, base_channels = 40 \| 0.04\d+ \| \+([\d.]+) ± [\d.]+ \*", page)
-    assert f"the MLP of a network with as many parameters as DPI is {behind} % behind" in text
-    (above,) = re.findall(r"\+([\d.]+) ± [\d.]+ % at t = 666", page)
-    assert f"at t = 666 its error is {float(above):.0f} % above DPI's" in text
+    parameters, time = share("drunet", "FiLM, include = *.conv1")
+    assert f"convolution, with {parameters} of its parameters in {time} of the time" in text
+    parameters, time = share("drunet", "DPI, include = head.*, encoder.0.*, decoder.2.*, tail.*")
+    assert f"finest level alone (`include=`), with {parameters} in {time}." in text
+    finest = both("head", "encoder.0", "decoder.2", "tail")
+    parameters, time = share("drunet", f"DPI + FiLM, {finest}, cond.film.include = *.conv1")
+    (below,) = re.findall(
+        r"\| DPI \+ FiLM, finest level.* \| 0.04\d+ \| -([\d.]+) ± [\d.]+ \*", page
+    )
+    assert (
+        f"on DRUNet {below} % below DPI of all layers with {parameters} of its parameters in "
+        f"{time} of the time"
+    ) in text
+    finest = both("encoder.0", "encoder.1", "encoder.2", "decoder.6", "decoder.7", "out")
+    parameters, time = share("adm", f"DPI + MLP, {finest}")
+    assert f"as low an error with {parameters} of the parameters in {time} of the time" in text
+    assert re.search(r"\| DPI \+ MLP, finest level \| 0.04\d+ \| -[\d.]+ ± [\d.]+ \|", page)
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/LIBRARY.md", "CHANGELOG.md"])
