@@ -570,8 +570,11 @@ def test_the_finest_level_of_adm(monkeypatch):
     best = best_runs(own)
     fine = "DPI, finest level"
     assert f"is level with DPI of all layers ({over(best, fine, 'DPI')})" in text
-    found = [over(best, BEST["adm"], other) for other in ("DPI", fine)]
-    assert f"of all layers ({found[0]}) and {found[1]} from the finest level alone" in text
+    found = [over(best, BEST["adm"], other) for other in ("DPI", fine, "MLP")]
+    assert (
+        f"of all layers ({found[0]}) and {found[1]} from the finest level alone; it is "
+        f"{found[2]} from the MLP alone, on two seeds."
+    ) in text
     mlp = "MLP, base_channels = 40"
     by_seed = best.pivot(index="seed", columns="row", values="value")[[fine, mlp]].dropna()
     assert len(by_seed) == 3 and (by_seed[fine] < by_seed[mlp]).all()
@@ -581,6 +584,20 @@ def test_the_finest_level_of_adm(monkeypatch):
     )
     said = f"with {more:.2f} times the t map's parameters and {less:.2f} times the training step"
     assert said in text
+
+
+def test_the_learning_rate_that_is_too_high_for_wide_networks(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    from conditioning import read
+
+    errors, _, _ = read(str(ROOT / "results/conditioning/drunet_diffusion.csv"))
+    wide = errors[errors.scalar.isna() & errors.tuned.str.contains("lr = 0.002")].set_index("row")
+    film, dpi = (
+        wide.value[f"{name}, channels = 32, 64, 128, 256{of}"]
+        for name, of in (("FiLM", ", include = *.conv1"), ("DPI", ""))
+    )
+    text = words("docs/CONDITIONING.md")
+    assert f"FiLM and DPI of 32 to 256 channels end at {film:.2f} and {dpi:.2f}" in text
 
 
 def test_the_wider_film_in_flow_matching(monkeypatch):
