@@ -339,6 +339,11 @@ def test_the_errors_at_steps_are_those_of_the_rows(monkeypatch):
     assert at_steps(errors, "FiLM, include = *.conv1", "DPI") in words("docs/CONDITIONING.md")
 
 
+def ratio(costs: pd.DataFrame, arch: str, row: str, other: str, metric: str) -> float:
+    """What a row costs, over what another does."""
+    return costs[metric][arch, row] / costs[metric][arch, other]
+
+
 def test_the_costs_that_the_comparison_quotes(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "scripts")
     from conditioning import read
@@ -346,35 +351,37 @@ def test_the_costs_that_the_comparison_quotes(monkeypatch):
     text = words("docs/CONDITIONING.md")
     costs = read(str(ROOT / "results/conditioning/*.csv"))[1]
 
-    def ratio(arch: str, row: str, other: str, metric: str) -> float:
-        return costs[metric][arch, row] / costs[metric][arch, other]
-
     film, wide = (f"FiLM, {size}include = *.conv1" for size in ("", "channels = 23, 45, 91, 181, "))
     both, mlp = "low-rank sets + FiLM, cond.film.include = *.conv1", "MLP, base_channels = 40"
     times = [
-        ratio("drunet", row, "t map", "training_step_s")
+        ratio(costs, "drunet", row, "t map", "training_step_s")
         for row in (film, "DPI", "low-rank sets", "FiLM")
     ]
-    assert f"{100 * ratio('drunet', film, 'DPI', 'parameters'):.0f} % of DPI's parameters" in text
+    assert (
+        f"{100 * ratio(costs, 'drunet', film, 'DPI', 'parameters'):.0f} % of DPI's parameters"
+        in text
+    )
     assert (
         f"takes {times[0]:.2f} times the t map's, where DPI's takes {times[1]:.2f} times and that "
         f"of low-rank sets {times[2]:.2f} times"
     ) in text
     assert f"FiLM of every layer takes {times[3]:.2f} times" in text
     more = [
-        ratio("drunet", wide, "DPI", metric) for metric in ("training_gflops", "sampling_gflops")
+        ratio(costs, "drunet", wide, "DPI", metric)
+        for metric in ("training_gflops", "sampling_gflops")
     ]
     assert f"with {more[0]:.1f} times the GFLOPs in training, and twice those in sampling" in text
     assert round(more[1]) == 2
     less = [
-        100 * ratio("drunet", both, wide, metric) for metric in ("parameters", "sampling_gflops")
+        100 * ratio(costs, "drunet", both, wide, metric)
+        for metric in ("parameters", "sampling_gflops")
     ]
     said = f"with {less[0]:.0f} % of its parameters and {less[1]:.0f} % of its GFLOPs in sampling"
     assert said in text
-    longer = ratio("drunet", both, wide, "training_step_s")
+    longer = ratio(costs, "drunet", both, wide, "training_step_s")
     assert f"Their training step takes {longer:.2f} times as long" in text
     metrics = ("training_gflops", "sampling_gflops", "training_step_s")
-    own = [ratio("adm", mlp, "DPI", metric) for metric in metrics]
+    own = [ratio(costs, "adm", mlp, "DPI", metric) for metric in metrics]
     assert (
         f"with {own[0]:.1f} times the GFLOPs in training and {own[1]:.1f} times those in sampling; "
         f"a training step takes {own[2]:.2f} times as long"
@@ -405,9 +412,6 @@ def test_the_answer(monkeypatch):
     means = errors[errors.scalar.isna() & (errors.protocol == "precondition = true")]
     best = {key: best_runs(of) for key, of in means.groupby(["arch", "framework"])}
 
-    def ratio(arch: str, row: str, other: str, metric: str) -> float:
-        return costs[metric][arch, row] / costs[metric][arch, other]
-
     # None with as few parameters has as low an error, seed by seed.
     for (arch, framework), runs in best.items():
         size = 1.05 * costs.parameters[arch, BEST[arch]]
@@ -421,11 +425,7 @@ def test_the_answer(monkeypatch):
                 assert ours.mean() < theirs.mean(), (arch, framework, row)
 
     more = [
-        100 * (ratio(arch, row, "t map", "parameters") - 1)
-        for arch, row in (
-            ("drunet", "DPI, finest level"),
-            ("adm", "DPI, finest level"),
-        )
+        100 * (ratio(costs, arch, "DPI, finest level", "t map", "parameters") - 1) for arch in BEST
     ]
     assert f"are {more[0]:.0f} % more parameters on DRUNet and {more[1]:.0f} % on ADM" in text
 
@@ -436,7 +436,7 @@ def test_the_answer(monkeypatch):
 
     film, wide = (f"FiLM, {size}include = *.conv1" for size in ("", "channels = 23, 45, 91, 181, "))
     parameters, time = (
-        100 * ratio("drunet", BEST["drunet"], "DPI", metric)
+        100 * ratio(costs, "drunet", BEST["drunet"], "DPI", metric)
         for metric in ("parameters", "training_step_s")
     )
     assert (
@@ -446,7 +446,7 @@ def test_the_answer(monkeypatch):
         f"{below('drunet', 'diffusion', film)} below that of FiLM alone"
     ) in text
     more = [
-        ratio("drunet", wide, BEST["drunet"], metric)
+        ratio(costs, "drunet", wide, BEST["drunet"], metric)
         for metric in ("sampling_gflops", "training_step_s")
     ]
     level = over(best["drunet", "diffusion"], BEST["drunet"], wide)
@@ -454,7 +454,7 @@ def test_the_answer(monkeypatch):
         f"is level with it in diffusion ({level}), and needs {more[0]:.1f} times the operations in "
         f"sampling and {more[1]:.1f} times the training step"
     ) in text
-    parameters = 100 * ratio("adm", BEST["adm"], "DPI", "parameters")
+    parameters = 100 * ratio(costs, "adm", BEST["adm"], "DPI", "parameters")
     mlp = "MLP, base_channels = 40"
     assert (
         f"its error is {below('adm', 'diffusion', 'DPI')} below that of DPI of all layers in "
@@ -464,7 +464,7 @@ def test_the_answer(monkeypatch):
         f"parameters as DPI, in flow matching {below('adm', 'flow', mlp)}."
     ) in text
     times = [
-        ratio(arch, row, "t map", "training_step_s")
+        ratio(costs, arch, row, "t map", "training_step_s")
         for arch, row in (*BEST.items(), ("drunet", film), ("drunet", "DPI, finest level"))
     ]
     assert (
