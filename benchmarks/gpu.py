@@ -49,23 +49,42 @@ from dpi.training.fit import device_name
 
 OPTIONS = ("minutes", "rounds", "repeats", "steps", "only", "archs")
 
-TRAINING = {
-    "t map": ["cond=tmap"],
-    "DPI, 1 scalar": ["cond=dpi", "training.distinct_scalars=1"],
-    "DPI, 8 scalars": ["cond=dpi"],
-    "DPI, 8 scalars, 8 micro-batches": ["cond=dpi", "trainer.accumulate_grad_batches=8"],
-    "low-rank sets, 8 scalars": ["cond=lowrank"],
-    "FiLM": ["cond=film"],
-    "MLP": ["cond=mlp"],
-    "t map, channels-last": ["cond=tmap", "trainer.channels_last=true"],
-    "t map, contiguous": ["cond=tmap", "trainer.channels_last=false"],
-    "t map, compiled": ["cond=tmap", "trainer.compile=true"],
-    "DPI, 1 scalar, compiled": [
-        "cond=dpi", "training.distinct_scalars=1", "trainer.compile=true",
-    ],
-    "DPI, 8 scalars, compiled": ["cond=dpi", "trainer.compile=true"],
-}  # fmt: skip
-"""The ways to train, in the order in which they are left out when time runs out."""
+FINEST = {
+    "drunet": ("head.*", "encoder.0.*", "decoder.2.*", "tail.*"),
+    "adm": ("encoder.0.*", "encoder.1.*", "encoder.2.*", "decoder.6.*", "decoder.7.*", "out.*"),
+}
+"""The parameters of the finest level."""
+
+
+def ways(arch: str) -> dict[str, list[str]]:
+    """The ways to train a network, in the order in which they are left out when time runs out."""
+    finest = f"cond.include=[{','.join(FINEST[arch])}]"
+    sets = f"cond.dpi.include=[{','.join(f'network.{name}' for name in FINEST[arch])}]"
+    film, alone, combined = {
+        "drunet": (
+            "FiLM of first convolutions",
+            ["cond=film", "cond.include=[*.conv1]"],
+            ["cond=dpi+film", "cond.film.include=[*.conv1]", sets],
+        ),
+        "adm": ("MLP", ["cond=mlp"], ["cond=dpi+mlp", sets]),
+    }[arch]
+    one = ["cond=dpi", "training.distinct_scalars=1"]
+    return {
+        "t map": ["cond=tmap"],
+        "DPI, 1 scalar": one,
+        "DPI, 8 scalars": ["cond=dpi"],
+        "DPI of the finest level, 8 scalars": ["cond=dpi", finest],
+        film: alone,
+        f"{film}, DPI of the finest level, 8 scalars": combined,
+        "DPI, 8 scalars, 8 micro-batches": ["cond=dpi", "trainer.accumulate_grad_batches=8"],
+        "low-rank sets, 8 scalars": ["cond=lowrank"],
+        "FiLM": ["cond=film"],
+        "t map, channels-last": ["cond=tmap", "trainer.channels_last=true"],
+        "t map, contiguous": ["cond=tmap", "trainer.channels_last=false"],
+        "t map, compiled": ["cond=tmap", "trainer.compile=true"],
+        "DPI, 1 scalar, compiled": [*one, "trainer.compile=true"],
+        "DPI, 8 scalars, compiled": ["cond=dpi", "trainer.compile=true"],
+    }
 
 
 @contextmanager
@@ -106,7 +125,7 @@ def checks(archs: list[str], overrides: list[str]) -> None:
     print("waiting for the device within a step.\n")
     print("| network | conditioning | output | gradient |\n|---|---|--:|--:|")
     for arch in archs:
-        for cond in ("tmap", "dpi", "lowrank", "film"):
+        for cond in ("tmap", "dpi", "lowrank", "film", "dpi+film"):
             small = ["scale=mini", "effort=mini", f"arch={arch}", f"cond={cond}"]
             cfg = read(*small, "trainer.precision=32-true")
             errors = compare_with_cpu(cfg)
@@ -154,11 +173,9 @@ def training(
     than ten seconds before `end`, a minute if it is to be compiled, is left out.
     """
     left_out = []
-    baseline = optimizer_step(read(f"arch={arch}", *overrides, *TRAINING["t map"]))
+    baseline = optimizer_step(read(f"arch={arch}", "cond=tmap", *overrides))
     seconds(baseline, 0, 3)
-    for name, own in TRAINING.items():
-        if name == "MLP" and arch != "adm":
-            continue
+    for name, own in ways(arch).items():
         cfg = read(f"arch={arch}", *overrides, *own)
         if cfg.trainer.compile != compiled:
             continue
@@ -269,7 +286,7 @@ def kernels(arch: str, overrides: list[str]) -> None:
     """Print what a step consists of: how many kernels, how long they run, and how long the CPU
     takes to launch them; the step takes as long as the slower of the two."""
     for name in ("t map", "DPI, 1 scalar", "DPI, 8 scalars", "FiLM"):
-        step = optimizer_step(read(f"arch={arch}", *overrides, *TRAINING[name]))
+        step = optimizer_step(read(f"arch={arch}", *overrides, *ways(arch)[name]))
         seconds(step, 0, 3)
         start = time.perf_counter()
         step(3)
