@@ -49,7 +49,7 @@ table5: $(READY)  ## of Table 5: learned and linear lambda
 figures: $(READY)  ## of Figures 2, 3 and 5: samples and lambda (Figure 4: table2)
 tables: $(READY)  ## of all tables and figures at once
 ablations: $(READY)  ## beyond the paper: scalars a step, how theta1 starts, lambda's ends
-conditioning: $(READY)  ## beyond the paper: other conditionings, at several learning rates
+conditioning: $(READY)  ## beyond the paper: other conditionings, at two learning rates
 # A sweep is a grid (configs/sweep); some tables take several, given beside it. A failure in one
 # does not stop the next.
 GRIDS = ""
@@ -58,6 +58,10 @@ tables: GRIDS = "" "framework=diffusion eval=[denoising,complexity]" \
 	"cond=dpi cond.schedule=linear eval=[objective]"
 ablations: GRIDS = "" "training.distinct_scalars=1,2,4,16" "cond=dpi cond.init=independent" \
 	"cond=dpi cond.endpoints=exact"
+# FiLM of first convolutions, DPI of the finest level, and both: docs/CONDITIONING.md.
+conditioning: GRIDS = "" "cond=film cond.include=[*.conv1]" \
+	"cond=dpi cond.include=[head.*,encoder.0.*,decoder.2.*,tail.*]" \
+	"cond=dpi+film cond.film.include=[*.conv1] cond.dpi.include=[network.head.*,network.encoder.0.*,network.decoder.2.*,network.tail.*]"
 table1 table2 table3 table4 table5 figures tables ablations conditioning:
 	@set -f; status=0; for grid in $(GRIDS); do \
 		echo "train.py sweep=$@ scale=$(SCALE) seed=$(SEEDS) $$grid $(ARGS)"; \

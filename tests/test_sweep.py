@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from omegaconf import OmegaConf, open_dict
 
 from dpi.cli import register_resolvers
 from dpi.errors import Excluded
+from dpi.runs.build import build_meta
 from dpi.runs.check import check_training
 from dpi.runs.lock import lock
 from dpi.runs.status import read_status
@@ -61,6 +63,24 @@ def test_a_sweep_is_the_papers_rows(sweep, expected):
         except Excluded:
             pass
     assert set(rows) == expected and len(rows) == len(expected)
+
+
+def test_the_sweep_of_conditionings_has_what_is_best():
+    """Which parts of the network have two sets, and whether there is FiLM, in each grid of make."""
+    make = ["make", "-s", "conditioning", "PYTHON=echo", "SCALE=mini"]
+    printed = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    commands = [line.split()[1:] for line in printed.splitlines() if line.startswith("train.py")]
+    register_resolvers()
+    found = set()
+    for overrides in commands:
+        with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+            cfg = compose("train", ["run=none", *overrides])
+        names = " ".join(name for name, _ in build_meta(cfg).named_parameters())
+        parts = re.findall(r"theta1\.(?:network\.)?(head|tail|body|(?:en|de)coder\.\d)", names)
+        found.add((" ".join(sorted(set(parts))), "project.weight" in names))
+    every = "body decoder.0 decoder.1 decoder.2 encoder.0 encoder.1 encoder.2 head tail"
+    finest = "decoder.2 encoder.0 head tail"
+    assert found == {(every, False), ("", True), (finest, False), (finest, True)}
 
 
 def test_what_the_method_excludes_is_skipped(command, tiny):
