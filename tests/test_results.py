@@ -332,8 +332,10 @@ def test_what_bfloat16_costs_is_made_from_its_rows():
     assert f"Before the ends were kept in float32 that was {before['sigmamap', 999]:.0f} %" in text
 
 
-def test_the_comparison_of_conditionings_is_made_from_its_rows():
-    command = [sys.executable, ROOT / "scripts/conditioning.py", "results/conditioning/*.csv"]
+@pytest.mark.parametrize("of", [".", "layers", "layers_film", "longer", "size32"])
+def test_the_comparison_of_conditionings_is_made_from_its_rows(of):
+    rows = f"results/conditioning/{of}/*.csv"
+    command = [sys.executable, ROOT / "scripts/conditioning.py", rows]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     tables = [part.strip() for part in done.stdout.split("\n\n") if part.startswith("|")]
     page = (ROOT / "docs/CONDITIONING.md").read_text()
@@ -469,8 +471,8 @@ def test_the_answer(monkeypatch):
     mlp = "MLP, base_channels = 40"
     assert (
         f"its error is {below('adm', 'diffusion', 'DPI')} below that of DPI of all layers in "
-        f"diffusion and {below('adm', 'flow', 'DPI')} in flow matching, neither of them "
-        f"significantly, with {parameters:.0f} % of its parameters, and "
+        f"diffusion, which is not significant, and {below('adm', 'flow', 'DPI')} in flow matching, "
+        f"which is, with {parameters:.0f} % of its parameters, and "
         f"{below('adm', 'diffusion', mlp)} below that of the MLP of a network with as many "
         f"parameters as DPI, in flow matching {below('adm', 'flow', mlp)}."
     ) in text
@@ -569,6 +571,37 @@ def test_the_layers_with_film(monkeypatch):
     ) in text
     coarse = below("finest level, cond.film.include = encoder.1")
     assert f"With FiLM of the coarser levels alone it is {coarse} below" in text
+    every, body = below("cond.film.include"), below("cond.dpi.include = network.body.*")
+    assert (
+        f"with sets of all layers it is {every} below that of FiLM alone, at twice the parameters, "
+        f"with sets of the lowest resolution {body}."
+    ) in text
+
+
+def test_the_longer_training(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    from conditioning import read
+
+    errors, _, _ = read(str(ROOT / "results/conditioning/longer/*.csv"))
+    others = ("FiLM, include = *.conv1", "DPI, finest level", "low-rank sets")
+    film, finest, low_rank = (over(errors, BEST["drunet"], other) for other in others)
+    assert (
+        f"their error is {film} from that of FiLM alone, {finest} from that of the finest level "
+        f"alone and {low_rank} from that of low-rank sets."
+    ) in words("docs/CONDITIONING.md")
+    means = errors[errors.scalar.isna()]
+    by_seed = means.pivot(index="seed", columns="row", values="value")
+    assert (by_seed.idxmin(axis=1) == BEST["drunet"]).all(), "with each seed"
+
+
+def test_weight_decay_of_the_coefficients_changes_nothing():
+    rows = pd.read_csv(ROOT / "results/conditioning/weight_decay/drunet.csv")
+    own = rows[(rows.metric == "mse") & rows.scalar.isna()]
+    without = own.variant.str.contains("weight_decay_lambda = 0")
+    assert (
+        f"DPI's error with seed 0 is {own[~without].value.item():.5f} with it and "
+        f"{own[without].value.item():.5f} without"
+    ) in words("docs/CONDITIONING.md")
 
 
 def test_the_finest_level_of_adm(monkeypatch):
@@ -584,7 +617,7 @@ def test_the_finest_level_of_adm(monkeypatch):
     found = [over(best, BEST["adm"], other) for other in ("DPI", fine, "MLP")]
     assert (
         f"of all layers ({found[0]}) and {found[1]} from the finest level alone; it is "
-        f"{found[2]} from the MLP alone, on two seeds."
+        f"{found[2]} from the MLP alone."
     ) in text
     mlp = "MLP, base_channels = 40"
     by_seed = best.pivot(index="seed", columns="row", values="value")[[fine, mlp]].dropna()
@@ -611,6 +644,48 @@ def test_the_learning_rate_that_is_too_high_for_wide_networks(monkeypatch):
     assert f"FiLM and DPI of 32 to 256 channels end at {film:.2f} and {dpi:.2f}" in text
 
 
+def test_the_other_widths(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    from conditioning import read
+
+    errors, _, _ = read(str(ROOT / "results/conditioning/*.csv"))
+    means = errors[errors.scalar.isna() & (errors.protocol == "precondition = true")]
+    of = means.groupby(["arch", "framework"])
+    text = words("docs/CONDITIONING.md")
+
+    both, film, dpi, tmap = (
+        "DPI + FiLM{}, finest level, cond.film.include = *.conv1", "FiLM{}, include = *.conv1",
+        "DPI{}", "t map{}",
+    )  # fmt: skip
+
+    def at(arch: str, framework: str, row: str, size: str, lr: str = "") -> dict[int, float]:
+        own = of.get_group((arch, framework))
+        own = own[(own.row == row.format(f", {size}")) & own.tuned.str.contains(f"lr = {lr}")]
+        return own.groupby("seed").value.min().to_dict()
+
+    wide = [
+        at("drunet", "diffusion", row, "channels = 32, 64, 128, 256", "0.001")
+        for row in (both, film, dpi)
+    ]
+    assert [set(found) for found in wide] == [{1, 2}] * 3
+    shown = [f"{found[1]:.4f} and {found[2]:.4f}" for found in wide]
+    assert f"that were tried: {shown[0]}, FiLM {shown[1]}, DPI {shown[2]}." in text
+    assert max(wide[0].values()) < min(*wide[1].values(), *wide[2].values())
+
+    half = [
+        at("drunet", "flow", row, "channels = 8, 16, 32, 64")[1] for row in (both, film, dpi, tmap)
+    ]
+    assert half == sorted(half)
+    more = [at("drunet", "flow", row, "channels = 23, 45, 91, 181")[1] for row in (both, film)]
+    assert f"in the wider one: {more[0]:.4f} with seed 1, FiLM {more[1]:.4f}." in text
+
+    rows = ("DPI + MLP{}, finest level", "DPI{}", "MLP{}", "t map{}")
+    for width in (16, 24):
+        own = [at("adm", "diffusion", row, f"base_channels = {width}")[4] for row in rows]
+        best = [1, 0, 2, 3] if width == 16 else [0, 1, 2, 3]
+        assert [own.index(error) for error in sorted(own)] == best
+
+
 def test_the_wider_film_in_flow_matching(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "scripts")
     from conditioning import best_runs, read
@@ -622,7 +697,7 @@ def test_the_wider_film_in_flow_matching(monkeypatch):
     assert f"ended at {high[0]:.3f} and {high[1]:.3f} on the others" in text
     assert len(low) == 5 and max(low) < 0.25, "At 1e-3 it does not diverge"
     best = best_runs(errors[errors.scalar.isna()])
-    assert f"the sets alone are {over(best, 'DPI, finest level', 'DPI')} from DPI of all" in text
+    assert f"The sets alone are {over(best, 'DPI, finest level', 'DPI')} from DPI of all" in text
 
 
 def test_what_to_expect_is_made_from_the_logs(monkeypatch):
@@ -760,17 +835,25 @@ def test_the_comparison_at_32x32(monkeypatch):
     assert (own[[1, 3]] > others.max(axis=1)[[1, 3]]).all()
 
 
-def test_how_long_the_paper_size_takes():
-    rows = ("t map", "FiLM of first convolutions", "DPI of the finest level, 8 scalars")
-    rows += ("the two together", "DPI, 8 scalars")
-    of_drunet = {
-        cells[1]: float(cells[2])
-        for head, cells in reversed(table_rows("results/gpu.md"))
-        if head[2] == "ms" and cells[1] in rows
-    }
-    hours = [300_000 * of_drunet[row] / 3.6e6 for row in rows]
-    first = 3 * 20_000 * sum(of_drunet.values()) / 3.6e6
+def test_the_steps_at_the_papers_size():
+    of_drunet: dict[str, list[float]] = {}
+    for head, cells in table_rows("results/gpu.md"):
+        if head[2] == "ms" and cells[2] != "--:":
+            # ADM's come later.
+            of_drunet.setdefault(cells[1], [float(cell) for cell in cells[2:4]])
+    names = ("t map", "FiLM of first convolutions", "DPI of the finest level, 8 scalars")
+    names += ("the two together", "DPI, 8 scalars")
+    tmap, film, finest, both, dpi = (of_drunet[name] for name in names)
+    low_rank = of_drunet["low-rank sets, 8 scalars"][1]
     text = words("docs/CONDITIONING.md")
+    assert (
+        f"a step of the combination takes {both[1]} times the t map's on DRUNet, of FiLM of first "
+        f"convolutions {film[1]} times, of DPI of the finest level {finest[1]} times, of DPI of "
+        f"all layers {dpi[1]} times and of low-rank sets {low_rank} times"
+    ) in text
+    steps = [way[0] for way in (tmap, film, finest, both, dpi)]
+    first = 3 * 20_000 * sum(steps) / 3.6e6
+    hours = [3 * 100_000 * step / 3.6e6 for step in steps]
     assert (
         f"the first takes {first:.0f} hours on DRUNet, the second {hours[0]:.0f} hours with a t "
         f"map, {hours[1]:.0f} with FiLM, {hours[2]:.0f} with DPI of the finest level, "
