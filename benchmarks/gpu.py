@@ -173,7 +173,7 @@ def training(
     than ten seconds before `end`, a minute if it is to be compiled, is left out.
     """
     left_out = []
-    baseline = optimizer_step(read(f"arch={arch}", "cond=tmap", *overrides))
+    baseline = optimizer_step(read(f"arch={arch}", *overrides, "cond=tmap"))
     seconds(baseline, 0, 3)
     for name, own in ways(arch).items():
         cfg = read(f"arch={arch}", *overrides, *own)
