@@ -1,20 +1,17 @@
 """Deep parameter interpolation for any network. Requires PyTorch and nothing else."""
 
-from dpi.interpolation.baked import Baked
-from dpi.interpolation.coefficients import Coefficients
+from dpi.interpolation.film import FiLM
 from dpi.interpolation.interpolate import interpolate, parameter_groups
 from dpi.interpolation.network import Interpolated, Mode
-from dpi.interpolation.plan import Plan
 from dpi.interpolation.scalar import Range, at, position
-from dpi.interpolation.schedule import InterpolationFunction
+from dpi.interpolation.schedule import InterpolationFunction, Mixture
 
 __all__ = [
-    "Baked",
-    "Coefficients",
+    "FiLM",
     "Interpolated",
     "InterpolationFunction",
+    "Mixture",
     "Mode",
-    "Plan",
     "Range",
     "at",
     "interpolate",

@@ -1,7 +1,7 @@
 """`interpolate` conditions a network on a scalar; `parameter_groups` sets its learning rates."""
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
@@ -10,31 +10,28 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
-from dpi.interpolation.arguments import Dims
-from dpi.interpolation.coefficients import Coefficients
-from dpi.interpolation.low_rank import LowRank
-from dpi.interpolation.network import Interpolated, Mode
+from dpi.interpolation.affine import prepare
+from dpi.interpolation.network import Interpolated, Mode, own_modules
 from dpi.interpolation.scalar import Range
-from dpi.interpolation.schedule import InterpolationFunction
+from dpi.interpolation.schedule import InterpolationFunction, Mixture
+from dpi.interpolation.state import refuse_recomputation
 
-Schedule = Literal["learnable", "linear", "mixture", "free"]
+Schedule = Literal["learnable", "linear", "mixture"]
 
 
 def interpolate(
     net: nn.Module,
+    *,
     num_scalars: int = 1000,
-    schedule: Schedule = "learnable",
-    endpoints: Literal["paper", "exact"] = "paper",
-    between: Literal["linear", "nearest"] = "linear",
-    init: Literal["copy", "independent"] = "copy",
+    schedule: Schedule | InterpolationFunction | Mixture = "learnable",
     num_sets: int = 2,
-    rank: int | float | None = None,
+    init: Literal["copy", "independent"] = "copy",
     include: Iterable[str] = ("*",),
     exclude: Iterable[str] = (),
-    mode: Mode = "auto",
     scalar: Range | None = None,
-    in_dims: Mapping[str, Dims] | None = None,
-    out_dims: Dims = None,
+    shared: Sequence[str] = (),
+    checkpointing: bool = False,
+    mode: Mode = "auto",
 ) -> Interpolated:
     """Turn a network f(x) into g(x, s), conditioned on a scalar s through its parameters.
 
@@ -45,39 +42,27 @@ def interpolate(
 
     Args:
         net: any module that maps a batch to a batch. It becomes theta0 and is not copied. Weight
-            norm, LoRA and the like come before: its structure must not change afterwards.
+            norm, LoRA and the like come before: its parameters must keep their names afterwards.
         num_scalars: S, the number of steps at which lambda is defined.
-        schedule: "learnable" or "linear", a monotone lambda, see `InterpolationFunction`; or, see
-            `Coefficients`, "mixture", theta(s) = sum_k p_k(s) theta_k with p = softmax(...),
-            or "free", theta(s) = theta_0 + sum_k c_k(s) (theta_k - theta_{k-1}) with any c_k.
-        endpoints, between: of lambda, see `InterpolationFunction`.
+        schedule: "learnable" or "linear", a monotone lambda, see `InterpolationFunction`;
+            "mixture", softmax weights, see `Mixture`; or one of these two itself, with all of its
+            options. num_scalars, num_sets and scalar are then its own.
+        num_sets: K, the number of parameter sets. lambda runs through them in K - 1 segments of
+            equal length.
         init: how theta1 is initialized. "copy": equal to theta0, so that the output equals that
             of net and does not depend on s until training starts. "independent": by each layer's
             `reset_parameters`, except for tensors that are constant in theta0 (norms and
             zero-initialized output layers), which keep their values.
-        num_sets: K, the number of parameter sets. lambda runs through them in K - 1 segments of
-            equal length.
-        rank: let the sets differ at low rank, theta_k = theta_{k-1} + U_k V_k, see `LowRank`: an
-            absolute rank, or a fraction of the full one. Usually with schedule="free". theta_k
-            is then equal to theta0 at the start.
         include, exclude: file-name patterns of parameter names ("encoder.*", "*.bias"). A
             parameter is doubled if it is included and not excluded; the sets share all others.
-        mode: how a batch with several distinct scalars is run. "one_pass": all samples at once,
-            with operations that use each sample's parameters (`dpi.interpolation.per_sample`).
-            "grouped": one pass per scalar, over the samples that share it; works for any network.
-            "auto": one pass if a test on the first batch of each shape shows that this gives what
-            one sample at a time gives, else grouped. `net.last_run` and `print(net)` say which, and
-            why.
-
-            The two differ for batch norms in training mode. Grouped, each group is normalized by
-            its own statistics and updates the running ones; in one pass, the batch is one group.
         scalar: what s is: a `Range` such as Range(0.002, 80, log=True). None for integer steps in
             [0, S-1] or floats in [0, 1], distinguished by dtype.
-        in_dims: for grouped batches, the dimension that is the batch, by the name of an argument
-            of net; None for an argument that belongs to all samples. For nested arguments it may
-            have their structure, as in `torch.vmap`. Not needed for tensors whose first dimension
-            is the batch or has length one, and for numbers and strings.
-        out_dims: the same for the outputs. None for the first dimension of each.
+        shared: names of arguments of net that belong to all samples. Not needed for tensors
+            without dimensions or with one row, and for numbers and strings.
+        checkpointing: for networks with activation checkpointing inside. Each scalar is then a
+            call of a copy of the network, whose parameters are still there in the backward pass.
+        mode: how a batch with several distinct scalars is run: "auto", in one pass where PyTorch
+            can, or "grouped", one call of the network for each scalar.
 
     Returns:
         The module g, called as g(x, s).
@@ -90,28 +75,44 @@ def interpolate(
     """
     if init not in ("copy", "independent"):
         raise ValueError(f"init must be 'copy' or 'independent', got {init!r}")
-    if num_sets < 2:
-        raise ValueError(f"num_sets must be at least 2, got {num_sets}")
-    if rank is not None and init == "independent":
-        raise ValueError("sets that differ at low rank start as copies; leave out init or rank")
+    if mode not in ("auto", "grouped"):
+        raise ValueError(f"mode must be 'auto' or 'grouped', got {mode!r}")
+    w = _weights(schedule, num_scalars, num_sets, scalar)
     _check_modules(net)
-    shared = _shared_names(net, _as_list(include), _as_list(exclude))
-    _check_parameters(net, shared)
-    sets, low_rank = [net], None
-    if rank is not None:
-        low_rank = LowRank(net, shared, num_sets - 1, rank)
-    for _ in range(num_sets - 1 if rank is None else 0):
+    common = _common_names(net, _as_list(include), _as_list(exclude))
+    _check_parameters(net, common)
+    sets = [net]
+    for _ in range(w.num_sets - 1):
         theta = _copy(net)
         if init == "independent":
             _reinitialize(theta)
-        _remove_shared(theta, shared)
+        _remove_common(theta, common)
         sets.append(theta)
-    c: InterpolationFunction | Coefficients
-    if schedule == "free" or schedule == "mixture":
-        c = Coefficients(num_sets, num_scalars, schedule == "mixture", scalar)
-    else:
-        c = InterpolationFunction(num_scalars, schedule, endpoints, between, scalar, num_sets)
-    return Interpolated(sets, c, low_rank, mode, in_dims, out_dims)
+    for module in own_modules(net):
+        prepare(module)
+        if any(p is not None for p in module._parameters.values()):
+            module.register_forward_pre_hook(refuse_recomputation)
+    return Interpolated(sets, w, mode, _as_list(shared), checkpointing)
+
+
+def _weights(
+    schedule: Schedule | InterpolationFunction | Mixture,
+    num_scalars: int,
+    num_sets: int,
+    scalar: Range | None,
+) -> InterpolationFunction | Mixture:
+    if isinstance(schedule, InterpolationFunction | Mixture):
+        if scalar is not None:
+            raise ValueError("give scalar= to the schedule, not to interpolate")
+        return schedule
+    if schedule == "mixture":
+        return Mixture(num_sets, num_scalars, scalar)
+    if schedule not in ("learnable", "linear"):
+        raise ValueError(
+            "schedule must be 'learnable', 'linear', 'mixture', an InterpolationFunction or a "
+            f"Mixture, got {schedule!r}"
+        )
+    return InterpolationFunction(num_scalars, schedule, scalar=scalar, num_sets=num_sets)
 
 
 def _check_modules(net: nn.Module) -> None:
@@ -129,9 +130,9 @@ def _check_modules(net: nn.Module) -> None:
             )
 
 
-def _check_parameters(net: nn.Module, shared: set[str]) -> None:
+def _check_parameters(net: nn.Module, common: set[str]) -> None:
     for name, parameter in net.named_parameters():
-        if name in shared:
+        if name in common:
             continue
         if is_traceable_wrapper_subclass(parameter):
             raise ValueError(
@@ -159,7 +160,7 @@ def _as_list(patterns: Iterable[str]) -> list[str]:
     return [patterns] if isinstance(patterns, str) else list(patterns)
 
 
-def _shared_names(net: nn.Module, include: list[str], exclude: list[str]) -> set[str]:
+def _common_names(net: nn.Module, include: list[str], exclude: list[str]) -> set[str]:
     """The parameters that the sets share, by all of their names.
 
     A tied parameter is doubled if any of its names is. The phi of an interpolated network inside
@@ -173,7 +174,7 @@ def _shared_names(net: nn.Module, include: list[str], exclude: list[str]) -> set
                 f"({', '.join(list(parameters)[:3])}, ...)"
             )
     phis = {
-        id(m.phi) for m in net.modules() if isinstance(m, (InterpolationFunction, Coefficients))
+        id(m.phi) for m in net.modules() if isinstance(m, InterpolationFunction | Mixture)
     }
     doubled = {
         id(parameter)
@@ -186,7 +187,7 @@ def _shared_names(net: nn.Module, include: list[str], exclude: list[str]) -> set
     return {name for name, parameter in parameters.items() if id(parameter) not in doubled}
 
 
-def _remove_shared(theta: nn.Module, shared: set[str]) -> None:
+def _remove_common(theta: nn.Module, common: set[str]) -> None:
     """Remove from a further set what belongs to theta0 alone: buffers and shared parameters."""
     for prefix, module in theta.named_modules():
         for name in list(module._buffers):
@@ -194,7 +195,7 @@ def _remove_shared(theta: nn.Module, shared: set[str]) -> None:
         if hasattr(module, "track_running_stats"):
             module.track_running_stats = False  # load_state_dict would require the statistics
         for name in module._parameters:
-            if (f"{prefix}.{name}" if prefix else name) in shared:
+            if (f"{prefix}.{name}" if prefix else name) in common:
                 module._parameters[name] = None
 
 
@@ -229,7 +230,7 @@ def parameter_groups(
     Returns:
         One group for the network, and one for phi if there are any.
     """
-    phis = [m.phi for m in net.modules() if isinstance(m, (InterpolationFunction, Coefficients))]
+    phis = [m.phi for m in net.modules() if isinstance(m, InterpolationFunction | Mixture)]
     phis = [phi for phi in phis if phi is not None]
     ids = {id(phi) for phi in phis}
     groups = [{"params": [p for p in net.parameters() if id(p) not in ids], "lr": lr}]

@@ -1,9 +1,8 @@
 """What the scalar s is: a step, a time, a noise level or any other quantity."""
 
 import math
-import sys
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -45,8 +44,38 @@ class Range:
             return (s / self.first).log() / math.log(self.last / self.first)
         return (s - self.first) / (self.last - self.first)
 
+    def tolerated(self, dtype: torch.dtype) -> tuple[float, float]:
+        """The least and the greatest s that are in range up to rounding."""
+        low, high = sorted((self.first, self.last))
+        if not dtype.is_floating_point:
+            return low, high
+        # A solver that adds up its steps in float32 is off by about 1e-6 of the range at its end.
+        eps, slack = torch.finfo(dtype).eps, 1e-5
+        if self.log:
+            return low * (1 - max(slack, eps)), high * (1 + max(slack, eps))
+        slack *= high - low
+        return low - max(slack, eps * abs(low)), high + max(slack, eps * abs(high))
 
-UNIT = Range(0, 1)
+
+def as_scalars(s: Any) -> Tensor:
+    """s as a tensor of shape () or (B,).
+
+    Raises:
+        TypeError: s is missing, or no number.
+        ValueError: s has more than one dimension.
+    """
+    if s is None:
+        raise TypeError("s, the scalar, is missing: net(x, s)")
+    if isinstance(s, torch.fx.Proxy):
+        raise TypeError("torch.fx cannot trace this; trace net.at(s), or use torch.export")
+    try:
+        s = torch.as_tensor(s)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"s must be a number or a tensor, got {s!r}") from error
+    if s.dim() > 1:
+        shape = tuple(s.shape)
+        raise ValueError(f"s must be one scalar or one for each sample, (B,), got shape {shape}")
+    return s
 
 
 def position(s: Tensor, num_scalars: int, scalar: Range | None = None) -> Tensor:
@@ -70,52 +99,32 @@ def position(s: Tensor, num_scalars: int, scalar: Range | None = None) -> Tensor
     if s.dtype == torch.bool or s.is_complex():
         raise ValueError(f"s must be an integer or a float, got {s.dtype}")
     steps = scalar is None and not s.is_floating_point()
-    given = Range(0, num_scalars - 1) if steps else scalar or UNIT
-    values = read(s)
-    if values is not None:
-        _check(values, given, s.dtype, steps)
-        if steps:
-            return s.long()
-    low, high = _tolerated(given, s.dtype)
+    given = Range(0, num_scalars - 1) if steps else scalar or Range(0, 1)
+    low, high = given.tolerated(s.dtype)
+    inside = (s >= low) & (s <= high)  # not of NaN
+    known = holds(inside)
+    if known is False:
+        wrong = s[~inside].reshape(-1)[0].item()
+        kind = "an integer step" if steps else "a float s" if scalar is None else "s"
+        ends = sorted((given.first, given.last))
+        raise ValueError(f"{kind} must be in [{ends[0]:g}, {ends[1]:g}], got {wrong:g}")
+    if steps and known:
+        return s.long()
     exact = s.to(torch.promote_types(s.dtype, torch.float32))
     fraction = given.fraction(exact).clamp(0, 1)
-    if values is None:
-        fraction = torch.where((exact >= low) & (exact <= high), fraction, torch.nan)
+    if known is None:
+        fraction = torch.where(inside, fraction, torch.nan)
     return fraction * (num_scalars - 1)
 
 
-def read(s: Tensor) -> list[float] | None:
-    """The values of s as a flat list, or None where they cannot be inspected."""
+def holds(condition: Tensor) -> bool | None:
+    """Whether a condition holds everywhere, or None where values cannot be inspected."""
     if torch.compiler.is_compiling() or torch.jit.is_tracing():
         return None
-    proxy = sys.modules.get("torch.fx.experimental.proxy_tensor")
-    if proxy is not None and proxy.get_proxy_mode() is not None:  # make_fx
-        return None
     try:
-        return s.detach().reshape(-1).tolist()
-    except RuntimeError:  # under vmap, or of a fake or meta tensor
+        return bool(condition.all())
+    except RuntimeError:  # under vmap and make_fx, or of a fake or meta tensor
         return None
-
-
-def _tolerated(given: Range, dtype: torch.dtype) -> tuple[float, float]:
-    """The least and the greatest s that are in range up to rounding."""
-    low, high = sorted((given.first, given.last))
-    eps = torch.finfo(dtype).eps if dtype.is_floating_point else 0.0
-    # A solver that adds up its steps in float32 is off by about 1e-6 of the range at its end.
-    slack = 1e-5 if dtype.is_floating_point else 0.0
-    if given.log:
-        return low * (1 - max(slack, eps)), high * (1 + max(slack, eps))
-    slack *= high - low
-    return low - max(slack, eps * abs(low)), high + max(slack, eps * abs(high))
-
-
-def _check(values: list[float], given: Range, dtype: torch.dtype, steps: bool) -> None:
-    low, high = _tolerated(given, dtype)
-    wrong = next((value for value in values if not low <= value <= high), None)
-    if wrong is not None:
-        kind = "an integer step" if steps else "a float s" if given == UNIT else "s"
-        ends = sorted((given.first, given.last))
-        raise ValueError(f"{kind} must be in [{ends[0]:g}, {ends[1]:g}], got {wrong:g}")
 
 
 def at(table: Tensor, s: Tensor, between: Literal["linear", "nearest"] = "linear") -> Tensor:
@@ -136,13 +145,14 @@ def at(table: Tensor, s: Tensor, between: Literal["linear", "nearest"] = "linear
 def look_up(table: Tensor, where: Tensor, between: Literal["linear", "nearest"]) -> Tensor:
     """Evaluate a table, (..., S), at positions in [0, S-1], in its last dimension. NaN for NaN."""
     where = where.to(table.device, non_blocking=True)
-    shape, where = where.shape, where.reshape(-1)  # an index without dimensions synchronizes
+    # index_select: an index of shape () would synchronize a GPU.
+    shape, where = (*table.shape[:-1], *where.shape), where.reshape(-1)
     if not where.is_floating_point():
-        return table[..., where].reshape((*table.shape[:-1], *shape))
+        return table.index_select(-1, where).reshape(shape)
     if between == "nearest":
         where = where.round()
     below = where.nan_to_num(0.0).floor().long()
     above = (below + 1).clamp(max=table.shape[-1] - 1)
     fraction = (where - below).to(table.dtype)
-    values = torch.lerp(table[..., below], table[..., above], fraction)
-    return values.reshape((*table.shape[:-1], *shape))
+    values = torch.lerp(table.index_select(-1, below), table.index_select(-1, above), fraction)
+    return values.reshape(shape)

@@ -1,11 +1,10 @@
-"""The interpolation function lambda(s), learnable or linear (Section 3.2 of the paper)."""
+"""The weights of the parameter sets: lambda(s) of Section 3.2 of the paper, and a mixture."""
 
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from dpi.interpolation.lerp import fractions
 from dpi.interpolation.scalar import Range, look_up, position
 
 
@@ -27,10 +26,11 @@ class InterpolationFunction(nn.Module):
         between: how lambda is evaluated at an s between two steps, by "linear" interpolation or by
             the "nearest" step, whose derivative with respect to s is zero.
         scalar: what s is, see `Range`; None for integer steps in [0, S-1] or floats in [0, 1].
-        num_sets: K, the number of parameter sets that lambda runs through.
+        num_sets: K, the number of parameter sets, which lambda runs through in K - 1 segments of
+            equal length.
 
     Raises:
-        ValueError: fewer than two steps, or an unknown option.
+        ValueError: fewer than two steps or sets, or an unknown option.
     """
 
     phi: nn.Parameter | None
@@ -45,8 +45,7 @@ class InterpolationFunction(nn.Module):
         num_sets: int = 2,
     ) -> None:
         super().__init__()
-        if num_scalars < 2:
-            raise ValueError(f"num_scalars must be at least 2, got {num_scalars}")
+        _at_least_2(num_scalars=num_scalars, num_sets=num_sets)
         if schedule not in ("learnable", "linear"):
             raise ValueError(f"schedule must be 'learnable' or 'linear', got {schedule!r}")
         if endpoints not in ("paper", "exact"):
@@ -55,7 +54,7 @@ class InterpolationFunction(nn.Module):
             raise ValueError(f"between must be 'linear' or 'nearest', got {between!r}")
         self.num_scalars = num_scalars
         self.endpoints = endpoints
-        self.between = between
+        self.between: Literal["linear", "nearest"] = between
         self.scalar = scalar
         self.num_sets = num_sets
         phi = nn.Parameter(torch.zeros(num_scalars)) if schedule == "learnable" else None
@@ -87,17 +86,88 @@ class InterpolationFunction(nn.Module):
         Raises:
             ValueError: a scalar is out of range.
         """
-        return self.at(position(s, self.num_scalars, self.scalar))
+        return look_up(self.table(), position(s, self.num_scalars, self.scalar), self.between)
 
-    def at(self, where: Tensor) -> Tensor:
-        """lambda at positions in [0, S-1] among the steps, shaped as they are."""
-        return look_up(self.table(), where, self.between)
-
-    def coefficients(self, where: Tensor) -> Tensor:
-        """The c of theta = theta_0 + sum_k c_k (theta_k - theta_{k-1}), (K - 1, *where.shape)."""
-        return fractions(self.at(where), self.num_sets)
+    def weights(self, where: Tensor) -> Tensor:
+        """The w of theta = sum_k w_k theta_k at positions in [0, S-1], (K, *where.shape)."""
+        lam = look_up(self.table(), where, self.between)
+        if self.num_sets == 2:
+            return torch.stack([1 - lam, lam])
+        path = lam * (self.num_sets - 1)
+        segment = path.detach().nan_to_num().floor().clamp(max=self.num_sets - 2)
+        k = torch.arange(self.num_sets, device=lam.device).reshape(-1, *[1] * lam.dim())
+        within = path - segment
+        return torch.where(k == segment, 1 - within, torch.where(k == segment + 1, within, 0.0))
 
     def extra_repr(self) -> str:
         schedule = "linear" if self.phi is None else f"learnable, endpoints={self.endpoints}"
         scalar = "" if self.scalar is None else f", s: {self.scalar}"
         return f"{self.num_scalars} scalars, {schedule}{scalar}"
+
+
+class Mixture(nn.Module):
+    """Weights of K parameter sets that need not follow each other,
+
+        theta(s) = sum_k w_k(s) theta_k,   w(s) = softmax(phi(s)),
+
+    as in Remix-DiT (Fang et al., 2024). phi is piecewise linear between knots that are evenly
+    spaced in s. At the start each set has most weight in a part of the range of its own.
+
+    Args:
+        num_sets: K, at least 2.
+        num_scalars: S, the number of steps of s, at least 2.
+        scalar: what s is, see `Range`; None for integer steps in [0, S-1] or floats in [0, 1].
+        knots: number of knots, at least 2.
+
+    Raises:
+        ValueError: fewer than two sets, steps or knots.
+    """
+
+    def __init__(
+        self,
+        num_sets: int = 2,
+        num_scalars: int = 1000,
+        scalar: Range | None = None,
+        knots: int = 33,
+    ) -> None:
+        super().__init__()
+        _at_least_2(num_sets=num_sets, num_scalars=num_scalars, knots=knots)
+        self.num_sets = num_sets
+        self.num_scalars = num_scalars
+        self.scalar = scalar
+        self.phi = nn.Parameter(torch.empty(num_sets, knots))
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Set phi as described above."""
+        s = torch.linspace(0, 1, self.phi.shape[1])
+        self.phi.copy_(-((s * (self.num_sets - 1) - torch.arange(self.num_sets)[:, None]) ** 2))
+
+    def table(self) -> Tensor:
+        """w at the S steps, (K, S)."""
+        return self.weights(torch.arange(self.num_scalars))
+
+    def forward(self, s: Tensor) -> Tensor:
+        """w(s), (K, *s.shape).
+
+        Raises:
+            ValueError: a scalar is out of range.
+        """
+        return self.weights(position(s, self.num_scalars, self.scalar))
+
+    def weights(self, where: Tensor) -> Tensor:
+        """w at positions in [0, S-1], (K, *where.shape)."""
+        precise = torch.promote_types(self.phi.dtype, torch.float32)
+        knot = where * ((self.phi.shape[1] - 1) / (self.num_scalars - 1))
+        return look_up(self.phi.to(precise), knot, "linear").softmax(dim=0)
+
+    def extra_repr(self) -> str:
+        scalar = "" if self.scalar is None else f", s: {self.scalar}"
+        return f"{self.num_scalars} scalars, weights of {self.num_sets} sets{scalar}"
+
+
+def _at_least_2(**numbers: int) -> None:
+    for name, number in numbers.items():
+        if number < 2:
+            raise ValueError(f"{name} must be at least 2, got {number}")
