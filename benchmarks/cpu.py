@@ -105,7 +105,6 @@ def steps(rounds: int) -> None:
         "DPI, 1 scalar",
         "DPI, 8 scalars",
         "FiLM",
-        "low-rank sets, 8",
     )
     for size, options in SIZES.items():
         for arch in ARCHS:
@@ -119,7 +118,6 @@ def steps(rounds: int) -> None:
                 "one": conditioned("cond=dpi", "training.distinct_scalars=1"),
                 "eight": conditioned("cond=dpi"),
                 "film": conditioned("cond=film"),
-                "lowrank": conditioned("cond=lowrank"),
             }
             for way in ways.values():
                 way(0)
@@ -279,15 +277,15 @@ def in_train_py(arch: str) -> float:
 
 def sampling(rounds: int) -> None:
     """One network evaluation of 32 images."""
-    table("network", "t map, ms", "DPI", "DPI, baked")
+    table("network", "t map, ms", "DPI")
     for size, options in SIZES.items():
         for arch in ARCHS:
             ways = network_evaluations(arch, *options)
             for way in ways.values():
                 way(0)
             times = in_turn(ways, rounds, 3)
-            ratios = [f"{ratio(times[way], times['t map']):.2f}" for way in ("DPI", "DPI, baked")]
-            row(f"{label(arch)}, {size}", f"{1e3 * medians(times)['t map']:.1f}", *ratios)
+            ours = f"{ratio(times['DPI'], times['t map']):.2f}"
+            row(f"{label(arch)}, {size}", f"{1e3 * medians(times)['t map']:.1f}", ours)
 
 
 def evaluation(rounds: int) -> None:

@@ -77,7 +77,6 @@ def ways(arch: str) -> dict[str, list[str]]:
         film: alone,
         f"{film}, DPI of the finest level, 8 scalars": combined,
         "DPI, 8 scalars, 8 micro-batches": ["cond=dpi", "trainer.accumulate_grad_batches=8"],
-        "low-rank sets, 8 scalars": ["cond=lowrank"],
         "FiLM": ["cond=film"],
         "t map, channels-last": ["cond=tmap", "trainer.channels_last=true"],
         "t map, contiguous": ["cond=tmap", "trainer.channels_last=false"],
@@ -125,7 +124,7 @@ def checks(archs: list[str], overrides: list[str]) -> None:
     print("waiting for the device within a step.\n")
     print("| network | conditioning | output | gradient |\n|---|---|--:|--:|")
     for arch in archs:
-        for cond in ("tmap", "dpi", "lowrank", "film", "dpi+film"):
+        for cond in ("tmap", "dpi", "mixture", "film", "dpi+film"):
             small = ["scale=mini", "effort=mini", f"arch={arch}", f"cond={cond}"]
             cfg = read(*small, "trainer.precision=32-true")
             errors = compare_with_cpu(cfg)

@@ -2,13 +2,11 @@
 
     python benchmarks/interpolation.py drunet-mini adm-mini batch=32
     python benchmarks/interpolation.py drunet-small repeats=5 compile=true
-    python benchmarks/interpolation.py drunet-paper batch=8 repeats=1 compare=false
+    python benchmarks/interpolation.py drunet-paper batch=8 repeats=1
 
 Measured are a batch with one scalar, batches with 8 and 16 distinct scalars and with one for every
-sample, in one pass, and for comparison (compare=false leaves it out) grouped and with
-torch.func.vmap over parameters interpolated per sample. The ways are timed alternately, so that a
-drift of the machine's speed affects all of them; times are medians, memory is the peak size of all
-tensors.
+sample, in one pass, and grouped. The ways are timed alternately, so that a drift of the machine's
+speed affects all of them; times are medians, memory is the peak size of all tensors.
 """
 
 import statistics
@@ -17,7 +15,6 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
 
 from dpi.architectures import ADM, DRUNet
 from dpi.evaluation.complexity import device_name, peak_memory, timed
@@ -43,24 +40,7 @@ CASES = {
 PLAIN = "plain network"
 
 
-def run_vmap(net: Interpolated, x: Tensor, s: Tensor) -> Tensor:
-    """Run the batch with separate parameters for every sample."""
-    weights = net.interpolation(s).to(x.device)
-    theta1 = dict(net.theta1.named_parameters())
-    theta = {
-        name: torch.lerp(p, theta1[name], weights.reshape(-1, *[1] * p.dim()))
-        for name, p in net.theta0.named_parameters()
-    }
-
-    def one(parameters: dict[str, Tensor], x: Tensor) -> Tensor:
-        return functional_call(net.theta0, parameters, (x[None],))[0]
-
-    return vmap(one)(theta, x)
-
-
-def ways(
-    net: Interpolated, x: Tensor, compiled: bool, compare: bool
-) -> dict[str, Callable[[], Tensor]]:
+def ways(net: Interpolated, x: Tensor, compiled: bool) -> dict[str, Callable[[], Tensor]]:
     """The plain network and DPI with different numbers of scalars."""
     plain = torch.compile(net.theta0) if compiled else net.theta0
     g = torch.compile(net) if compiled else net
@@ -69,32 +49,29 @@ def ways(
         s = torch.linspace(0, 999, count).long().repeat_interleave(len(x) // count)
 
         def forward() -> Tensor:
-            net.mode = mode
-            return g(x, net.plan(s))
+            net.mode, net.samples_per_scalar = mode, len(x) // count
+            return g(x, s)
 
         return forward
 
     counts = sorted({n for n in (8, 16, len(x)) if n <= len(x)})
     found = {PLAIN: lambda: plain(x), "one scalar": lambda: g(x, torch.tensor(500))}
-    found |= {f"{n} scalars, one pass": run("one_pass", n) for n in counts}
-    if compare and not compiled:
+    found |= {f"{n} scalars, one pass": run("auto", n) for n in counts}
+    if not compiled:
         found |= {f"{n} scalars, grouped": run("grouped", n) for n in counts[:1]}
-        every = torch.linspace(0, 999, len(x)).long()
-        found |= {f"{len(x)} scalars, vmap": lambda: run_vmap(net, x, every)}
     return found
 
 
 def make(build: Callable[[], nn.Module], size: int, batch: int) -> tuple[Interpolated, Tensor]:
     torch.manual_seed(0)
-    # In eval mode: with vmap, dropout would need a separate mask per sample.
     net = interpolate(build().to(DEVICE)).eval()
     return net, torch.randn(batch, 3, size, size, device=DEVICE)
 
 
-def measure(name: str, batch: int, repeats: int, compiled: bool, compare: bool) -> None:
+def measure(name: str, batch: int, repeats: int, compiled: bool) -> None:
     build, size = CASES[name]
     net, x = make(build, size, batch)
-    runs = ways(net, x, compiled, compare)
+    runs = ways(net, x, compiled)
     times: dict[str, list[float]] = {way: [] for way in runs}
     for n in range(1 + repeats):
         for way, forward in runs.items():
@@ -108,7 +85,7 @@ def measure(name: str, batch: int, repeats: int, compiled: bool, compare: bool) 
     for way in times:
 
         def fresh(way: str = way) -> Callable[[int], None]:
-            forward = ways(*(made := make(build, size, batch)), compiled, compare)[way]
+            forward = ways(*(made := make(build, size, batch)), compiled)[way]
 
             def step(n: int) -> None:
                 forward().square().sum().backward()
@@ -137,8 +114,7 @@ def main() -> None:
         "|---|--:|---|--:|--:|--:|--:|"
     )
     for name in names:
-        compiled, compare = options.get("compile") == "true", options.get("compare") != "false"
-        measure(name, batch, repeats, compiled, compare)
+        measure(name, batch, repeats, options.get("compile") == "true")
 
 
 if __name__ == "__main__":

@@ -168,8 +168,7 @@ def network_evaluations(arch: str, *options: str) -> dict[str, Step]:
         with cast(), torch.inference_mode():
             g(x, scalars[n % 3])
 
-    networks = {"t map": tmap, "DPI": dpi, "DPI, baked": dpi.bake(scalars)}
-    return {name: partial(evaluate, g=g) for name, g in networks.items()}
+    return {"t map": partial(evaluate, g=tmap), "DPI": partial(evaluate, g=dpi)}
 
 
 def table2(arch: str, count: int, *options: str) -> dict[str, Step]:

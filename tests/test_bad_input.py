@@ -193,8 +193,8 @@ BAD = {
         cond.init=zeros                         | init
         cond.schedule=curved                    | schedule
         cond.include=[nothing]                  | nothing
-        cond=lowrank cond.rank=-1               | rank
-        cond=lowrank cond.rank=0                | rank
+        cond.mode=one_pass                      | mode must be 'auto' or 'grouped', got 'one_pass'
+        cond=lowrank                            | cond=lowrank: choose from dpi, dpi+film,
         cond=film cond.embedding=3              | embedding
         cond=film cond.include=[nothing]        | nothing
         cond=mixture cond.num_sets=1            | num_sets

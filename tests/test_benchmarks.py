@@ -34,7 +34,7 @@ def test_gpu():
         *("minutes=9", "rounds=1", "repeats=1", "steps=6"),
         *("scale=mini", "training.batch_size=8"),
     )
-    for way in ("t map", "DPI, 1 scalar", "DPI, 8 scalars, 8 micro-batches", "FiLM", "DPI, baked"):
+    for way in ("t map", "DPI, 1 scalar", "DPI, 8 scalars, 8 micro-batches", "FiLM", "DPI"):
         assert all(map(is_time, rows[f"drunet; {way}"][2:5])), rows[f"drunet; {way}"]
     assert float(rows["drunet; dpi"][2]) < 1e-4  # against float64
     printed_rows = "\n".join(rows[""])

@@ -12,9 +12,7 @@ TEMPLATES = ROOT / "examples" / "extending"
 
 TYPED = """
 from dpi.architectures import ADM, Architecture, DRUNet
-from dpi.conditioning import (
-    DPI, MLP, Conditioning, FiLM, LowRank, Mixture, NCSNv2, SigmaMap, TMap
-)
+from dpi.conditioning import DPI, MLP, Conditioning, FiLM, Mixture, NCSNv2, SigmaMap, TMap
 from dpi.data import Avatars, Folder, Npz, Source
 from dpi.frameworks import FlowMatching, Framework, VPDiffusion
 from discs import Discs
@@ -24,7 +22,7 @@ from trig_flow import TrigFlow
 
 architectures: list[Architecture] = [ADM, DRUNet, ResidualCNN]
 conditionings: list[Conditioning] = [
-    DPI, FiLM, LowRank, MLP, Mixture, NCSNv2, SigmaMap, TMap, OutputScale
+    DPI, FiLM, MLP, Mixture, NCSNv2, SigmaMap, TMap, OutputScale
 ]
 frameworks: list[Framework] = [VPDiffusion(), FlowMatching(), TrigFlow()]
 sources: list[Source] = [Avatars(1, 8), Folder(".", 8), Npz(".", 8), Discs(1, 8)]

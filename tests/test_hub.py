@@ -33,15 +33,33 @@ def test_an_interpolated_network_comes_back_with_its_options(tmp_path):
 
 def test_a_network_that_was_already_trained_is_shared(tmp_path):
     torch.manual_seed(0)
-    options = {"scalar": Range(0.002, 80, log=True), "in_dims": {"table": None}}
-    net = interpolate(network(), 50, exclude=["*.bias"], init="independent", **options)
+    options = {"num_scalars": 50, "scalar": Range(0.002, 80, log=True), "shared": ["table"]}
+    net = interpolate(network(), exclude=["*.bias"], init="independent", **options)
     with torch.no_grad():
         net.interpolation.phi.normal_()
     SharedInterpolated.of(net).save_pretrained(tmp_path / "it")
     again = SharedInterpolated.from_pretrained(tmp_path / "it", net=network())
-    assert (again.interpolation.scalar, again.in_dims) == (options["scalar"], options["in_dims"])
+    assert (again.interpolation.scalar, again.shared) == (options["scalar"], options["shared"])
     x, s = torch.randn(3, 3, 5, 5), torch.tensor([0.002, 1.0, 80.0])
     torch.testing.assert_close(again(x, s), net.eval()(x, s))
+
+
+@pytest.mark.parametrize("schedule", ["learnable", "linear", "mixture"])
+def test_a_folder_of_an_earlier_version_is_read_or_refused(tmp_path, schedule):
+    shared = SharedInterpolated(network(), 50, schedule, exclude=["0.*"])
+    shared.save_pretrained(tmp_path / "it")
+    path = tmp_path / "it" / "config.json"
+    keys = ("num_scalars", "schedule", "endpoints", "between", "num_sets", "include", "exclude")
+    config = {key: json.loads(path.read_text())[key] for key in (*keys, "mode", "scalar")}
+    config |= {"rank": None, "in_dims": None, "out_dims": None}
+    path.write_text(json.dumps(config))
+    again = SharedInterpolated.from_pretrained(tmp_path / "it", net=network())
+    x = torch.randn(2, 3, 5, 5)
+    torch.testing.assert_close(again(x, 40), shared.eval()(x, 40))
+    for changed in ({"rank": 0.125}, {"in_dims": {"table": None}}, {"schedule": "free"}):
+        path.write_text(json.dumps(config | changed))
+        with pytest.raises(UserError, match="commit 5255f5f is the last that reads it"):
+            SharedInterpolated.from_pretrained(tmp_path / "it", net=network())
 
 
 def test_a_tied_network_comes_back(tmp_path):

@@ -27,8 +27,8 @@ def network(num_scalars: int = 10) -> nn.Module:
     net: nn.Module = nn.Sequential(
         nn.Linear(2, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, 2)
     )
-    net = interpolate(net, num_scalars, scalar=Range(0, 1))  # t
-    return interpolate(net, num_scalars, scalar=Range(0, 1))  # r
+    net = interpolate(net, num_scalars=num_scalars, scalar=Range(0, 1))  # t
+    return interpolate(net, num_scalars=num_scalars, scalar=Range(0, 1))  # r
 
 
 def u_and_derivative(

@@ -6,8 +6,8 @@ Loading opens no pickle and instantiates nothing that is not dpi's own.
 import copy
 import glob
 import json
-from collections.abc import Iterable
-from typing import Any, Literal, NoReturn
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, NoReturn, get_args
 
 import torch
 from huggingface_hub import ModelCard, ModelCardData, PyTorchModelHubMixin
@@ -16,8 +16,14 @@ from torch import Tensor, nn
 
 from dpi.errors import UserError
 from dpi.frameworks import predict
-from dpi.interpolation import Coefficients, Interpolated, Mode, Range, interpolate
-from dpi.interpolation.arguments import Dims
+from dpi.interpolation import (
+    Interpolated,
+    InterpolationFunction,
+    Mixture,
+    Mode,
+    Range,
+    interpolate,
+)
 from dpi.interpolation.interpolate import Schedule
 from dpi.runs.build import MODEL, build, image_shape, refuse_foreign_code
 from dpi.runs.rows import read_rows
@@ -57,7 +63,7 @@ class SharedInterpolated(Interpolated, _Safe, library_name="dpi", tags=TAGS):
     The network's own class is not part of what is saved: give it to from_pretrained.
 
     Args:
-        net, and all else: as of `dpi.interpolation.interpolate`.
+        net, and all else: as of `dpi.interpolation.interpolate` and of the schedules there.
     """
 
     def __init__(
@@ -68,53 +74,56 @@ class SharedInterpolated(Interpolated, _Safe, library_name="dpi", tags=TAGS):
         endpoints: Literal["paper", "exact"] = "paper",
         between: Literal["linear", "nearest"] = "linear",
         num_sets: int = 2,
-        rank: int | float | None = None,
         include: Iterable[str] = ("*",),
         exclude: Iterable[str] = (),
         mode: Mode = "auto",
         scalar: Range | None = None,
-        in_dims: dict[str, Dims] | None = None,
-        out_dims: Dims = None,
+        shared: Sequence[str] = (),
+        checkpointing: bool = False,
+        knots: int = 33,
     ) -> None:
         made = interpolate(
             net,
-            num_scalars,
-            schedule,
-            endpoints,
-            between,
-            num_sets=num_sets,
-            rank=rank,
+            schedule=Mixture(num_sets, num_scalars, scalar, knots)
+            if schedule == "mixture"
+            else InterpolationFunction(num_scalars, schedule, endpoints, between, scalar, num_sets),
             include=include,
             exclude=exclude,
+            shared=shared,
+            checkpointing=checkpointing,
             mode=mode,
-            scalar=scalar,
-            in_dims=in_dims,
-            out_dims=out_dims,
         )
-        super().__init__(made.sets(), made.interpolation, made.low_rank, mode, in_dims, out_dims)
+        sets = [made.get_submodule(f"theta{k}") for k in range(num_sets)]
+        super().__init__(sets, made.interpolation, mode, made.shared, checkpointing)
+
+    @classmethod
+    def _from_pretrained(cls, *, config: dict[str, Any] | None, **options: Any) -> Any:
+        for key in ("rank", "in_dims", "out_dims", "schedule"):
+            value = (config or {}).get(key)
+            if value not in (None, *get_args(Schedule)):
+                raise UserError(f"{key}={value} left: commit 5255f5f is the last that reads it")
+        return super()._from_pretrained(**options)
 
     @classmethod
     def of(cls, net: Interpolated) -> "SharedInterpolated":
         """Share a network that was made by `interpolate`. It is copied, in evaluation mode."""
-        function = net.interpolation
-        options: dict[str, Any] = {}
-        if isinstance(function, Coefficients):
-            options["schedule"] = "mixture" if function.mixture else "free"
+        weights = net.interpolation
+        if isinstance(weights, Mixture):
+            options = {"schedule": "mixture", "knots": weights.phi.shape[1]}
         else:
-            options["schedule"] = "linear" if function.phi is None else "learnable"
-            options |= {"endpoints": function.endpoints, "between": function.between}
-        if net.low_rank is not None:
-            options["rank"] = net.low_rank.rank
+            schedule = "linear" if weights.phi is None else "learnable"
+            ends, between = weights.endpoints, weights.between
+            options = {"schedule": schedule, "endpoints": ends, "between": between}
         shared = cls(
             copy.deepcopy(net.theta0),
-            num_scalars=function.num_scalars,
-            num_sets=net.num_sets,
-            **options,
+            num_scalars=weights.num_scalars,
+            num_sets=weights.num_sets,
             include=[glob.escape(name) for name in net.doubled],
             mode=net.mode,
-            scalar=function.scalar,
-            in_dims=net.in_dims or None,
-            out_dims=net.out_dims,
+            scalar=weights.scalar,
+            shared=net.shared,
+            checkpointing=net.checkpointing,
+            **options,
         )
         shared.load_state_dict(net.state_dict())
         return shared.eval()

@@ -31,7 +31,7 @@ def plot_lambda(table: np.ndarray, path: Path) -> None:
     """Draw lambda over the steps (Figure 3), and the straight line that it started from.
 
     Args:
-        table: lambda, (S,), or several coefficients, (N, S), which are drawn alone.
+        table: lambda, (S,), or the weights of K sets, (K, S), which are drawn alone.
         path: of the PNG.
     """
     last = table.shape[-1] - 1
@@ -44,7 +44,7 @@ def plot_lambda(table: np.ndarray, path: Path) -> None:
         axes.legend(frameon=False, loc="upper left")
     else:
         axes.plot(table.T)
-        axes.set(ylabel="coefficients")
+        axes.set(ylabel="weights")
     axes.set(xlabel="step of the schedule", xlim=(0, last))
     _save(figure, path)
 

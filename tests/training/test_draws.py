@@ -44,6 +44,16 @@ def test_scalars_are_as_many_as_requested_and_in_range(batch_size, distinct, str
         assert (s - (stratum + 0.5) * 1000 / count).abs().max() <= 500 / count + 1
 
 
+@given(st.integers(1, 64), st.integers(1, 32) | st.none(), st.sampled_from([1, 2, 3, 4]))
+def test_consecutive_samples_of_a_micro_batch_share_a_scalar(size, distinct, parts):
+    whole = draws(batch_size=size * parts, distinct_scalars=min(distinct or 32, size * parts))
+    n = whole.samples_per_scalar(size)
+    groups = whole.scalars(0).reshape(parts, size)
+    assert n is None or (groups.unflatten(1, (-1, n)).diff(dim=2) == 0).all()
+    if whole.batch_size % whole.distinct_scalars == 0 and parts == 1:
+        assert n == size // whole.distinct_scalars
+
+
 def test_stratified_scalars_cover_the_schedule_evenly():
     s = torch.cat([draws().scalars(step).unique() for step in range(4000)])
     counts = torch.histc(s.float(), bins=10, min=0, max=1000)

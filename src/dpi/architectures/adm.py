@@ -1,6 +1,5 @@
 """ADM: a U-Net of residual blocks and attention, with an optional time embedding."""
 
-import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -10,6 +9,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from dpi.architectures.check_size import check_size
+from dpi.interpolation.film import sinusoidal
 from dpi.precision import autocast_off, autocasts, cast, uncast
 
 Modulation = Literal["scale_shift", "additive"]
@@ -258,22 +258,6 @@ class Attention(nn.Module):
         q, k, v = h.contiguous()
         h = rearrange(F.scaled_dot_product_attention(q, k, v), "b heads n c -> b (heads c) n")
         return x + rearrange(self.proj(h), "b c (h w) -> b c h w", h=height, w=width)
-
-
-def sinusoidal(t: Tensor, length: int) -> Tensor:
-    """Sinusoidal embedding: cosines and sines of t at frequencies from 1 to 1/10000.
-
-    Args:
-        t: times, shape (B,).
-        length: length of the embedding, even.
-
-    Returns:
-        Shape (B, length), float32.
-    """
-    half = length // 2
-    exponents = torch.arange(half, dtype=torch.float32, device=t.device) / half
-    angles = t.float()[:, None] * torch.exp(-math.log(10000) * exponents)
-    return torch.cat([angles.cos(), angles.sin()], dim=-1)
 
 
 def zeroed(module: nn.Module) -> nn.Module:

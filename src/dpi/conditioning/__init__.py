@@ -4,7 +4,6 @@ from dpi.conditioning.compose import Compose
 from dpi.conditioning.conditioning import Conditioning
 from dpi.conditioning.dpi import DPI
 from dpi.conditioning.film import FiLM
-from dpi.conditioning.lowrank import LowRank
 from dpi.conditioning.mixture import Mixture
 from dpi.conditioning.mlp import MLP
 from dpi.conditioning.ncsnv2 import NCSNv2
@@ -17,7 +16,6 @@ __all__ = [
     "Compose",
     "Conditioning",
     "FiLM",
-    "LowRank",
     "Mixture",
     "NCSNv2",
     "SigmaMap",

@@ -19,7 +19,7 @@ class Compose(nn.Module):
         network: creates the base network f.
         framework: as for each conditioning.
         conditionings: the outermost first, by any names. All but the last must pass further
-            arguments on to their network, as DPI, FiLM, LowRank and Mixture do.
+            arguments on to their network, as DPI, FiLM and Mixture do.
 
     Raises:
         ValueError: no conditionings.

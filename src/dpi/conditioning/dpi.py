@@ -5,7 +5,7 @@ from typing import Literal
 
 from dpi.architectures import Architecture
 from dpi.frameworks import Framework
-from dpi.interpolation import Interpolated, Mode, interpolate
+from dpi.interpolation import Interpolated, InterpolationFunction, Mode, interpolate
 
 
 def DPI(
@@ -24,17 +24,19 @@ def DPI(
     Args:
         network: creates the base network f.
         framework: defines the number of scalars.
-        schedule, endpoints, between, init, num_sets, include, mode: see
-            `dpi.interpolation.interpolate`.
+        schedule, endpoints, between, num_sets: see `dpi.interpolation.InterpolationFunction`.
+        init: theta1 is a copy of theta0, or drawn as theta0 was, "independent" of it.
+        include, mode: see `dpi.interpolation.interpolate`.
+
+    Raises:
+        ValueError: an unknown option.
     """
-    return interpolate(
-        network(),
-        framework.num_scalars,
-        schedule,
-        endpoints,
-        between,
-        init,
-        num_sets,
-        include=include,
-        mode=mode,
+    if init not in ("copy", "independent"):
+        raise ValueError(f"init must be 'copy' or 'independent', got {init!r}")
+    weights = InterpolationFunction(
+        framework.num_scalars, schedule, endpoints, between, num_sets=num_sets
     )
+    net = interpolate(network(), schedule=weights, include=include, mode=mode)
+    for theta in net.thetas()[1:] if init == "independent" else []:
+        theta.load_state_dict(network().state_dict(), strict=False)  # it lacks what is shared
+    return net

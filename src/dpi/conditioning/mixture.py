@@ -20,5 +20,9 @@ def Mixture(
         mode: see `dpi.interpolation.interpolate`.
     """
     return interpolate(
-        network(), framework.num_scalars, schedule="mixture", num_sets=num_sets, mode=mode
+        network(),
+        num_scalars=framework.num_scalars,
+        schedule="mixture",
+        num_sets=num_sets,
+        mode=mode,
     )

@@ -141,13 +141,12 @@ def _run_hooked(
 def step_flops(step: Callable[[int], object]) -> int:
     """Count the floating-point operations of a step, its backward pass included.
 
-    Two for each multiply-add of a convolution, linear layer or matrix product; those of weights
-    alone, such as U_k V_k of low-rank sets, are among them.
+    Two for each multiply-add of a convolution, linear layer or matrix product.
 
     Args:
         step: step(n) takes step n. Two are taken, and the second is counted.
     """
-    step(0)  # the first step also verifies that one pass can run a batch of many scalars
+    step(0)  # the first step also finds out whether one pass can run a batch of many scalars
     ours = {torch.ops.aten.convolution_backward: _backward_flops}
     with FlopCounterMode(display=False, custom_mapping=ours) as counter:
         step(1)

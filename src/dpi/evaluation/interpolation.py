@@ -1,16 +1,16 @@
-"""Figure 3: the learned interpolation function lambda, or other learned coefficients."""
+"""Figure 3: the learned interpolation function lambda, or the weights of a mixture."""
 
 from pathlib import Path
 
 from lightning.fabric import Fabric
 
-from dpi.interpolation import Coefficients, InterpolationFunction
+from dpi.interpolation import InterpolationFunction, Mixture
 from dpi.runs.rows import Row
 from dpi.runs.run import Run
 
 
 def interpolation(run: Run, fabric: Fabric, folder: Path) -> list[Row]:
-    """lambda(s) at every scalar s, or `coefficient_k` for each of several; no rows for a run whose
+    """lambda(s) at every scalar s, or `weight_k` of each set of a mixture; no rows for a run whose
     parameters are not interpolated.
 
     Args:
@@ -21,8 +21,8 @@ def interpolation(run: Run, fabric: Fabric, folder: Path) -> list[Row]:
     for module in run.network.modules():
         if isinstance(module, InterpolationFunction):
             tables["lambda"] = module.table()
-        elif isinstance(module, Coefficients):
-            tables |= {f"coefficient_{k}": c for k, c in enumerate(module.table(), start=1)}
+        elif isinstance(module, Mixture):
+            tables |= {f"weight_{k}": w for k, w in enumerate(module.table())}
     if not tables:
         print(f"{run.folder} has no interpolated parameters, so there is no lambda")
     return [

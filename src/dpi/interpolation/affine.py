@@ -3,7 +3,8 @@
 For sum_k w_k theta_k with weights that sum to one, an affine layer L(x; theta) computes one of two
 things that are equal,
 
-    L(x; theta_0 + sum_k w_k (theta_k - theta_0)) = L(x; theta_0) + sum_k w_k L(x; theta_k - theta_0).
+    L(x; theta_0 + sum_k w_k (theta_k - theta_0))
+        = L(x; theta_0) + sum_k w_k L(x; theta_k - theta_0).
 
 On the left every scalar has weights of its own, which `torch.vmap` turns into a grouped convolution
 or a batched product. On the right no scalar has, at the price of K products.
@@ -15,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dpi.precision import cast
+from dpi.interpolation.state import refuse_recomputation
+from dpi.precision import autocast_off, cast
 
 AFFINE = (
     *(nn.Linear, nn.Bilinear, nn.Embedding),
@@ -37,25 +39,40 @@ class Parts:
     """What one pass knows of an affine layer.
 
     Args:
-        w: the weights w_1 ... w_{K-1} of the pass, a tensor of shape (K - 1,).
-        parts: theta_0, theta_1 - theta_0, ... of the layer by the names of its parameters.
-        bounded: whether the sizes of arrays must not depend on the number of scalars.
+        w: the weights 1, w_1 ... w_{K-1} of these values, a tensor of shape (K,).
+        values: theta_0, theta_1 - theta_0, ... of the layer's interpolated parameters, by name.
+        own: what the layer holds in their place.
     """
 
-    def __init__(self, w: Tensor, parts: Sequence[Mapping[str, Tensor]], bounded: bool) -> None:
-        self.w, self.parts, self.bounded = w, parts, bounded
+    def __init__(
+        self, w: Tensor, values: Mapping[str, Sequence[Tensor]], own: Mapping[str, Tensor | None]
+    ) -> None:
+        self.w, self.values, self.own = w, values, own
         self.k: int | None = None
         """The part that is computed; None for the interpolated parameters."""
+        self.casting = False
+        """Whether to convert to autocast's type, which vmap hides convolutions from on CPUs."""
 
-    def read(self, name: str) -> Tensor | None:
+    def read(self, name: str, now: Tensor | None) -> Tensor | None:
         """A parameter, as the layer and whoever else reads it sees it."""
-        if self.k is not None:
-            value = self.parts[self.k].get(name)
-            return None if value is None else cast(value)
-        first, *others = (part.get(name) for part in self.parts)
-        for w_k, other in zip(self.w, others, strict=True):
-            first = first if other is None else weighted(first, w_k, other)
-        return None if first is None else cast(first)
+        value = now
+        if name in self.values and now is self.own[name]:  # not shared, and not replaced
+            if self.k is None or (name == "bias" and self.k == 0):  # the bias is added once
+                value = interpolated(self.w, self.values[name])
+            elif name == "weight":
+                value = self.values[name][self.k]
+        if self.k and name == "bias":
+            return None
+        return cast(value) if self.casting and value is not None else value
+
+
+def interpolated(w: Tensor, values: Sequence[Tensor]) -> Tensor:
+    """sum_k w_k values_k for w_0 = 1. As a product: its backward pass reads the gradient of all
+    scalars twice, that of multiplications and sums five times."""
+    dtype = values[0].dtype
+    precise = torch.promote_types(dtype, w.dtype)
+    with autocast_off(w.device):
+        return torch.tensordot(w.to(precise), torch.stack(tuple(values)).to(precise), 1).to(dtype)
 
 
 def weighted(total: Tensor, w: Tensor, value: Tensor) -> Tensor:
@@ -77,40 +94,47 @@ class Affine(nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         """The layer's own forward pass, or one with many theta(s)."""
         parts = self.parts
-        if parts is None:
+        if parts is None or self._parameters["weight"] is not parts.own["weight"]:
             return super().forward(*args, **kwargs)
-        args = tuple(cast(arg) if isinstance(arg, Tensor) else arg for arg in args)
-        kwargs = {k: cast(arg) if isinstance(arg, Tensor) else arg for k, arg in kwargs.items()}
         x = args[0] if args else kwargs["input"]
-        if not parts.bounded and _interpolates(self, x):
-            return super().forward(*args, **kwargs)
         try:
+            if not isinstance(self, nn.Embedding | nn.Bilinear):  # which autocast leaves alone
+                parts.casting, x = True, cast(x)
+                args, kwargs = ((x, *args[1:]), kwargs) if args else (args, kwargs | {"input": x})
+            if _interpolates(self, x):
+                return super().forward(*args, **kwargs)
             parts.k = 0
             y = super().forward(*args, **kwargs)
-            for k, w in enumerate(parts.w, start=1):
+            for k, w in zip(range(1, len(parts.w)), parts.w[1:], strict=True):
                 parts.k = k
                 y = weighted(y, w, super().forward(*args, **kwargs))
         finally:
-            parts.k = None
+            parts.k, parts.casting = None, False
         if getattr(self, "padding_idx", None) is not None:  # its row has no gradient
             y = torch.where((x == self.padding_idx)[..., None], y.detach(), y)
         return y
 
 
-def _interpolates(layer: nn.Module, x: Tensor) -> bool:
-    if isinstance(layer, nn.Bilinear | nn.Embedding):
+def _interpolates(layer: Any, x: Tensor) -> bool:
+    linear = isinstance(layer, nn.Linear)
+    # A compiled convolution has a fixed number of groups, and batches differ in size.
+    fixed = torch.compiler.is_compiling() and not linear
+    if fixed or isinstance(layer, nn.Bilinear | nn.Embedding):
         return False
-    channels = x.shape[-1] if isinstance(layer, nn.Linear) else layer.in_channels
     few = POSITIONS.get(x.device.type, float("inf"))
-    size = layer._parameters["weight"].numel()
-    return x.numel() >= few * channels and size <= MEMORY * x.numel()
+    few *= x.shape[-1] if linear else layer.in_channels
+    return x.numel() >= max(few, layer._parameters["weight"].numel() / MEMORY)
 
 
 def _parameter(name: str) -> property:
     def read(self: Any) -> Tensor | None:
         if name not in self._parameters:
             raise AttributeError(f"{type(self).__name__} has no {name}")
-        return self._parameters[name] if self.parts is None else self.parts.read(name)
+        now = self._parameters[name]
+        if self.parts is not None:
+            return self.parts.read(name, now)
+        refuse_recomputation(self)
+        return now
 
     return property(read)
 
@@ -123,12 +147,19 @@ def _class(kind: type[nn.Module]) -> type[nn.Module]:
     return made
 
 
-CLASSES = {kind: _class(kind) for kind in AFFINE}
+CLASSES: dict[type[nn.Module], type[nn.Module]] = {kind: _class(kind) for kind in AFFINE}
 globals().update({made.__name__: made for made in CLASSES.values()})  # for pickle
 
 
 def prepare(layer: nn.Module) -> None:
     """Change the class of a layer in place, if its output is affine in its parameters and their
     gradients depend on its own samples alone."""
-    if not (getattr(layer, "max_norm", None) or getattr(layer, "scale_grad_by_freq", False)):
+    others = getattr(layer, "max_norm", None) or getattr(layer, "scale_grad_by_freq", False)
+    if not others and "weight" in layer._parameters:
         layer.__class__ = CLASSES.get(type(layer), type(layer))
+
+
+def restore(layer: nn.Module) -> None:
+    """The inverse of `prepare`."""
+    if isinstance(layer, Affine):
+        layer.__class__ = layer.plain  # type: ignore[assignment]

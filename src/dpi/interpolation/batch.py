@@ -56,7 +56,9 @@ class Arguments:
         self.size = size
         self.leaves, self.spec = tree_flatten((args, kwargs))
         parameters = inspect.signature(net.forward).parameters.values()
-        names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        names = [
+            p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+        ]
         names += [f"argument {i}" for i in range(len(names), len(args))]
         self.split: list[bool] = []
         """Which leaves are split."""
@@ -65,9 +67,9 @@ class Arguments:
             if name in shared:
                 self.split += [False] * len(leaves)
                 continue
-            if isinstance(value, list) and len(value) == size and not _tensors(leaves):
+            if isinstance(value, list | tuple) and len(value) == size and not _tensors(leaves):
                 raise ValueError(
-                    f"{name} is a list of as many items as there are samples; pass a tensor, or "
+                    f"{name} has as many items as there are samples; pass a tensor, or "
                     f"shared=[{name!r}] to interpolate"
                 )
             self.split += [_is_split(name, leaf, size) for leaf in leaves]
@@ -95,7 +97,9 @@ class Arguments:
         leaves = (
             (leaf.dtype, leaf.dim(), leaf.requires_grad)
             if isinstance(leaf, Tensor)
-            else leaf if isinstance(leaf, bool | int | str | None) else type(leaf)
+            else leaf
+            if isinstance(leaf, bool | int | str | None)
+            else type(leaf)
             for leaf in self.leaves
         )
         return str(self.spec), tuple(self.split), tuple(leaves)
@@ -109,7 +113,9 @@ def _is_split(name: str, leaf: Any, size: int) -> bool:
     declare = f"pass one row for each sample, or shared=[{name!r}] to interpolate"
     if not isinstance(leaf, Tensor):
         if not (isinstance(leaf, PLAIN) or callable(leaf)):
-            raise ValueError(f"{name} holds a {type(leaf).__name__}, not split by sample; {declare}")
+            raise ValueError(
+                f"{name} holds a {type(leaf).__name__}, not split by sample; {declare}"
+            )
         return False
     if leaf.dim() == 0 or (leaf.shape[0] == 1 and size != 1):
         return False
@@ -150,11 +156,12 @@ class Output:
                 )
 
 
-def join(outputs: Sequence[Output], order: Sequence[int] | None) -> Any:
+def join(outputs: Sequence[Output], size: int, order: list[int] | None = None) -> Any:
     """The output for all samples.
 
     Args:
-        outputs: for each part of the batch.
+        outputs: for each part of the batch, which may have further rows at the end.
+        size: the number of samples.
         order: the samples in the order of the outputs; None if they are sorted.
 
     Raises:
@@ -163,13 +170,13 @@ def join(outputs: Sequence[Output], order: Sequence[int] | None) -> Any:
     first = outputs[0]
     if any(output.spec != first.spec for output in outputs):
         raise ValueError("the outputs for different scalars differ in structure; return tensors")
-    is_sorted = order is None or list(order) == list(range(len(order)))
-    back = None if is_sorted else torch.tensor(order).argsort()
 
     def leaf(values: Sequence[Any]) -> Any:
         if isinstance(values[0], Tensor):
             whole = torch.cat(list(values)) if len(values) > 1 else values[0]
-            return whole if back is None else whole.index_select(0, back.to(whole.device))
+            if order is None or order == sorted(order):
+                return whole[:size]
+            return whole.index_select(0, torch.tensor(order).argsort().to(whole.device))
         if any(value is not values[0] and value != values[0] for value in values):
             raise ValueError(
                 f"an output is {values[0]!r} for one scalar and differs for another; return a "

@@ -13,8 +13,10 @@ from dpi.interpolation.scalar import Range, as_scalars, position
 from dpi.interpolation.state import one_at_a_time
 from dpi.precision import uncast
 
-LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+LAYERS = (
+    *(nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d),
+    *(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
+)
 
 
 class FiLM(nn.Module):
@@ -54,19 +56,18 @@ class FiLM(nn.Module):
         super().__init__()
         if embedding < 2 or embedding % 2:
             raise ValueError(f"embedding={embedding}: it must be even, and at least 2")
-        self.network = net
+        self.network: nn.Module = net
         self.num_scalars, self.embedding, self.scalar = num_scalars, embedding, scalar
         patterns = [include] if isinstance(include, str) else list(include)
         self.widths: dict[str, int] = {}
         """The layers, and the number of their output channels."""
         for name, layer in net.named_modules():
-            if isinstance(layer, (*LAYERS, *TRANSPOSED)):
-                if any(fnmatchcase(name, pattern) for pattern in patterns):
-                    transposed = isinstance(layer, TRANSPOSED)
-                    shape = layer.weight.shape
-                    self.widths[name] = shape[1] * layer.groups if transposed else shape[0]
-                    layer.register_buffer("film", torch.empty(0), persistent=False)
-                    layer.register_forward_hook(modulate)
+            included = any(fnmatchcase(name, pattern) for pattern in patterns)
+            if included and isinstance(layer, LAYERS):
+                width: Any = getattr(layer, "out_channels", None) or layer.out_features
+                self.widths[name] = width
+                layer.register_buffer("film", torch.empty(0), persistent=False)
+                layer.register_forward_hook(modulate)
         if not self.widths:
             raise ValueError(
                 f"{type(net).__name__} has no linear or convolutional layer named "
@@ -105,7 +106,7 @@ class FiLM(nn.Module):
             return functional_call(self.network, film, (x, *args), kwargs)
 
 
-def modulate(layer: nn.Module, args: Any, output: Tensor) -> Tensor:
+def modulate(layer: Any, args: Any, output: Tensor) -> Tensor:
     """A forward hook that scales and shifts a layer's output by its buffer `film`, (2, B, C)."""
     film = layer.film
     if film.dim() != 3:

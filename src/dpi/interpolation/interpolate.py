@@ -1,20 +1,23 @@
 """`interpolate` conditions a network on a scalar; `parameter_groups` sets its learning rates."""
 
 import copy
+import inspect
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
+from torch.utils._pytree import tree_leaves
 
-from dpi.interpolation.affine import prepare
+from dpi.interpolation.affine import Affine, prepare
 from dpi.interpolation.network import Interpolated, Mode, own_modules
 from dpi.interpolation.scalar import Range
 from dpi.interpolation.schedule import InterpolationFunction, Mixture
-from dpi.interpolation.state import refuse_recomputation
+from dpi.interpolation.sets import walk
+from dpi.interpolation.state import COMMON, refuse_recomputation
 
 Schedule = Literal["learnable", "linear", "mixture"]
 
@@ -25,7 +28,6 @@ def interpolate(
     num_scalars: int = 1000,
     schedule: Schedule | InterpolationFunction | Mixture = "learnable",
     num_sets: int = 2,
-    init: Literal["copy", "independent"] = "copy",
     include: Iterable[str] = ("*",),
     exclude: Iterable[str] = (),
     scalar: Range | None = None,
@@ -34,6 +36,9 @@ def interpolate(
     mode: Mode = "auto",
 ) -> Interpolated:
     """Turn a network f(x) into g(x, s), conditioned on a scalar s through its parameters.
+
+    All sets are copies of net at first, so that the output is that of net, whatever s, until
+    training starts.
 
         net = interpolate(MyNetwork())
         y = net(x, 250)                              # the whole batch at step 250
@@ -49,10 +54,6 @@ def interpolate(
             options. num_scalars, num_sets and scalar are then its own.
         num_sets: K, the number of parameter sets. lambda runs through them in K - 1 segments of
             equal length.
-        init: how theta1 is initialized. "copy": equal to theta0, so that the output equals that
-            of net and does not depend on s until training starts. "independent": by each layer's
-            `reset_parameters`, except for tensors that are constant in theta0 (norms and
-            zero-initialized output layers), which keep their values.
         include, exclude: file-name patterns of parameter names ("encoder.*", "*.bias"). A
             parameter is doubled if it is included and not excluded; the sets share all others.
         scalar: what s is: a `Range` such as Range(0.002, 80, log=True). None for integer steps in
@@ -69,28 +70,27 @@ def interpolate(
 
     Raises:
         ValueError: an unknown option; a pattern that matches no parameter; no parameter to
-            interpolate, or one that cannot be; fewer than two sets; or, with init="independent", a
-            layer with parameters but without `reset_parameters`.
+            interpolate, or one that cannot be; fewer than two sets.
         TypeError: net is no module.
     """
-    if init not in ("copy", "independent"):
-        raise ValueError(f"init must be 'copy' or 'independent', got {init!r}")
     if mode not in ("auto", "grouped"):
         raise ValueError(f"mode must be 'auto' or 'grouped', got {mode!r}")
     w = _weights(schedule, num_scalars, num_sets, scalar)
-    _check_modules(net)
+    if not isinstance(net, nn.Module):
+        raise TypeError(f"net must be a module, such as MyNetwork(), got {net!r}")
     common = _common_names(net, _as_list(include), _as_list(exclude))
-    _check_parameters(net, common)
+    _check(net, common)
+    names = inspect.signature(net.forward).parameters
+    if unknown := {*_as_list(shared)} - {*names}:
+        raise ValueError(f"shared={sorted(unknown)}: forward has the arguments {', '.join(names)}")
     sets = [net]
     for _ in range(w.num_sets - 1):
         theta = _copy(net)
-        if init == "independent":
-            _reinitialize(theta)
         _remove_common(theta, common)
         sets.append(theta)
     for module in own_modules(net):
         prepare(module)
-        if any(p is not None for p in module._parameters.values()):
+        if module._parameters and not isinstance(module, Affine):
             module.register_forward_pre_hook(refuse_recomputation)
     return Interpolated(sets, w, mode, _as_list(shared), checkpointing)
 
@@ -115,34 +115,47 @@ def _weights(
     return InterpolationFunction(num_scalars, schedule, scalar=scalar, num_sets=num_sets)
 
 
-def _check_modules(net: nn.Module) -> None:
-    if not isinstance(net, nn.Module):
-        raise TypeError(f"net must be a module, such as MyNetwork(), got {net!r}")
-    for name, module in net.named_modules():
+def _check(net: nn.Module, common: set[str]) -> None:
+    """Raise ValueError if parameters cannot be interpolated."""
+    doubled = (p for name, p in net.named_parameters() if name not in common and not is_lazy(p))
+    stored = {_storage(p) for p in doubled} - {None}
+    for prefix, module in walk(net):
+        where = f"{prefix.rstrip('.') or 'the network'} ({type(module).__name__})"
         if isinstance(module, torch.jit.ScriptModule):
+            raise ValueError(f"{where} is a ScriptModule, whose parameters are fixed")
+        leaves: dict[str, Any] = module._parameters
+        for leaf, p in leaves.items():
+            name = f"{prefix}{leaf}"
+            if is_lazy(p):
+                raise ValueError(f"{where} has no shapes yet; run the network before interpolate")
+            if p is None or name in common:
+                continue
+            instead = f"; exclude=[{name!r}]"
+            if is_traceable_wrapper_subclass(p):
+                kind = type(p).__name__
+                raise ValueError(f"{name} is a {kind}{instead}, or quantize net.at(s)")
+            if not (p.is_floating_point() or p.is_complex()):
+                raise ValueError(f"{name} has dtype {p.dtype}{instead}")
+        _check_attributes(where, module, stored)
+        if getattr(module, "sparse", False) and f"{prefix}weight" not in common:
+            raise ValueError(f"{where} has sparse gradients, which cannot be interpolated")
+
+
+def _check_attributes(where: str, module: nn.Module, stored: set[int | None]) -> None:
+    """Raise ValueError if a module keeps a parameter, or a view of one, in an attribute."""
+    own = vars(module).items() if not type(module).__module__.startswith("torch.nn.") else ()
+    for name, value in own:
+        leaves = tree_leaves(value) if name not in COMMON else ()
+        if any(isinstance(leaf, Tensor) and _storage(leaf) in stored for leaf in leaves):
             raise ValueError(
-                f"{name or 'the network'} is a ScriptModule, whose parameters are fixed"
-            )
-        if any(is_lazy(parameter) for parameter in module._parameters.values()):
-            raise ValueError(
-                f"{name or 'the network'} ({type(module).__name__}) has no shapes yet; run the "
-                "network once before interpolate"
+                f"{where} keeps a parameter, or a view of one, in {name}, where it cannot be "
+                "interpolated; use nn.ParameterList, or read the attribute in forward"
             )
 
 
-def _check_parameters(net: nn.Module, common: set[str]) -> None:
-    for name, parameter in net.named_parameters():
-        if name in common:
-            continue
-        if is_traceable_wrapper_subclass(parameter):
-            raise ValueError(
-                f"{name} is a {type(parameter).__name__}, which cannot be interpolated; "
-                f"exclude=[{name!r}], or quantize net.at(s)"
-            )
-        if not (parameter.is_floating_point() or parameter.is_complex()):
-            raise ValueError(
-                f"{name} has dtype {parameter.dtype} and cannot be interpolated; exclude=[{name!r}]"
-            )
+def _storage(tensor: Tensor) -> int | None:
+    plain = tensor.layout == torch.strided and not is_traceable_wrapper_subclass(tensor)
+    return tensor.untyped_storage().data_ptr() or None if plain else None
 
 
 def _copy(net: nn.Module) -> nn.Module:
@@ -173,9 +186,7 @@ def _common_names(net: nn.Module, include: list[str], exclude: list[str]) -> set
                 f"the pattern {pattern!r} matches none of the parameters "
                 f"({', '.join(list(parameters)[:3])}, ...)"
             )
-    phis = {
-        id(m.phi) for m in net.modules() if isinstance(m, InterpolationFunction | Mixture)
-    }
+    phis = {id(m.phi) for m in net.modules() if isinstance(m, InterpolationFunction | Mixture)}
     doubled = {
         id(parameter)
         for name, parameter in parameters.items()
@@ -197,23 +208,6 @@ def _remove_common(theta: nn.Module, common: set[str]) -> None:
         for name in module._parameters:
             if (f"{prefix}.{name}" if prefix else name) in common:
                 module._parameters[name] = None
-
-
-@torch.no_grad()
-def _reinitialize(theta: nn.Module) -> None:
-    """Call `reset_parameters` on every layer; tensors that were constant keep their values."""
-    before = [parameter.clone() for parameter in theta.parameters()]
-    for name, module in theta.named_modules():
-        if hasattr(module, "reset_parameters"):
-            module.reset_parameters()
-        elif next(module.parameters(recurse=False), None) is not None:
-            raise ValueError(
-                f"init='independent' needs reset_parameters() on every layer with parameters; "
-                f"{name or 'the network'} ({type(module).__name__}) has none; use init='copy'"
-            )
-    for parameter, old in zip(theta.parameters(), before, strict=True):
-        constant = (old == old.flatten()[0]).all()
-        parameter.copy_(torch.where(constant, old, parameter))
 
 
 def parameter_groups(

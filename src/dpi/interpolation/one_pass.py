@@ -1,50 +1,23 @@
 """Many scalars in one pass: `torch.vmap` over groups of samples that share a scalar."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_unflatten
 
 from dpi.interpolation.affine import Affine, Parts
 from dpi.interpolation.batch import Arguments, Output
-
-Sets = Sequence[dict[str, Tensor]]
-"""The interpolated parameters in theta0, theta1 and on, by their names."""
-
-
-def combine(w: Tensor, values: Sequence[Tensor]) -> Tensor:
-    """One parameter, sum_k w_k theta_k, computed in float32 or higher.
-
-    Args:
-        w: weights that sum to one, (K,) for one scalar or (K, G).
-        values: the parameter in theta_0, theta_1 and on.
-
-    Returns:
-        Shaped as the parameter, or (G, ...). Where the sets are equal, it equals them.
-    """
-    dtype = values[0].dtype
-    precise = dtype if dtype.is_complex else torch.promote_types(dtype, torch.float32)
-    first, *others = (value.to(precise) for value in values)
-    weights = w.to(precise)
-    if w.dim() > 1:
-        weights = weights.reshape(*w.shape, *[1] * first.dim())
-    if len(others) == 1:
-        return torch.lerp(first, others[0], weights[1]).to(dtype)
-    total = first.expand(*w.shape[1:], *first.shape)
-    for w_k, other in zip(weights[1:], others, strict=True):
-        total = total + w_k * (other - first)
-    return total.to(dtype)
+from dpi.interpolation.sets import Sets
 
 
 def one_pass(
-    net: nn.Module,
-    layers: Iterable[Affine],
     sets: Sets,
+    layers: Iterable[Affine],
     w: Tensor,
     arguments: Arguments,
     index: Tensor | None,
@@ -54,12 +27,12 @@ def one_pass(
     """Run a network on G groups of n samples, each group with parameters of its own.
 
     Args:
-        net: theta0.
+        sets: the parameters of the network.
         layers: those of its layers that are affine.
-        sets: its interpolated parameters.
-        w: the weights of each group, (K, G).
+        w: the weights of the sets for each group, (K, G).
         arguments: of the network.
         index: the samples, group by group, (G * n,); None for all, in their order.
+        n: samples of a group.
         guard: around the call of the network.
 
     Returns:
@@ -68,52 +41,48 @@ def one_pass(
     Raises:
         Exception: whatever `vmap` cannot do, and what the network raises.
     """
-    names = {id(parameter): name for name, parameter in sets[0].items()}
-    of_layer = {}
-    for layer in layers:
-        found = {k: names[id(p)] for k, p in layer._parameters.items() if id(p) in names}
-        if "weight" in found:
-            of_layer[layer] = found
-    differences = {
-        # A view: `Originals` refuses the parameter itself.
-        name: [sets[0][name].view_as(sets[0][name]), *(v[name] - sets[0][name] for v in sets[1:])]
-        for name in {name for found in of_layer.values() for name in found.values()}
-    }
-    all_parts = [
-        [
-            {**(layer._parameters if k == 0 else {}), **{p: differences[n][k] for p, n in found.items()}}
-            for k in range(len(sets))
-        ]
-        for layer, found in of_layer.items()
-    ]
+    net = sets.modules[0][1]
+    parts = {layer: _parts(layer, sets) for layer in layers}
+    parts = {layer: found for layer, found in parts.items() if "weight" in found}
     others = {
-        names[id(p)]
-        for module in net.modules()
-        if module not in of_layer
+        sets.names[id(p)]
+        for _, module in sets.modules
+        if module not in parts
         for p in module._parameters.values()
-        if id(p) in names
+        if id(p) in sets.names
     }
-    theta = {name: combine(w, [values[name] for values in sets]) for name in others}
-    # With a batch of unknown size, groups of convolutions would be unknown, too.
-    bounded = torch.compiler.is_exporting()
+    buffers = [(m, dict(m._buffers)) for _, m in sets.modules if m._buffers]
+    hooked = [m for _, m in sets.modules if m._backward_hooks or m._backward_pre_hooks]
+    compiling = torch.compiler.is_compiling()
     made: list[Output] = []
 
     def run(w: Tensor, theta: dict[str, Tensor], *leaves: Any) -> list[Tensor]:
-        for layer, parts in zip(of_layer, all_parts, strict=True):
-            layer.parts = Parts(w[1:], parts, bounded)
+        if hooked:
+            raise RuntimeError(f"{type(hooked[0]).__name__} has backward hooks, which see no vmap")
+        for layer, values in parts.items():
+            own: dict[str, Any] = layer._parameters.copy()
+            if compiling:
+                own = {leaf: theta[sets.names[id(own[leaf])]] for leaf in values}
+            layer.parts = Parts(w, values, own)
         try:
             args, kwargs = tree_unflatten(leaves, arguments.spec)
-            output = Output(functional_call(net, theta, args, kwargs), n)
+            value = functional_call(net, theta, args, kwargs, tie_weights=False)
+            made.append(Output(value, n))
         finally:
-            for layer in of_layer:
+            for layer in parts:
                 layer.parts = None
-        made.append(output)
-        return [leaf for leaf in output.leaves if isinstance(leaf, Tensor)]
+        for module, before in buffers:
+            if any(module._buffers.get(name) is not buffer for name, buffer in before.items()):
+                raise RuntimeError(f"{type(module).__name__} replaces a buffer")
+        return [leaf for leaf in made[0].leaves if isinstance(leaf, Tensor)]
 
     leaves = arguments.in_groups(index, n)
     in_dims = (1, 0, *(0 if split else None for split in arguments.split))
     # Other kernels of attention cannot be batched on CPUs.
     kernel = sdpa_kernel(SDPBackend.MATH) if w.device.type == "cpu" else nullcontext()
+    # A compiled network is not watched by `Originals`: all parameters are replaced.
+    theta = sets.theta(w, None if compiling else others)
+    w = torch.cat([torch.ones_like(w[:1]), w[1:]])  # of the differences
     with guard, kernel:
         tensors = iter(vmap(run, in_dims, randomness="different")(w, theta, *leaves))
     output = made[0]
@@ -121,3 +90,14 @@ def one_pass(
         next(tensors).flatten(0, 1) if isinstance(leaf, Tensor) else leaf for leaf in output.leaves
     ]
     return output
+
+
+def _parts(layer: Affine, sets: Sets) -> dict[str, list[Tensor]]:
+    """theta_0, theta_1 - theta_0, ... of a layer's interpolated parameters."""
+    found = {}
+    for leaf, parameter in layer._parameters.items():
+        if id(parameter) in sets.names:
+            first, *others = sets.values[sets.names[id(parameter)]]
+            # A view: `Originals` refuses the parameter itself.
+            found[leaf] = [first.view_as(first), *(other - first for other in others)]
+    return found

@@ -66,8 +66,10 @@ def as_scalars(s: Any) -> Tensor:
     """
     if s is None:
         raise TypeError("s, the scalar, is missing: net(x, s)")
-    if isinstance(s, torch.fx.Proxy):
-        raise TypeError("torch.fx cannot trace this; trace net.at(s), or use torch.export")
+    if isinstance(s, torch.fx.Proxy) or torch.jit.is_tracing():
+        raise TypeError("this cannot be traced; trace net.at(s), or use torch.export")
+    if type(s) in (int, float):  # under torch.compile, `as_tensor` would compile for each number
+        return torch.full((), s, dtype=torch.int64 if type(s) is int else None)
     try:
         s = torch.as_tensor(s)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -119,7 +121,7 @@ def position(s: Tensor, num_scalars: int, scalar: Range | None = None) -> Tensor
 
 def holds(condition: Tensor) -> bool | None:
     """Whether a condition holds everywhere, or None where values cannot be inspected."""
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+    if torch.compiler.is_compiling():
         return None
     try:
         return bool(condition.all())

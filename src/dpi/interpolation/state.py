@@ -1,16 +1,19 @@
 """What a forward pass with other parameters must not leave behind, and must not use."""
 
+import copy
+import sys
 import threading
-from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from functools import partial
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves
 
 LOCK = threading.RLock()
 
@@ -20,14 +23,16 @@ def one_at_a_time() -> AbstractContextManager[Any]:
     return nullcontext() if torch.compiler.is_compiling() else LOCK
 
 
-CONTAINERS = (dict, OrderedDict, defaultdict, list, set, deque)
-SKIPPED = {"_buffers", *(name for name in vars(nn.Module()) if "hooks" in name)}
+CONTAINERS = (dict, list, set, deque)
+OPAQUE = (nn.Module, Tensor, type, FunctionType, MethodType, ModuleType, partial)
+COMMON = vars(nn.Module()).keys() - {"training"}
+"""Attributes of every module, which PyTorch looks after."""
 
 
 @contextmanager
-def put_back(net: nn.Module) -> Iterator[None]:
-    """Undo what happens inside to the attributes of a network's modules, and to the dictionaries,
-    lists, sets and deques in them.
+def put_back(modules: Collection[nn.Module]) -> Iterator[None]:
+    """Undo what happens inside to the attributes of modules, to the objects that these are, and to
+    the dictionaries, lists, sets and deques in them.
 
     A network may keep what it computed from its parameters (a cache in evaluation mode, a
     `cached_property`), and the next pass has other parameters. Buffers keep what is written into
@@ -36,27 +41,38 @@ def put_back(net: nn.Module) -> Iterator[None]:
     Raises:
         RuntimeError: a module or parameter was made inside.
     """
-    modules = list(net.modules())
-    kept: dict[int, tuple[Any, Any]] = {}
+    registers = [
+        (register, len(register))
+        for module in modules
+        for register in (module._modules, module._parameters, module._buffers)
+    ]
+    states = []
+    containers: dict[int, tuple[Any, Any]] = {}
     for module in modules:
         state = vars(module)
-        kept[id(state)] = state, state.copy()
-        for name, value in state.items():
-            if name not in SKIPPED:
-                _keep(value, kept)
-    buffers = [(module._buffers, len(module._buffers)) for module in modules]
+        own = [(name, value) for name, value in state.items() if name not in COMMON]
+        states.append((state, len(state), own))
+        for _, value in own:
+            _keep(value, containers)
+            if not isinstance(value, OPAQUE) and hasattr(value, "__dict__"):
+                _keep(vars(value), containers)
     made: list[Any] = []
     try:
         yield
     finally:
-        for container, before in kept.values():
+        for register, count in registers:
+            for name in list(register)[count:]:
+                made.append(register.pop(name))
+        for state, count, own in states:
+            if len(state) != count or any(state.get(name, state) is not v for name, v in own):
+                for name in state.keys() - COMMON:
+                    made.append(state.pop(name))
+                state.update(own)
+        for container, before in containers.values():
             if not _same(container, before):
                 made += _values(container)
                 container.clear()
                 (container.update if isinstance(before, dict | set) else container.extend)(before)
-        for registered, count in buffers:
-            for name in list(registered)[count:]:
-                del registered[name]
     known = set(map(id, modules))
     if any(isinstance(v, nn.Parameter | nn.Module) and id(v) not in known for v in made):
         raise RuntimeError(
@@ -66,9 +82,12 @@ def put_back(net: nn.Module) -> Iterator[None]:
 
 
 def _keep(value: Any, kept: dict[int, tuple[Any, Any]]) -> None:
-    if type(value) in CONTAINERS and id(value) not in kept:
-        kept[id(value)] = value, value.copy()
+    if isinstance(value, CONTAINERS) and id(value) not in kept:
+        kept[id(value)] = value, copy.copy(value)
         for item in _values(value):
+            _keep(item, kept)
+    elif isinstance(value, tuple):
+        for item in value:
             _keep(item, kept)
 
 
@@ -86,73 +105,110 @@ def undone_on_error(net: nn.Module, device: torch.device) -> Iterator[None]:
     """If there is an exception inside, undo what happened to buffers and random numbers."""
     buffers = [(m._buffers, m._buffers.copy()) for m in net.modules() if m._buffers]
     contents = [(b, b.clone()) for b in net.buffers()]
-    random = torch.get_rng_state()
-    accelerator = getattr(torch, device.type, None) if device.type != "cpu" else None
-    on_device = accelerator.get_rng_state(device) if accelerator else None
+    sources = [torch] if device.type == "cpu" else [torch, torch.get_device_module(device)]
+    states = [source.get_rng_state() for source in sources]
     try:
         yield
     except Exception:
         for registered, before in buffers:
             registered.update(before)
-        for buffer, before in contents:
-            buffer.copy_(before)
-        torch.set_rng_state(random)
-        if accelerator:
-            accelerator.set_rng_state(on_device, device)
+        for buffer, content in contents:
+            buffer.data.copy_(content)  # autograd may have saved it
+        for source, state in zip(sources, states, strict=True):
+            source.set_rng_state(state)
         raise
 
 
 class Originals(TorchFunctionMode):
     """Refuse operations on parameters that other values stand in for.
 
-    A network that holds a parameter in a list, a closure or another object of its own would
-    compute with theta_0.
+    A network that holds a parameter in a closure or another object of its own would compute with
+    theta_0.
 
     Args:
         names: of the parameters, by their ids.
+        batched: whether this is one pass, in which vmap hides whether tensors require gradients
+            and gives each group its own numbers of a generator. Both are refused.
     """
 
-    def __init__(self, names: Mapping[int, str]) -> None:
+    def __init__(self, names: Mapping[int, str], batched: bool) -> None:
         super().__init__()
-        self.names = names
+        self.names, self.batched = names, batched
 
     def __torch_function__(
         self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        for value in (*args, *(kwargs or {}).values()):
+        kwargs = kwargs or {}
+        if self.batched and kwargs.get("generator") is not None:
+            raise RuntimeError("random numbers of a generator of its own")
+        if self.batched and func == REQUIRES_GRAD:
+            caller = sys._getframe(1).f_globals.get("__name__", "")
+            if not caller.startswith("torch."):
+                raise RuntimeError("a look at requires_grad, which vmap hides")
+        result = func(*args, **kwargs)
+        for value in (*args, *kwargs.values()):
             for item in value if isinstance(value, list | tuple) else (value,):
-                if id(item) in self.names and _has_tensor(result):
+                if id(item) in self.names and not isinstance(result, METADATA):
+                    name = f"theta0.{self.names[id(item)]}"
                     raise RuntimeError(
-                        f"the network uses {self.names[id(item)]} other than as an attribute of "
-                        "its module (from a list, a closure or an object), where it cannot be "
-                        "interpolated; use nn.ParameterList, or read the attribute"
+                        f"the network uses {name} from a closure or an object, where it cannot be "
+                        "interpolated: read the attribute of its module"
                     )
         return result
 
 
-def _has_tensor(result: Any) -> bool:
-    return any(isinstance(leaf, Tensor) for leaf in tree_leaves(result))
+REQUIRES_GRAD = getattr(Tensor.requires_grad, "__get__")  # noqa: B009
+METADATA = (bool, int, str, torch.Size, torch.dtype, torch.device, torch.layout, type(None))
 
 
-def refuse_recomputation(module: nn.Module, args: Any) -> None:
-    """A forward pre-hook of modules with interpolated parameters."""
-    # The one private name of PyTorch here: nothing public says that a backward pass is running.
+RECOMPUTED = (
+    "activation checkpointing inside the network needs interpolate(..., checkpointing=True); or "
+    "checkpoint the whole: checkpoint(net, x, s)"
+)
+
+
+@contextmanager
+def no_checkpoints() -> Iterator[None]:
+    """Refuse torch.utils.checkpoint inside, if it is not also used outside."""
+    with ExitStack() as stack:
+        with suppress(RuntimeError):
+            stack.enter_context(torch.autograd.graph.disable_saved_tensors_hooks(RECOMPUTED))
+        yield
+
+
+def refuse_recomputation(module: nn.Module, args: Any = None) -> None:
+    """Raise RuntimeError in a backward pass, if a module has its own parameters, not theta(s).
+
+    A forward pre-hook of modules with interpolated parameters, for checkpoints that
+    `no_checkpoints` cannot see."""
+    # A private name: nothing public says that a backward pass is running.
     if torch.compiler.is_compiling() or torch._C._current_graph_task_id() == -1:
         return
-    if any(isinstance(p, nn.Parameter) for p in module._parameters.values()):  # not theta(s)
-        raise RuntimeError(
-            f"{type(module).__name__} is recomputed in the backward pass, after its parameters "
-            "were put back: interpolate(..., checkpointing=True), or checkpoint the whole network"
-        )
+    if any(isinstance(p, nn.Parameter) for p in module._parameters.values()):
+        raise RuntimeError(RECOMPUTED)
 
 
 _PROBE = nn.Linear(1, 1, bias=False)
-parametrize.register_parametrization(_PROBE, "weight", nn.Identity())
+parametrize.register_parametrization(_PROBE, "weight", nn.ReLU())
 
 
-def refuse_cached_parametrizations(net: nn.Module) -> None:
+def refuse_cached_parametrizations(modules: Iterable[nn.Module]) -> None:
     """Raise RuntimeError under `parametrize.cached()`, which would keep the weights of one scalar
     for another."""
-    if _PROBE.weight is _PROBE.weight and any(map(parametrize.is_parametrized, net.modules())):
+    if _PROBE.weight is _PROBE.weight and any(map(parametrize.is_parametrized, modules)):
         raise RuntimeError("parametrize.cached() keeps weights for other scalars: leave it")
+
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
+
+def refuse_mixing(net: nn.Module, n: int = 1) -> None:
+    """Raise RuntimeError if a layer mixes samples, and should mix those of equal scalars, which
+    cannot be looked at; of n of them it can."""
+    for name, module in net.named_modules():
+        own = isinstance(module, BATCH_NORMS) and module.running_mean is None
+        if (own and n == 1) or (isinstance(module, BATCH_NORMS) and not own and module.training):
+            raise RuntimeError(
+                f"{name} ({type(module).__name__}) mixes samples of equal scalars, which here "
+                "(torch.compile, torch.func, gradients of s) cannot be found: use net.eval()"
+            )

@@ -29,6 +29,8 @@ OWN = {
 }
 """Where the objects of a section come from, unless they are the user's own."""
 
+LEFT = "cond: dpi.conditioning.LowRank"
+
 
 def build(cfg: DictConfig) -> tuple[Framework, nn.Module]:
     """Build the framework and the conditioned network that a configuration names.
@@ -106,7 +108,7 @@ def set_memory_format(
         channels_last = device.type == "cuda" and not normalizes
     if not channels_last:
         return
-    # Module.to(memory_format=...) fails at the five dimensions of low-rank factors.
+    # Module.to(memory_format=...) fails at five dimensions.
     for tensor in (*network.parameters(), *network.buffers()):
         if tensor.dim() == 4:
             tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
@@ -136,14 +138,20 @@ def foreign_code(cfg: DictConfig) -> list[str]:
     return found
 
 
-def refuse_foreign_code(cfg: DictConfig, where: str, hint: str = "") -> None:
-    """Raise UserError if there is `foreign_code` in a configuration.
+def refuse_foreign_code(cfg: DictConfig, where: str, hint: str = "", trust: bool = False) -> None:
+    """Raise UserError if a configuration names what dpi no longer has, or `foreign_code`.
 
     Args:
         cfg: the configuration.
         where, hint: what the message calls it, and what to do.
+        trust: whether it may name foreign code.
     """
-    if found := foreign_code(cfg):
+    found = foreign_code(cfg)
+    if LEFT in found:
+        raise UserError(
+            f"{where} has low-rank sets, which left: commit 5255f5f is the last that reads them"
+        )
+    if found and not trust:
         raise UserError(f"{where} names code from outside, {found[0]}{hint}")
 
 

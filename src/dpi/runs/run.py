@@ -68,13 +68,13 @@ def open_run(
         checkpoint: the last one, or one that was kept.
 
     Raises:
-        UserError: no such run, a damaged one, or one that names code from outside without trust.
+        UserError: no such run, a damaged one, one of low-rank sets, or one that names code from
+            outside without trust.
     """
     folder = Path(folder)
     cfg = read_config(folder)
-    if not trust:
-        hint = "; if you know where this run comes from, use trust=true"
-        refuse_foreign_code(cfg, str(folder / CONFIG), hint)
+    hint = "; if you know where this run comes from, use trust=true"
+    refuse_foreign_code(cfg, str(folder / CONFIG), hint, trust)
     return load_run(folder, cfg, checkpoint)
 
 

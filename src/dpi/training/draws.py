@@ -5,6 +5,7 @@ in its checkpoint, and neither the number of processes nor gradient accumulation
 learned: each of them takes its slice of the same batch.
 """
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -64,6 +65,13 @@ class Draws:
             u = (torch.arange(count) + u) / count
         scalars = (u * self.num_scalars).long()
         return scalars[torch.arange(self.batch_size) * count // self.batch_size]
+
+    def samples_per_scalar(self, size: int) -> int | None:
+        """How many consecutive samples of every slice of `size` share a scalar; None if that
+        varies."""
+        count = self.distinct_scalars or self.batch_size
+        varies = self.batch_size % count
+        return None if varies else math.gcd(self.batch_size // count, size)
 
     def noise(self, step: int, shape: tuple[int, ...], device: torch.device) -> Tensor:
         """Standard normal noise for the whole batch: (B, *shape), drawn on the device."""

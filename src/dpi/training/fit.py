@@ -20,7 +20,7 @@ from dpi.data import Source, memory_map, read_duplicates, split
 from dpi.errors import Terminated, UserError
 from dpi.frameworks import Framework
 from dpi.frameworks.draw import network_evaluations
-from dpi.interpolation.replica import check_compiler
+from dpi.interpolation import Interpolated
 from dpi.precision import forbid_tf32
 from dpi.processes import together
 from dpi.runs.build import build, set_memory_format
@@ -66,12 +66,13 @@ def fit(cfg: DictConfig, source: Source) -> None:
     duplicates = read_duplicates(cfg.data.get("duplicates"), source)
     parts = split(len(images), cfg.data.held_out, cfg.data.split_seed, duplicates)
     draws = make_draws(cfg, len(parts.train), framework.num_scalars)
-    module = make_module(cfg, framework, network, draws, trainer.strategy.root_device)
+    device = trainer.strategy.root_device
+    module = make_module(cfg, framework, network, draws, device, trainer.world_size)
     accumulate = cfg.trainer.accumulate_grad_batches
     data = DataModule(images, parts.train, parts.held_out, draws, first_step, accumulate)
     if trainer.is_global_zero:
         record(cfg, run, source.fingerprint, len(images), parts.held_out, parts.left_out)
-        record_session(run, first_step, device_name(trainer.strategy.root_device))
+        record_session(run, first_step, device_name(device))
         log_hyperparameters(trainer.loggers, cfg)
         doing = f"resuming from step {first_step}" if first_step else "training"
         counts = f"{len(parts.train):,} images, {len(parts.held_out):,} held out"
@@ -130,15 +131,20 @@ def make_draws(cfg: DictConfig, num_images: int, num_scalars: int) -> Draws:
 
 
 def make_module(
-    cfg: DictConfig, framework: Framework, network: nn.Module, draws: Draws, device: torch.device
+    cfg: DictConfig,
+    framework: Framework,
+    network: nn.Module,
+    draws: Draws,
+    device: torch.device,
+    processes: int = 1,
 ) -> TrainingModule:
     """The LightningModule, with the network in its memory format and compiled if it is to be."""
     set_memory_format(network, device, cfg.trainer.channels_last)
     if cfg.trainer.compile:
-        try:
-            check_compiler()
-        except RuntimeError as error:
-            raise UserError(f"trainer.compile=true: {error}") from None
+        parts = cfg.trainer.accumulate_grad_batches * processes
+        for module in network.modules():
+            if isinstance(module, Interpolated):
+                module.samples_per_scalar = draws.samples_per_scalar(draws.batch_size // parts)
         network.compile()
     t = cfg.training
     return TrainingModule(

@@ -11,7 +11,7 @@ from PIL import Image
 from dpi import plots
 from dpi.data import to_uint8
 from dpi.frameworks.draw import start_noise
-from dpi.interpolation import Coefficients, InterpolationFunction
+from dpi.interpolation import InterpolationFunction, Mixture
 from dpi.runs.files import samples_path
 
 
@@ -39,7 +39,7 @@ class SampleLogger(Callback):
         made = {"samples": samples_path(self.run, trainer.global_step)}
         plots.save_grid(to_uint8(samples), made["samples"])
         for module in pl_module.network.modules():
-            if isinstance(module, (InterpolationFunction, Coefficients)) and module.phi is not None:
+            if isinstance(module, InterpolationFunction | Mixture) and module.phi is not None:
                 made["lambda"] = self.run / "lambda.png"
                 plots.plot_lambda(module.table().detach().cpu().numpy(), made["lambda"])
         _log_images(trainer, made)

@@ -1,0 +1,54 @@
+"""Runs of commit 5255f5f, the last with another library inside, load or are refused."""
+
+import shutil
+
+import pytest
+import torch
+from conftest import ROOT
+from omegaconf import OmegaConf
+
+from dpi.runs.run import open_run
+
+EARLIER = ROOT / "tests/data/5255f5f"
+"""A run, its checkpoint without what only training needs, and what it gave for images."""
+
+
+def changed(tmp_path, cond):
+    """The run with other keys of its conditioning."""
+    folder = shutil.copytree(EARLIER, tmp_path / "run")
+    cfg = OmegaConf.load(folder / "config.yaml")
+    cfg.cond.update(cond)
+    OmegaConf.save(cfg, folder / "config.yaml")
+    return folder
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("mode", ["auto", "grouped"])
+def test_a_run_gives_what_it_gave(tmp_path, mode):
+    run = open_run(changed(tmp_path, {"mode": mode}))
+    expected = torch.load(EARLIER / "outputs.pt", weights_only=True)
+    x = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    for name, s in {"one": 250, "several": [700, 3, 700, 999]}.items():
+        torch.testing.assert_close(run.network(x, torch.tensor(s)), expected[name])
+
+
+LOW_RANK = {"_target_": "dpi.conditioning.LowRank"}
+COMPOSED = {"_target_": "dpi.conditioning.Compose", "lowrank": LOW_RANK}
+LEFT = "has low-rank sets, which left: commit 5255f5f is the last that reads them"
+
+
+@pytest.mark.parametrize(
+    ("cond", "said"),
+    [
+        (LOW_RANK, LEFT),
+        (COMPOSED, LEFT),
+        ({"mode": "one_pass"}, "mode must be 'auto' or 'grouped', got 'one_pass'"),
+    ],
+)
+@pytest.mark.parametrize("trust", ["false", "true"])
+def test_what_left_is_one_line(command, tmp_path, cond, said, trust):
+    changed(tmp_path, cond)
+    for script, *options in (("sample.py", "n=1"), ("evaluate.py", "eval=objective")):
+        done = command(script, "run=run", f"trust={trust}", *options)
+        assert done.status == 1 and len(done.err.splitlines()) == 1
+        assert done.err.startswith("error: ") and said in done.err
