@@ -244,7 +244,7 @@ def test_every_block_of_the_document_runs(monkeypatch, tmp_path):
 def small_unet() -> dict:
     """The arguments of the recipe's UNet2DModel."""
     net = recipe("diffusers_schedulers").network(Range(0, 999))
-    return {key: value for key, value in net.config.items() if not key.startswith("_")}
+    return {key: value for key, value in net.theta0.config.items() if not key.startswith("_")}
 
 
 def test_links_and_files():

@@ -93,8 +93,7 @@ class SharedInterpolated(Interpolated, _Safe, library_name="dpi", tags=TAGS):
             checkpointing=checkpointing,
             mode=mode,
         )
-        sets = [made.get_submodule(f"theta{k}") for k in range(num_sets)]
-        super().__init__(sets, made.interpolation, mode, made.shared, checkpointing)
+        super().__init__(made.thetas(), made.interpolation, mode, made.shared, checkpointing)
 
     @classmethod
     def _from_pretrained(cls, *, config: dict[str, Any] | None, **options: Any) -> Any:

@@ -88,11 +88,13 @@ class Simulated(TorchDispatchMode):
         self._before = torch.Generator, torch.tensor, optimizer._get_fused_kernels_supported_devices
         torch.Generator, torch.tensor = HostGenerator, _by_way_of_the_cpu(torch.tensor)
         optimizer._get_fused_kernels_supported_devices = lambda: [CPU.type, "cuda", DEVICE.type]
+        torch.meta = torch  # its random numbers
         return super().__enter__()
 
     def __exit__(self, *error: Any) -> None:
         super().__exit__(*error)
         torch.Generator, torch.tensor, supported = self._before
+        del torch.meta
         optimizer._get_fused_kernels_supported_devices = supported
 
     def __torch_dispatch__(

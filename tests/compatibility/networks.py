@@ -1,6 +1,5 @@
 """Networks with random weights, in the smallest configuration of each, and a batch of six."""
 
-import copy
 from collections.abc import Callable
 from functools import partial
 from operator import methodcaller
@@ -129,12 +128,6 @@ def changed(change: Callable, **case: Any) -> Case:
 
 NO_COPY = {"refused": "cannot be copied"}
 FORMER = {"dropout": 0.0, "batch_first": True}
-GAIN = nn.Parameter(torch.randn(8))
-
-
-def listed(net: nn.Module, parameters: nn.Module) -> None:
-    net.list = copy.deepcopy(parameters)
-
 
 # fmt: off
 NETWORKS = listed_in_yaml("Networks") | {
@@ -156,14 +149,12 @@ NETWORKS = listed_in_yaml("Networks") | {
     "parametrizations.orthogonal": changed(parametrizations.orthogonal),
     "torch.nn.utils.spectral_norm (old)": changed(spectral_norm),
     "torch.nn.utils.weight_norm (old)": changed(weight_norm, **NO_COPY),
-    "torch.nn.utils.weight_norm (old), run under torch.no_grad()": changed(
-        lambda layer: torch.no_grad()(weight_norm(layer))(SEQ.float())),
     "torch.nn.utils.prune": changed(
         lambda layer: prune.random_unstructured(layer, "weight", 0.5), **NO_COPY),
     "ParameterList": case(
-        lambda f, x: x * f.list[0], lambda f: listed(f, nn.ParameterList([GAIN]))),
+        lambda f, x: x * f.kept[0], lambda f: nn.ParameterList([torch.randn(8)])),
     "ParameterDict": case(
-        lambda f, x: x * f.list["a"], lambda f: listed(f, nn.ParameterDict({"a": GAIN}))),
+        lambda f, x: x * f.kept["a"], lambda f: nn.ParameterDict({"a": torch.randn(8)})),
     "Complex parameters (Fourier neural operator)": Case(
         lambda: Spectral(8, 2, dtype=torch.complex128), (SEQ,)),
     "Linear with complex parameters": Case(

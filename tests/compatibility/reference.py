@@ -104,9 +104,9 @@ def perturb(g: nn.Module) -> Any:
     generator = torch.Generator().manual_seed(1)
     for name, p in g.named_parameters():
         if type(p) is nn.Parameter and (p.is_floating_point() or p.is_complex()):
-            dtype = p.dtype if p.is_complex() else torch.float64
-            noise = torch.randn(p.shape, generator=generator, dtype=dtype)
-            p.add_(((1.0 if name.endswith("phi") else 0.1) * noise).to(p.dtype))
+            dtype = torch.promote_types(p.dtype, torch.float64)
+            noise = torch.randn(p.shape, generator=generator, dtype=dtype).to(p.dtype)
+            p.add_(noise if name.endswith("phi") else 0.1 * noise)
     return g
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import weakref
-from collections import OrderedDict, deque, namedtuple
+from collections import deque
 from collections.abc import Callable
 from functools import cached_property, lru_cache, partial
 from pkgutil import resolve_name
@@ -74,16 +74,13 @@ COPIES = {"options": {"checkpointing": True}}
 # fmt: off
 STATE = listed_in_yaml("State") | {
     "A function of a parameter in a dictionary": cached(lambda f: f.kept, lambda f: {}),
-    "... in training mode": cached(lambda f: f.kept, lambda f: {}, training=True),
     "... in an attribute": cached(vars),
-    "... in a dictionary in a list": cached(lambda f: f.kept[0], lambda f: [{}]),
     "... in an object": cached(lambda f: vars(f.kept), lambda f: SimpleNamespace()),
     "... in a subclass of dict": cached(lambda f: f.kept, lambda f: type("D", (dict,), {})()),
     "... in a buffer": cached(lambda f: f._buffers, lambda f: f.register_buffer("w", None)),
     "functools.cached_property": case(lambda f, x: x * f.once, kind=Caching),
     "functools.lru_cache": case(lambda f, x: x * f.cached(), kind=Caching),
     "A list that grows": case(appended, lambda f: []),
-    "A deque that grows": case(appended, lambda f: deque(maxlen=2)),
     "A list of functions built in the first forward pass": made(
         lambda f: [partial(torch.mul, f.gain.exp())], lambda kept, x: kept[0](x), refused=""),
     "A layer made in the first forward pass": made(
@@ -101,7 +98,6 @@ STATE = listed_in_yaml("State") | {
 # 2. References
 
 GLOBAL: list[Any] = []
-Pair = namedtuple("Pair", "a b")
 Slots = dataclasses.make_dataclass("Slots", ["a"], slots=True)
 
 
@@ -130,26 +126,21 @@ def scripted(x: Tensor, p: Tensor) -> Tensor:
 
 
 THETA0 = {"refused": "from a closure or an object|keeps a parameter, or a view"}
-WRITES = {"refused": "writes into"}
 # fmt: off
 REFERENCES = {
     "A global name of a layer": case(lambda f, x: f.a(x), prepare=by_global_name),
     "A list and a dictionary": kept(lambda f: [{"a": f.a}], lambda kept, x: kept[0]["a"](x)),
-    "An OrderedDict": kept(lambda f: OrderedDict(a=f.a), lambda kept, x: kept["a"](x)),
     "A dictionary keyed by layers": kept(
         lambda f: {f.a: 2}, lambda kept, x: next(iter(kept))(x) * 2),
-    "A namedtuple": kept(lambda f: Pair(f.a, f.b), lambda kept, x: kept.a(x)),
     "A deque": kept(lambda f: deque([f.a]), lambda kept, x: kept[0](x)),
     "A frozenset": kept(lambda f: frozenset([f.a]), lambda kept, x: next(iter(kept))(x)),
     "A dataclass with slots": kept(lambda f: Slots(f.a), lambda kept, x: kept.a(x)),
     "An object": kept(lambda f: SimpleNamespace(a=f.a), lambda kept, x: kept.a(x)),
     "A weakref.ref": kept(lambda f: weakref.ref(f.a), lambda kept, x: kept()(x)),
-    "A method of a layer": kept(lambda f: f.a.forward),
     "functools.partial of a layer": kept(lambda f: partial(f.a)),
     "A closure with a layer": kept(lambda f: lambda x: f.a(x)),
     "A closure with a layer, checkpointing=True": kept(
         lambda f: lambda x, layer=f.a: layer(x), **COPIES, **THETA0),
-    "A default value of a function": kept(lambda f: lambda x, layer=f.a: layer(x)),
     "A replaced layer.forward": kept(replaced),
     "A forward hook: a function": hooked(lambda f: f.a.register_forward_hook(hook)),
     "A forward hook: a closure with another layer": hooked(
@@ -158,8 +149,9 @@ REFERENCES = {
     "self.parameters() in the forward pass": case(
         lambda f, x: x + sum(p.square().mean() for p in f.parameters())),
     "self.get_parameter(...)": case(lambda f, x: x * f.get_parameter("gain")),
+    "isinstance(..., nn.Parameter)": case(
+        lambda f, x: f.a(x) if isinstance(f.gain, nn.Parameter) else f.b(x)),
     "self.state_dict()": case(lambda f, x: x * f.state_dict()["a.bias"]),
-    "layer._parameters": case(lambda f, x: x @ f.a._parameters["weight"]),
     "layer.weight.data": case(lambda f, x: x @ f.a.weight.data),
     "An attribute without copies": kept(lambda f: Lock(), refused="cannot be copied"),
     "A list of parameters": kept(lambda f: [f.gain], lambda kept, x: x * kept[0], **THETA0),
@@ -167,14 +159,10 @@ REFERENCES = {
     "functools.partial of a parameter": kept(lambda f: partial(torch.mul, other=f.gain), **THETA0),
     "An object with a parameter": kept(
         lambda f: SimpleNamespace(p=f.gain), lambda kept, x: x * kept.p, **THETA0),
-    "A stack of a list of parameters": kept(
-        lambda f: [f.gain], lambda kept, x: x * torch.stack(kept)[0], **THETA0),
     "A list of parameters, tolist()": kept(
         lambda f: [f.gain], lambda kept, x: x * sum(kept[0].tolist()), **THETA0),
     "A list of parameters, torch.jit.script": kept(
         lambda f: [f.gain], lambda kept, x: scripted(x, kept[0]), **THETA0),
-    "A list of parameters, autograd.Function": kept(
-        lambda f: [f.gain], lambda kept, x: Product.apply(x, kept[0]), **THETA0),
     "A list of the data of parameters": kept(
         lambda f: [f.double().gain.data], lambda kept, x: x * kept[0], **THETA0),
 }
@@ -207,10 +195,6 @@ def by_sum(f: Net, x: Tensor) -> Tensor:
     return f.a(x) if x.sum() > 0 else f.b(x)
 
 
-def with_scale(f: Net) -> None:
-    f.scale = nn.Parameter(1e-6 * torch.ones(8))
-
-
 def later(change: Callable, **options: Any) -> Case:
     make = lambda: nn.Sequential(nn.Linear(8, 8), nn.Dropout(0.5), nn.Linear(8, 3))  # noqa: E731
     return Case(make, (SEQ,), after=change, **options)
@@ -226,7 +210,8 @@ BATCHES = {
     "A branch chosen by a float": case(branched, None, 0.9),
     "A branch chosen by the key of a dictionary": case(branched, None, {"right": SEQ}),
     "A branch chosen by the sum of the batch, which is changed in place": case(by_sum),
-    "LayerScale": case(lambda f, x: x + f.scale * f.a(x), with_scale),
+    "LayerScale": case(
+        lambda f, x: x + f.kept * f.a(x), lambda f: nn.Parameter(1e-6 * torch.ones(8))),
     "dropout.p changed after interpolate": later(lambda f: setattr(f[1], "p", 0.0), training=True),
     "A forward hook added after interpolate": later(lambda f: f[0].register_forward_hook(hook)),
     "A layer replaced after interpolate": later(
@@ -257,27 +242,22 @@ class WithRule(Product):
     setup_context = staticmethod(lambda ctx, inputs, output: ctx.save_for_backward(*inputs))
 
 
-def clamped(f: Net, x: Tensor) -> Tensor:
-    with torch.no_grad():
-        f.gain.clamp_(-0.5, 0.5)
-    return x * f.gain
-
-
-def energy(f: Net) -> Callable[[Tensor], Tensor]:
-    return lambda x: f.a(x).square().sum()
-
-
 def force(f: Net, x: Tensor) -> Tensor:
     with torch.enable_grad():
         x = x if x.requires_grad else x.clone().requires_grad_()
-        return torch.autograd.grad(energy(f)(x), x, create_graph=True)[0]
+        return torch.autograd.grad(f.a(x).square().sum(), x, create_graph=True)[0]
 
 
-def doubled(f: Net, x: Tensor) -> Tensor:
-    y = f.a(x)
-    if y.requires_grad:
-        y.register_hook(lambda grad: 2 * grad)
-    return y
+def scaled(factor: Callable[[Net], Any]) -> Case:
+    """A hook scales the gradient of an activation."""
+
+    def use(f: Net, x: Tensor) -> Tensor:
+        y = f.a(x)
+        if y.requires_grad:
+            y.register_hook(lambda grad: grad * factor(f))
+        return y
+
+    return case(use)
 
 
 # fmt: off
@@ -286,13 +266,13 @@ GRADIENTS = listed_in_yaml("Gradients") | {
     "... with a rule for vmap": case(lambda f, x: WithRule.apply(x, f.gain)),
     "Embedding(padding_idx=...)": Case(
         lambda: nn.Embedding(20, 8, padding_idx=int(TOKENS[0, 0])), (TOKENS,)),
-    "A parameter clamped in the forward pass": case(clamped, **WRITES),
     "A force, by torch.autograd.grad": case(force),
-    "A force, by torch.func.grad": case(lambda f, x: torch.func.grad(energy(f))(x)),
-    "A hook on the gradient of an activation": case(doubled),
+    "A force, by torch.func.grad": case(
+        lambda f, x: torch.func.grad(lambda x: f.a(x).square().sum())(x)),
+    "A hook on the gradient of an activation": scaled(lambda f: 2),
+    "... that reads a parameter": scaled(lambda f: f.gain),
     "A full backward hook": hooked(lambda f: f.a.register_full_backward_hook(
         lambda layer, of_inputs, of_outputs: (2 * of_inputs[0],))),
-    "detach": case(lambda f, x: f.a(x).detach() + x * f.gain.detach()),
 }
 # fmt: on
 

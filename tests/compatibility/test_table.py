@@ -50,16 +50,6 @@ def check(section: str, name: str) -> str:
     return f"| {name} | {outcome} | {remark} |"
 
 
-def committed() -> dict[tuple[str, str], str]:
-    """The lines of the committed tables, by section and name."""
-    found, section = {}, ""
-    for line in PAGE.read_text().splitlines():
-        section = line[3:] if line.startswith("## ") else section
-        if line.startswith("| ") and not line.startswith("| name"):
-            found[section, line[2:].split(" | ")[0]] = line
-    return found
-
-
 def main() -> None:
     """Check all rows and write them to the page, between its head and what was not tested."""
     torch.set_num_threads(1)
@@ -90,12 +80,12 @@ ROWS = [
 
 @pytest.mark.parametrize(("section", "name"), ROWS)
 def test_row(section, name):
-    seen = check(section, name)
-    assert committed().get((section, name)) == seen, "docs/COMPATIBILITY.md is out of date"
+    assert check(section, name) in PAGE.read_text().splitlines(), "the page is out of date"
 
 
 def test_the_page_has_no_other_rows():
-    assert set(committed()) == {row.values for row in ROWS}
+    rows = [line for line in PAGE.read_text().splitlines() if line.startswith("| ")]
+    assert len(rows) == len(ROWS) + len(SECTIONS)
 
 
 if __name__ == "__main__":

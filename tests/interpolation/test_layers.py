@@ -118,8 +118,6 @@ def test_film_with_interpolation():
 
 
 def test_film_refuses():
-    with pytest.raises(ValueError, match="embedding=7: it must be even"):
-        FiLM(convolutions(), embedding=7)
     with pytest.raises(ValueError, match="Sequential has no linear or convolutional layer named 9"):
         FiLM(convolutions(), include="9")
     net = FiLM(nn.Sequential(nn.Flatten(0, 1), nn.Linear(8, 8)), scalar=Range(1, 0)).double()

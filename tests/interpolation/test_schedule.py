@@ -39,8 +39,7 @@ def test_steps_floats_and_what_is_between():
     nearest = with_phi([0.3, -1.0, 2.0, 0.0, 0.5], between="nearest")
     some = torch.tensor([0.0, 0.12, 0.13, 0.88, 1.0])
     assert torch.equal(nearest(some), nearest(torch.tensor([0, 0, 1, 4, 4])))
-    for dtype in (torch.uint8, torch.int8, torch.int16, torch.int32):
-        assert torch.equal(function(STEPS.to(dtype)), function.table())
+    assert torch.equal(function(STEPS.to(torch.uint8)), function.table())
     assert torch.equal(at(function.table(), STEPS), function.table())
     (function(STEPS) * torch.randn(5)).sum().backward()
     assert (function.phi.grad != 0).all()

@@ -136,7 +136,10 @@ def _parameter(name: str) -> property:
         refuse_recomputation(self)
         return now
 
-    return property(read)
+    def write(self: Any, value: Tensor) -> None:  # of a wrapper that took the parameter away
+        self._parameters[name] = value
+
+    return property(read, write)
 
 
 def _class(kind: type[nn.Module]) -> type[nn.Module]:
@@ -155,7 +158,7 @@ def prepare(layer: nn.Module) -> None:
     """Change the class of a layer in place, if its output is affine in its parameters and their
     gradients depend on its own samples alone."""
     others = getattr(layer, "max_norm", None) or getattr(layer, "scale_grad_by_freq", False)
-    if not others and "weight" in layer._parameters:
+    if not others:
         layer.__class__ = CLASSES.get(type(layer), type(layer))
 
 

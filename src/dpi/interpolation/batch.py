@@ -14,11 +14,14 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 from dpi.interpolation.scalar import holds
 
 
+def differentiable(s: Tensor) -> bool:
+    """Whether derivatives with respect to s are taken."""
+    return s.requires_grad or fwAD.unpack_dual(s).tangent is not None
+
+
 def distinguishable(s: Tensor) -> bool:
     """Whether scalars can be looked at, and equal ones have the same derivatives, none."""
-    if torch.compiler.is_compiling() or s.requires_grad:
-        return False
-    return fwAD.unpack_dual(s).tangent is None and holds(s == s) is not None
+    return not differentiable(s) and holds(s == s) is not None
 
 
 def groups(s: Tensor) -> list[list[int]]:
@@ -176,7 +179,9 @@ def join(outputs: Sequence[Output], size: int, order: list[int] | None = None) -
             whole = torch.cat(list(values)) if len(values) > 1 else values[0]
             if order is None or order == sorted(order):
                 return whole[:size]
-            return whole.index_select(0, torch.tensor(order).argsort().to(whole.device))
+            return whole.index_select(
+                0, torch.tensor(order, device="cpu").argsort().to(whole.device, non_blocking=True)
+            )
         if any(value is not values[0] and value != values[0] for value in values):
             raise ValueError(
                 f"an output is {values[0]!r} for one scalar and differs for another; return a "

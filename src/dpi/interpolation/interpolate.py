@@ -88,9 +88,12 @@ def interpolate(
         theta = _copy(net)
         _remove_common(theta, common)
         sets.append(theta)
+    doubled = {id(p) for name, p in net.named_parameters() if name not in common}
     for module in own_modules(net):
-        prepare(module)
-        if module._parameters and not isinstance(module, Affine):
+        own = {leaf for leaf, p in module._parameters.items() if id(p) in doubled}
+        if "weight" in own:
+            prepare(module)
+        if own and not isinstance(module, Affine):
             module.register_forward_pre_hook(refuse_recomputation)
     return Interpolated(sets, w, mode, _as_list(shared), checkpointing)
 
@@ -143,9 +146,9 @@ def _check(net: nn.Module, common: set[str]) -> None:
 
 def _check_attributes(where: str, module: nn.Module, stored: set[int | None]) -> None:
     """Raise ValueError if a module keeps a parameter, or a view of one, in an attribute."""
-    own = vars(module).items() if not type(module).__module__.startswith("torch.nn.") else ()
-    for name, value in own:
-        leaves = tree_leaves(value) if name not in COMMON else ()
+    for name, value in vars(module).items():
+        known = name in COMMON or (name == "_flat_weights" and isinstance(module, nn.RNNBase))
+        leaves = () if known else tree_leaves(value)
         if any(isinstance(leaf, Tensor) and _storage(leaf) in stored for leaf in leaves):
             raise ValueError(
                 f"{where} keeps a parameter, or a view of one, in {name}, where it cannot be "
@@ -161,7 +164,7 @@ def _storage(tensor: Tensor) -> int | None:
 def _copy(net: nn.Module) -> nn.Module:
     try:
         return copy.deepcopy(net)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(
             f"the network cannot be copied ({reason.partition('.')[0]}); remove pruning, and use "

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from dpi.interpolation.affine import Affine, restore
-from dpi.interpolation.batch import Arguments, Output, distinguishable, groups, join
+from dpi.interpolation.batch import Arguments, Output, differentiable, distinguishable, groups, join
 from dpi.interpolation.one_pass import one_pass
 from dpi.interpolation.scalar import as_scalars, position
 from dpi.interpolation.schedule import InterpolationFunction, Mixture
@@ -29,6 +29,11 @@ from dpi.interpolation.state import (
 )
 
 Mode = Literal["auto", "grouped"]
+REFUSALS = (
+    *(ArithmeticError, AssertionError, AttributeError),
+    *(LookupError, RuntimeError, TypeError, ValueError),
+)
+"""What vmap raises, or a network under it. Not Exception: a checkpoint stops by one of its own."""
 
 
 class Interpolated(nn.Module):
@@ -102,23 +107,34 @@ class Interpolated(nn.Module):
         """
         s = as_scalars(kwargs.pop("s", None) if s is None else s)
         args = args if x is None and not args else (x, *args)
-        known = distinguishable(s)
-        s = s.cpu() if known else s
+        with one_at_a_time():
+            return self._run(s, args, kwargs)
+
+    def _run(self, s: Tensor, args: tuple, kwargs: dict[str, Any]) -> Any:
+        if not torch.compiler.is_compiling() and not differentiable(s):
+            s = s.cpu()  # at most one synchronization
         where = position(s, self.interpolation.num_scalars, self.interpolation.scalar)
         sets = Sets(self.thetas(), self.doubled, self.common)
+        name, (first, *_) = next(iter(sets.values.items()))
+        if first.is_meta and not all(getattr(x, "is_meta", True) for x in args[:1]):
+            raise RuntimeError(f"theta0.{name} is on the meta device, x is not")
+
+        def weights(where: Tensor) -> Tensor:
+            return self.interpolation.weights(where).to(first.device, non_blocking=True)
+
         if s.numel() == 1:
-            w = self.interpolation.weights(where.reshape(()))
-            return self._call(sets, w, args, kwargs)
+            return self._call(sets, weights(where.reshape(())), args, kwargs)
         arguments = Arguments(self.theta0, args, kwargs, s.shape[0], self.shared)
         if s.shape[0] == 0:  # any parameters do
-            w = self.interpolation.weights(where.new_zeros(()))
-            return self._call(sets, w, args, kwargs)
-        w = self.interpolation.weights(where)
+            return self._call(sets, weights(where.new_zeros(())), args, kwargs)
+        w = weights(where)
         if torch.compiler.is_compiling():
             return self._compiled(sets, s, w, arguments)
-        if not known:
+        if distinguishable(s):
+            found = groups(s)
+        else:
             refuse_mixing(self.theta0)
-        found = groups(s) if known else [[i] for i in range(s.shape[0])]
+            found = [[i] for i in range(s.shape[0])]
         if len(found) == 1:
             return self._call(sets, w[:, 0], args, kwargs)
         of_size: dict[int, list[list[int]]] = {}
@@ -137,10 +153,14 @@ class Interpolated(nn.Module):
         theta = sets.theta(w)
         with self._guarded(sets, False):
             if self.checkpointing and not torch.compiler.is_compiling():
-                return self._copy(sets, theta)(*args, **kwargs)
+                net = self._copy(sets, theta)
+                output = net(*args, **kwargs)
+                for module, copied in zip(self.theta0.modules(), net.modules(), strict=True):
+                    module._buffers.update(copied._buffers)
+                return output
             output = functional_call(self.theta0, theta, args, kwargs, tie_weights=False)
         for name, value in theta.items():
-            if not torch.compiler.is_compiling() and value._version:
+            if not torch.compiler.is_compiling() and not value.is_inference() and value._version:
                 raise RuntimeError(
                     f"the network writes into {name} in its forward pass, where theta(s) is "
                     "forgotten: run it once before interpolate"
@@ -186,7 +206,7 @@ class Interpolated(nn.Module):
                         return [self._pass(sets, w, arguments, flat, len(several[0]))]
                 except torch.OutOfMemoryError:
                     raise
-                except Exception as error:  # vmap's refusals have no class of their own
+                except REFUSALS as error:
                     reason = _explain(error, self.theta0)
         outputs = []
         for of_group, w_of_group in zip(index, w.unbind(1), strict=True):
@@ -217,7 +237,7 @@ class Interpolated(nn.Module):
         modules = [module for _, module in sets.modules]
         refuse_cached_parametrizations(modules)
         once = nullcontext() if self.checkpointing else no_checkpoints()
-        with one_at_a_time(), put_back(modules), Originals(sets.names, batched), once:
+        with put_back(modules), Originals(sets.names, batched), once:
             yield
 
     @property
@@ -253,7 +273,7 @@ class Interpolated(nn.Module):
             raise ValueError(f"at takes one scalar, got shape {tuple(s.shape)}")
         where = position(s.reshape(()), self.interpolation.num_scalars, self.interpolation.scalar)
         sets = Sets(self.thetas(), self.doubled, self.common)
-        theta = sets.theta(self.interpolation.weights(where))
+        theta = sets.theta(self.interpolation.weights(where).to(next(self.parameters()).device))
         made = {
             key: nn.Parameter(theta[name], sets.values[name][0].requires_grad)
             for key, name in sets.names.items()

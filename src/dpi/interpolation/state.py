@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
 LOCK = threading.RLock()
 
@@ -74,7 +75,8 @@ def put_back(modules: Collection[nn.Module]) -> Iterator[None]:
                 container.clear()
                 (container.update if isinstance(before, dict | set) else container.extend)(before)
     known = set(map(id, modules))
-    if any(isinstance(v, nn.Parameter | nn.Module) and id(v) not in known for v in made):
+    leaves = tree_leaves(made)
+    if any(isinstance(v, nn.Parameter | nn.Module) and id(v) not in known for v in leaves):
         raise RuntimeError(
             "the network makes a module or parameter in its forward pass, which cannot be "
             "interpolated; run the network once before interpolate"
@@ -105,7 +107,9 @@ def undone_on_error(net: nn.Module, device: torch.device) -> Iterator[None]:
     """If there is an exception inside, undo what happened to buffers and random numbers."""
     buffers = [(m._buffers, m._buffers.copy()) for m in net.modules() if m._buffers]
     contents = [(b, b.clone()) for b in net.buffers()]
-    sources = [torch] if device.type == "cpu" else [torch, torch.get_device_module(device)]
+    sources = [torch]
+    if device.type not in ("cpu", "meta"):
+        sources.append(torch.get_device_module(device))
     states = [source.get_rng_state() for source in sources]
     try:
         yield
@@ -177,14 +181,13 @@ def no_checkpoints() -> Iterator[None]:
 
 
 def refuse_recomputation(module: nn.Module, args: Any = None) -> None:
-    """Raise RuntimeError in a backward pass, if a module has its own parameters, not theta(s).
-
-    A forward pre-hook of modules with interpolated parameters, for checkpoints that
-    `no_checkpoints` cannot see."""
+    """A forward pre-hook of modules with interpolated parameters: raise RuntimeError in a backward
+    pass, if all of them are their own and none is theta(s). For what `no_checkpoints` cannot see.
+    """
     # A private name: nothing public says that a backward pass is running.
     if torch.compiler.is_compiling() or torch._C._current_graph_task_id() == -1:
         return
-    if any(isinstance(p, nn.Parameter) for p in module._parameters.values()):
+    if all(isinstance(p, nn.Parameter) for p in module._parameters.values() if p is not None):
         raise RuntimeError(RECOMPUTED)
 
 
