@@ -4,7 +4,7 @@ import dataclasses
 import weakref
 from collections import deque
 from collections.abc import Callable
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 from pkgutil import resolve_name
 from threading import Lock
 from types import SimpleNamespace
@@ -67,7 +67,6 @@ def assigned(f: Net, x: Tensor) -> Tensor:
 
 class Caching(Net):
     once = cached_property(lambda self: self.gain.exp())
-    cached = lru_cache(lambda self: self.gain.exp())
 
 
 COPIES = {"options": {"checkpointing": True}}
@@ -77,9 +76,7 @@ STATE = listed_in_yaml("State") | {
     "... in an attribute": cached(vars),
     "... in an object": cached(lambda f: vars(f.kept), lambda f: SimpleNamespace()),
     "... in a subclass of dict": cached(lambda f: f.kept, lambda f: type("D", (dict,), {})()),
-    "... in a buffer": cached(lambda f: f._buffers, lambda f: f.register_buffer("w", None)),
     "functools.cached_property": case(lambda f, x: x * f.once, kind=Caching),
-    "functools.lru_cache": case(lambda f, x: x * f.cached(), kind=Caching),
     "A list that grows": case(appended, lambda f: []),
     "A list of functions built in the first forward pass": made(
         lambda f: [partial(torch.mul, f.gain.exp())], lambda kept, x: kept[0](x), refused=""),
@@ -148,9 +145,6 @@ REFERENCES = {
     "A forward pre-hook: a method": hooked(lambda f: f.a.register_forward_pre_hook(f.before)),
     "self.parameters() in the forward pass": case(
         lambda f, x: x + sum(p.square().mean() for p in f.parameters())),
-    "self.get_parameter(...)": case(lambda f, x: x * f.get_parameter("gain")),
-    "isinstance(..., nn.Parameter)": case(
-        lambda f, x: f.a(x) if isinstance(f.gain, nn.Parameter) else f.b(x)),
     "self.state_dict()": case(lambda f, x: x * f.state_dict()["a.bias"]),
     "layer.weight.data": case(lambda f, x: x @ f.a.weight.data),
     "An attribute without copies": kept(lambda f: Lock(), refused="cannot be copied"),
@@ -270,7 +264,6 @@ GRADIENTS = listed_in_yaml("Gradients") | {
     "A force, by torch.func.grad": case(
         lambda f, x: torch.func.grad(lambda x: f.a(x).square().sum())(x)),
     "A hook on the gradient of an activation": scaled(lambda f: 2),
-    "... that reads a parameter": scaled(lambda f: f.gain),
     "A full backward hook": hooked(lambda f: f.a.register_full_backward_hook(
         lambda layer, of_inputs, of_outputs: (2 * of_inputs[0],))),
 }
@@ -309,4 +302,5 @@ CHECKPOINTING = {
     f"{name}{', checkpointing=True' if how is COPIES else ''}": dataclasses.replace(c, **how)
     for how in ({"refused": "activation checkpointing inside the network"}, COPIES)
     for name, c in CHECKPOINTING.items()
+    if how is not COPIES or "reentrant=True" not in name  # PyTorch's own error
 }
