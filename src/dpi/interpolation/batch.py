@@ -16,7 +16,10 @@ from dpi.interpolation.scalar import holds
 
 def differentiable(s: Tensor) -> bool:
     """Whether derivatives with respect to s are taken."""
-    return s.requires_grad or fwAD.unpack_dual(s).tangent is not None
+    try:
+        return s.requires_grad or fwAD.unpack_dual(s).tangent is not None
+    except RuntimeError:  # of a dual number under vmap
+        return True
 
 
 def distinguishable(s: Tensor) -> bool:
