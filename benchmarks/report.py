@@ -20,7 +20,6 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from dpi.checksum import with_checksum
 from dpi.reporting.paper import printed
 
 ROOT = Path(__file__).parents[1]
@@ -104,7 +103,7 @@ def write_run(
     (folder / "status.json").write_text(json.dumps(status))
     header = {"run": folder.name, "step": STEPS, "finished": True, "weights": "0123abcd"}
     for name, of in rows.items():
-        lines = [with_checksum({"eval": name} | header | row) for row in of]
+        lines = [{"eval": name} | header | row for row in of]
         (folder / "evaluation" / f"{name}.json").write_text(json.dumps(lines))
     steps = np.arange(20, STEPS + 1, 20)
     losses = 0.05 + 2 / np.sqrt(steps) * rng.normal(1, 0.1, len(steps))

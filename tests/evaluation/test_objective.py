@@ -11,7 +11,6 @@ import pytest
 import torch
 import yaml
 
-from dpi.checksum import with_checksum
 from dpi.evaluation.images import held_out_images
 from dpi.frameworks.quadrature import weights
 from dpi.runs.run import open_run
@@ -132,12 +131,7 @@ def test_a_killed_evaluation_resumes_and_ends_in_the_same_rows(run, command):
 def test_a_kept_error_that_was_damaged_is_computed_again(run, command):
     run, overrides, whole, log = evaluated(run, command, "objective")
     lines = log.read_text().splitlines()
-    s, j, error, checksum = json.loads(lines[0])
-    lines[:3] = [
-        json.dumps([s, j, error + 0.5, checksum]),
-        f"[{s}, {j + 1}, NaN, {checksum}]",
-        "[1, 2]",
-    ]
+    lines[:3] = [lines[0][:-5], "{", "[1, 2]"]
     log.write_text("\n".join(lines) + "\n")
     (run / "evaluation" / "objective.json").unlink()
     assert command(*overrides).status == 0
@@ -193,7 +187,7 @@ def test_a_flow_has_no_noise_to_predict(run, command):
 def test_images_that_are_gone_or_others_are_asked_for(run, command):
     here = f"run={run()}"
     split = {"fingerprint": "of others", "images": 2, "held_out": [1], "left_out": []}
-    Path("run/split.json").write_text(json.dumps(with_checksum(split)))
+    Path("run/split.json").write_text(json.dumps(split))
     done = command("evaluate.py", here, *few("objective", "pictures=1"))
     assert done.status == 1 and "have changed: give data_path=" in done.err
     config = Path("run/config.yaml")

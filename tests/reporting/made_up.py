@@ -8,7 +8,6 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from dpi.checksum import with_checksum
 from dpi.reporting.frame import read_rows, read_runs, results
 from dpi.reporting.paper import printed
 from dpi.reporting.table import Table
@@ -69,7 +68,7 @@ def write_run(
     for name, of in (rows or {}).items():
         path = folder / "evaluation" / f"{name}.json"
         kept = json.loads(path.read_text()) if path.exists() else []
-        made = [with_checksum({"eval": name} | header | r) for r in of]
+        made = [{"eval": name} | header | r for r in of]
         path.write_text(json.dumps([*kept, *made]))
     return folder
 

@@ -24,7 +24,7 @@ from dpi.runs.build import image_shape, set_memory_format
 from dpi.runs.files import CHECKPOINT
 from dpi.runs.lock import lock
 from dpi.runs.record import find_runs
-from dpi.runs.rows import SHOWN, Row, table, write_rows
+from dpi.runs.rows import SHOWN, Row, as_text, write_rows
 from dpi.runs.run import Run, open_run
 
 
@@ -65,7 +65,7 @@ def evaluate(
         if not fabric.is_global_zero:
             continue
         if rows:
-            text = table(rows, run.framework.num_scalars)
+            text = as_text(rows, run.framework.num_scalars)
             print(f"\n{name} of {of}, step {run.step}{unfinished}\n\n{text}\n")
         if rows or out is None:
             _write(out or folder / f"{name}.json", {"eval": name} | header, rows)
@@ -93,7 +93,7 @@ def evaluate_all(cfg: DictConfig) -> None:
         with together(fabric.strategy):
             rows = _measure(cfg.eval.fidelity, None, fabric, None)
         if fabric.is_global_zero:
-            print(f"\nfidelity of {samples}\n\n{table(rows)}\n")
+            print(f"\nfidelity of {samples}\n\n{as_text(rows)}\n")
             if cfg.out:
                 _write(Path(cfg.out), {"eval": "fidelity"}, rows)
         return

@@ -11,7 +11,6 @@ import torch
 from lightning.fabric import Fabric
 from torch import Tensor
 
-from dpi.checksum import checksum
 from dpi.data import to_unit
 from dpi.errors import UserError
 from dpi.frameworks import loss
@@ -89,7 +88,7 @@ def scalar_errors(
                     f"{run.folder}: the error at scalar {s} is {error}; its weights are not "
                     "usable, train it again with a lower training.lr"
                 )
-            file.write(_line(s, j, error))
+            file.write(f"{json.dumps([s, j, error])}\n")
             file.flush()
             bar.update(min(fabric.world_size, bar.total - bar.n))  # all processes progress alike
     fabric.barrier()
@@ -117,17 +116,11 @@ def _read(folder: Path) -> dict[Unit, float]:
     for path in sorted(folder.glob("process*.jsonl")):
         for line in path.read_text().splitlines():
             try:
-                s, j, error, _ = json.loads(line)
+                s, j, error, *_ = json.loads(line)
             except (ValueError, TypeError):
                 continue  # truncated by a kill
-            if f"{line}\n" == _line(s, j, error):
-                done[s, j] = error
+            done[s, j] = error
     return done
-
-
-def _line(s: int, j: int, error: float) -> str:
-    """With a checksum: an error in a damaged line is computed again."""
-    return json.dumps([s, j, error, checksum([s, j, error])]) + "\n"
 
 
 def _end_line(path: Path) -> None:

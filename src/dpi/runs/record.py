@@ -1,5 +1,6 @@
 """What a run is, written into its folder, so that no other run is taken for it."""
 
+import hashlib
 import json
 import platform
 import subprocess
@@ -14,7 +15,6 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from dpi.atomic import atomic_write
-from dpi.checksum import with_checksum, without_checksum
 from dpi.data.split import Split
 from dpi.errors import UserError
 from dpi.runs.files import CHECKPOINT, CONFIG, SESSIONS, SPLIT
@@ -126,6 +126,12 @@ class RecordedSplit:
     left_out: list[int]
     """Indices of those in neither part."""
 
+    @property
+    def digest(self) -> str:
+        """Eight hexadecimal digits of the hash of the indices."""
+        indices = json.dumps([self.held_out, self.left_out])
+        return hashlib.sha256(indices.encode()).hexdigest()[:8]
+
 
 def read_split(run: Path) -> RecordedSplit:
     """The data set of a run, and how it was split.
@@ -135,7 +141,9 @@ def read_split(run: Path) -> RecordedSplit:
     """
     path = run / SPLIT
     try:
-        return RecordedSplit(**without_checksum(json.loads(path.read_bytes())))
+        kept = json.loads(path.read_bytes())
+        kept.pop("crc32", None)  # of earlier versions
+        return RecordedSplit(**kept)
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path} cannot be read ({error}), and it says which images were held out: put the "
@@ -160,7 +168,7 @@ def record(
         held_out, left_out: indices of the held-out images, and of those in neither part.
     """
     split = RecordedSplit(fingerprint, num_images, held_out.tolist(), left_out.tolist())
-    atomic_write(run / SPLIT, json.dumps(with_checksum(asdict(split))))
+    atomic_write(run / SPLIT, json.dumps(asdict(split)))
     # A run with half a configuration could not be resumed.
     atomic_write(run / CONFIG, OmegaConf.to_yaml(cfg, resolve=True))
 

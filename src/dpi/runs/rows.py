@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from dpi.atomic import atomic_write
-from dpi.checksum import with_checksum, without_checksum
 from dpi.errors import UserError
 
 
@@ -28,11 +27,16 @@ class Row:
     """What else it depends on: number of images, solver, device."""
 
 
-def write_rows(path: Path, header: dict[str, Any], rows: Iterable[Row]) -> None:
-    """Add rows to a JSON file, a list of objects: the header's keys, those of Row, a checksum.
+NO_IDENTITY = ("value", "standard_error", "images", "split")
+"""Keys that may differ in two rows of the same number. The images and the split are those of the
+run; rows of earlier versions lack them."""
 
-    A row replaces one that differs from it in value and standard error alone; all others are kept.
-    A file of something else, or a damaged one, is moved aside.
+
+def write_rows(path: Path, header: dict[str, Any], rows: Iterable[Row]) -> None:
+    """Add rows to a JSON file, a list of objects: the header's keys and those of Row.
+
+    A row replaces the one that it agrees with but for NO_IDENTITY; all others are kept. A file of
+    something else, or a damaged one, is moved aside.
 
     Raises:
         UserError: a value is not finite, or the file cannot be written; it is as it was.
@@ -50,21 +54,25 @@ def write_rows(path: Path, header: dict[str, Any], rows: Iterable[Row]) -> None:
         print(f"warning: {path} was damaged ({error}), it is {aside.name} now", file=sys.stderr)
         kept = []
     rows_by_identity = {_identity(row): row for row in [*kept, *made]}
-    lines = ",\n".join(json.dumps(with_checksum(row)) for row in rows_by_identity.values())
+    lines = ",\n".join(json.dumps(row) for row in rows_by_identity.values())
     atomic_write(path, f"[\n{lines}\n]\n")
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows in a file that `write_rows` wrote, without their checksums.
+    """The rows in a file that `write_rows` wrote.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is damaged.
+        ValueError: it holds something else, or is damaged.
     """
     rows = json.loads(path.read_text("utf-8"))
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError("it is not a list of rows")
-    return [without_checksum(row) for row in rows]
+    for row in rows:
+        row.pop("crc32", None)  # of earlier versions
+        if not {"metric", "value", "settings"} <= row.keys():
+            raise ValueError("it holds something else than rows")
+    return rows
 
 
 def is_kept(folder: Path, name: str) -> bool:
@@ -77,19 +85,18 @@ def is_kept(folder: Path, name: str) -> bool:
 
 
 def _identity(row: dict[str, Any]) -> str:
-    measured = ("value", "standard_error")
-    return json.dumps({k: v for k, v in row.items() if k not in measured}, sort_keys=True)
+    return json.dumps({k: v for k, v in row.items() if k not in NO_IDENTITY}, sort_keys=True)
 
 
 SHOWN = 8
-"""With more scalars than this, a table shows four: the ends and those nearest to the thirds."""
+"""With more scalars than this, four are shown: the ends and those nearest to the thirds."""
 
 
 FEW_DRAWS = 5
 """Of fewer draws of noise no standard error is shown: that of two says nothing."""
 
 
-def table(rows: list[Row], num_scalars: int | None = None) -> str:
+def as_text(rows: list[Row], num_scalars: int | None = None) -> str:
     """Rows as text: a line for each scalar, a column for each metric; and what means and standard
     errors are of.
 
@@ -97,27 +104,25 @@ def table(rows: list[Row], num_scalars: int | None = None) -> str:
         rows: of one evaluation.
         num_scalars: of the schedule, where a row is a mean over it.
     """
-    metrics = list(dict.fromkeys(row.metric for row in rows))
+    import pandas as pd  # takes half a second, and most commands show no rows
+
     scalars = sorted({row.scalar for row in rows if row.scalar is not None})
     if len(scalars) > SHOWN:
         thirds = [i * scalars[-1] / 3 for i in range(4)]
         scalars = [min(scalars, key=lambda s: abs(s - third)) for third in thirds]
-    cells = {(row.scalar, row.metric): _cell(row) for row in rows}
-    lines = [["scalar", *metrics]]
-    for scalar in [*scalars, None]:
-        found = [cells.get((scalar, metric), "-") for metric in metrics]
-        if any(cell != "-" for cell in found):
-            lines.append(["all" if scalar is None else str(scalar), *found])
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    text = [
-        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
-        for line in lines
-    ]
+    lines = {
+        "all" if scalar is None else scalar: {
+            row.metric: _cell(row) for row in rows if row.scalar == scalar
+        }
+        for scalar in [*scalars, None]
+    }
+    shown = pd.DataFrame.from_dict({k: v for k, v in lines.items() if v}, orient="index")
+    text = shown.fillna("-").rename_axis(columns="scalar").to_string()
     taken = {row.settings["scalars"] for row in rows if "scalars" in row.settings}
     about = [f"all: the mean over the schedule, from {n:,} of {num_scalars:,} steps" for n in taken]
     if any(_has_error(row) and "noise_seeds" in row.settings for row in rows):
         about.append("±: standard error over draws of noise; the images are the same in each")
-    return "\n".join([*text, *[""] * bool(about), *about])
+    return "\n".join([text, *[""] * bool(about), *about])
 
 
 def _has_error(row: Row) -> bool:
