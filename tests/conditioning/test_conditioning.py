@@ -6,8 +6,10 @@ import sys
 
 import pytest
 import torch
+from conftest import ROOT
 from torch import nn
 
+import dpi.conditioning
 from dpi.architectures import ADM, DRUNet
 from dpi.conditioning import (
     DPI,
@@ -19,6 +21,7 @@ from dpi.conditioning import (
     SigmaMap,
     TMap,
 )
+from dpi.described import described
 from dpi.errors import Excluded
 from dpi.frameworks import FlowMatching, VPDiffusion
 from dpi.interpolation.film import sinusoidal
@@ -187,6 +190,16 @@ def test_excluded_combinations_raise_and_name_alternatives(cond, network, framew
     with pytest.raises(Excluded, match=alternative) as error:
         cond(network=network, framework=framework)
     assert "\n" not in str(error.value)
+
+
+def test_a_conditioning_is_a_file_a_configuration_and_a_name_in_the_package():
+    """Labels, --help and what a downloaded configuration may name follow from these."""
+    files = {path.stem for path in (ROOT / "configs/cond").glob("*.yaml")}
+    names = {name for name in files if "+" not in name}
+    assert set(described("conditioning")) == names
+    others = {"compose", "conditioning"}
+    assert {name.lower() for name in dpi.conditioning.__all__} - others == names
+    assert described("conditioning")["sigmamap"][0] == "σ map"
 
 
 def test_imports_only_torch_and_einops():

@@ -1,4 +1,4 @@
-"""Mixture: several parameter sets with learned weights, the form of Remix-DiT."""
+"""mixture: several parameter sets with learned weights, the form of Remix-DiT."""
 
 from dpi.architectures import Architecture
 from dpi.frameworks import Framework
