@@ -34,6 +34,8 @@ def test_results_can_be_used_in_a_notebook(papers_report):
     folder, _ = papers_report
     results = pd.read_csv(folder / "results.csv")
     assert {"run", "seed", "model", "protocol", "training_steps", "settings.n"} <= {*results}
+    linear = results[results.config == '{"cond.schedule": "linear"}']
+    assert set(linear.model) == {"DPI, schedule = linear"}
     fid = results[(results.metric == "fid") & (results.arch == "adm")]
     means = fid.groupby(["framework", "model"]).value.mean()
     assert means["diffusion", "DPI"] == pytest.approx(8.32)
@@ -61,14 +63,18 @@ def test_results_that_are_seldom_round_trip(make_run, runs, tmp_path):
     """Settings of every kind, and names that a reader could take for missing values."""
     settings = {"tag": "nan", "data.held_out": 200, "arch.base_channels": 48}
     rows = [row("mse", 1 / 3, n=2, solver="NA", weights="00123", rate=0.25), row("mse", 1e-9, 0)]
+    images = {"images": "0123456789ab", "split": "00123456"}
     for seed in (0, 1):
-        make_run(("diffusion", "NA", "null"), {"denoising": rows}, seed, settings)
+        make_run(("diffusion", "NA", "null"), {"denoising": rows}, seed, settings, **images)
     make_run(("flow", "adm", "dpi"), {"fidelity": [row("fid", 1.0, n=50_000)]})
     report(runs, tmp_path / "one")
     report(tmp_path / "one" / "avatars-mini" / "results.csv", tmp_path / "two")
     one, two = tmp_path / "one" / "avatars-mini", tmp_path / "two" / "avatars-mini"
     for name in files(two) - {"index.html"}:
         assert (two / name).read_text() == (one / name).read_text(), name
+    text = (two / "results.csv").read_text()
+    assert ",0123456789ab,00123456," in text
+    assert '"{""arch.base_channels"": 48, ""data.held_out"": 200, ""tag"": ""nan""}"' in text
 
 
 def test_several_results_make_one_report(make_run, runs, tmp_path):

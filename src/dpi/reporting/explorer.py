@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import math
 from collections.abc import Iterator
 from functools import cache
@@ -47,6 +48,7 @@ def explore(
         yield {
             **run,
             "name": name,
+            "settings": json.loads(run.config),
             "status": status,
             "state": "failed" if status.failed else status.stage or done,
             "time": duration(status.seconds) if status.seconds else "",

@@ -1,5 +1,6 @@
 """A folder of runs as two DataFrames: a row a run, and a row a number."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -46,6 +47,10 @@ ROW = {
 }
 """What a row of evaluation/*.json says, beside its settings; what is not so raises."""
 
+IMAGES = ("images", "split")
+"""The data set's fingerprint, and a hash of which images are held or left out. Rows of older versions
+have neither."""
+
 THOROUGH = [f"settings.{key}" for key in ("scalars", "noise_seeds", "pictures", "n")]
 """Settings of an evaluation of which more is better, the most important one first."""
 
@@ -59,10 +64,11 @@ def read_runs(folder: Path, damaged: Damaged = None) -> tuple[pd.DataFrame, list
 
     Returns:
         The runs by name, in the order of the tables, and the names of folders whose configuration
-        has no `names` or no `settings`. Of a run: its `folder`, `config` and its `text`, `settings`
-        (what distinguishes it from the default run, by dotted key), names, seed, steps and batch
-        size; and labels: `network`, `model` and `protocol`, each with the settings that belong to
-        it, `variant`, all settings, and `block`, network, framework and protocol.
+        has no `names` or no `settings`. Of a run: its `folder`, the `text` of config.yaml,
+        `architecture` (see `facts`), names, seed, steps and batch size; `config`, a JSON object of
+        what distinguishes it from the default run, by dotted key; and labels for people:
+        `network`, `model` and `protocol`, each with the settings that belong to it, `variant`,
+        all settings, and `block`, network, framework and protocol.
 
     Raises:
         UserError: a configuration that cannot be read, or a name that cannot be a file's.
@@ -71,7 +77,7 @@ def read_runs(folder: Path, damaged: Damaged = None) -> tuple[pd.DataFrame, list
     remedy = "repair it, or move its folder away"
     found = {path.parent: parse(path, _run, remedy, damaged) for path in paths}
     runs = {path: run for path, run in found.items() if run}
-    short = short_names({key for run in runs.values() for key in run["settings"]})
+    short = short_names({key for run in runs.values() for key in json.loads(run["config"])})
     common = _common(runs.values())
     frame = pd.DataFrame(
         {"run": path.name, "folder": path} | run | _labels(run, short, common[_block(run)])
@@ -109,11 +115,11 @@ def read_rows(runs: pd.DataFrame, damaged: Damaged = None) -> pd.DataFrame:
 
 def labelled(runs: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of these runs, in their order, with their names and labels."""
-    rows = rows.reindex(columns=rows.columns.union(["run", *ROW, *THOROUGH], sort=False))
+    rows = rows.reindex(columns=rows.columns.union(["run", *ROW, *IMAGES, *THOROUGH], sort=False))
     rows = rows.astype(
         {"scalar": "Int64", "value": float, "standard_error": float, "finished": bool}
     )
-    labels = runs.drop(columns=["folder", "config", "text", "settings"], errors="ignore")
+    labels = runs.drop(columns=["folder", "text", "architecture"], errors="ignore")
     return labels.merge(rows, on="run")
 
 
@@ -174,19 +180,20 @@ def _run(path: Path) -> dict[str, Any]:
         return {}
     names = {name: config["names"][name] for name in NAMES}
     check_names(names)
+    settings = {str(key): value for key, value in sorted(config["settings"].items())}
     return names | {
-        "config": config,
         "text": text,
+        "architecture": facts(config.get("arch")),
         "seed": int(config["seed"]),
-        "settings": {str(key): value for key, value in sorted(config["settings"].items())},
         "training_steps": int(config["training"]["steps"]),
         "batch_size": int(config["training"]["batch_size"]),
+        "config": json.dumps(settings, ensure_ascii=False, default=str),
     }
 
 
 def _block(run: dict[str, Any]) -> str:
     """What runs have in common that are compared with each other."""
-    protocol = {k: v for k, v in run["settings"].items() if not k.startswith(MODEL)}
+    protocol = {k: v for k, v in json.loads(run["config"]).items() if not k.startswith(MODEL)}
     return str([*(run[name] for name in NAMES if name != "cond"), protocol])
 
 
@@ -194,14 +201,14 @@ def _common(runs: Iterable[dict[str, Any]]) -> dict[str, set[str]]:
     """By block, the settings of the architecture that all its runs have."""
     common: dict[str, dict[str, Any]] = {}
     for run in runs:
-        arch = {k: v for k, v in run["settings"].items() if k.startswith("arch.")}
+        arch = {k: v for k, v in json.loads(run["config"]).items() if k.startswith("arch.")}
         before = common.get(_block(run), arch)
         common[_block(run)] = {k: v for k, v in before.items() if k in arch and arch[k] == v}
     return {block: set(settings) for block, settings in common.items()}
 
 
 def _labels(run: dict[str, Any], short: dict[str, str], common: set[str]) -> dict[str, str]:
-    parts = {key: setting(short[key], value) for key, value in run["settings"].items()}
+    parts = {key: setting(short[key], value) for key, value in json.loads(run["config"]).items()}
     own = [key for key in parts if key.startswith(MODEL) and key not in common]
     protocol = ", ".join(part for key, part in parts.items() if key not in own)
     arch = [part for key, part in parts.items() if key.startswith("arch.")]
@@ -217,7 +224,7 @@ def _labels(run: dict[str, Any], short: dict[str, str], common: set[str]) -> dic
 
 def _architecture(run: Any) -> Iterator[dict[str, Any]]:
     alike = {"eval": "architecture", "step": run.training_steps, "finished": True, "weights": ""}
-    for metric, value in facts(run.config.get("arch")).items():
+    for metric, value in run.architecture.items():
         yield alike | {"metric": metric, "value": value}
 
 
@@ -229,6 +236,7 @@ def _evaluations(folder: Path, damaged: Damaged) -> Iterator[dict[str, Any]]:
 def _rows(path: Path) -> list[dict[str, Any]]:
     return [
         {key: convert(row[key]) for key, convert in ROW.items()}
+        | {key: row.get(key) for key in IMAGES}
         | {f"settings.{key}": value for key, value in row["settings"].items()}
         for row in rows.read_rows(path)
     ]

@@ -7,10 +7,10 @@ from typing import Any
 import pandas as pd
 
 from dpi.errors import UserError
-from dpi.reporting.frame import NAMES, check_names, in_order, parse
+from dpi.reporting.frame import IMAGES, NAMES, check_names, in_order, parse
 
 RUN = [
-    *(*NAMES, "seed", "training_steps", "batch_size"),
+    *(*NAMES, "seed", "training_steps", "batch_size", "config"),
     *("network", "model", "protocol", "variant", "block"),
 ]
 """Columns of a run, the same in all of its rows."""
@@ -48,11 +48,13 @@ def read_csv(pattern: str) -> tuple[pd.DataFrame, pd.DataFrame]:
 def _rows(path: Path) -> pd.DataFrame:
     # As text first: an empty protocol is not a missing one, and a data set may be called "nan".
     rows = pd.read_csv(path, dtype=str, keep_default_na=False)
+    rows = rows.assign(config=rows.get("config", ""))  # files of older versions have none
     for names in rows[NAMES].drop_duplicates().to_dict("records"):
         check_names(names)
     number = lambda key: rows[key].replace("", "nan").astype(float)  # noqa: E731
     numbers = {key: number(key) for key in ("scalar", "value", "standard_error")}
     settings = {key: rows[key].map(_setting) for key in rows if key.startswith("settings.")}
+    settings |= {key: rows[key].replace("", None) for key in IMAGES if key in rows}
     rows = rows.assign(**numbers, **settings, finished=True, weights="")
     whole = ["seed", "training_steps", "batch_size", "step"]
     return rows.astype(dict.fromkeys(whole, int))
