@@ -23,6 +23,9 @@ def test_statistics_are_numpys():
     assert np.allclose(sigma, np.cov(features.astype(np.float64), rowvar=False), rtol=1e-10)
     with pytest.raises(ValueError, match="two samples"):
         statistics(features[:1])
+    features[5, 3] = np.inf
+    with pytest.raises(ValueError, match="finite"):
+        statistics(features)
 
 
 def test_it_is_scipys_matrix_square_root():

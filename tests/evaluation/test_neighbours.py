@@ -57,7 +57,7 @@ def test_brute_force_agrees_across_blocks(seed, n, m, k, shift):
     k=st.integers(1, 4),
     dimensions=st.integers(1, 8),
     side=st.integers(1, 6),
-    offset=st.sampled_from([0, 1000]),
+    offset=st.sampled_from([0, 1000, 10**8]),
 )
 def test_points_of_a_lattice_are_on_the_surface_of_many_balls(
     seed, n, m, k, dimensions, side, offset
@@ -79,17 +79,6 @@ def test_copies_of_real_images_are_inside(dimensions):
     assert (precision, coverage) == (pytest.approx(40 / 41), 1)
     assert recall == 1
     assert density == pytest.approx(3 * 40 / (2 * 41))
-
-
-def test_the_precision_that_training_allows_does_not_matter():
-    real = torch.randn(50, 300, generator=torch.Generator().manual_seed(0))
-    before = found(real, real + 0.01, 3)
-    torch.set_float32_matmul_precision("medium")
-    try:
-        assert found(real, real + 0.01, 3) == before
-        assert torch.get_float32_matmul_precision() == "medium"
-    finally:
-        torch.set_float32_matmul_precision("highest")
 
 
 def test_precision_is_of_the_fakes_and_recall_of_the_real():
@@ -139,3 +128,13 @@ def test_points_that_are_many_times_there_have_no_ball():
 def test_impossible_features_are_refused(measure, real, fake, k):
     with pytest.raises(ValueError, match=r"features must be|more than"):
         measure(torch.zeros(real), torch.zeros(fake), k)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("measure", [precision_recall, density_coverage])
+def test_features_that_are_not_finite_are_refused(measure, which, bad):
+    sets = list(np.random.default_rng(0).standard_normal((2, 20, 3)))
+    sets[which][5, 1] = bad
+    with pytest.raises(ValueError, match="finite"):
+        measure(*sets)

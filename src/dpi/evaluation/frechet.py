@@ -7,10 +7,12 @@ def statistics(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and covariance of features, (N, D): mu, (D,), and sigma, (D, D), float64, over N - 1.
 
     Raises:
-        ValueError: fewer than two samples.
+        ValueError: fewer than two samples, or features that are not finite.
     """
     if len(features) < 2:
         raise ValueError(f"a covariance needs two samples, got {len(features)}")
+    if not np.isfinite(features).all():
+        raise ValueError("features must be finite")
     mu = features.mean(axis=0, dtype=np.float64)
     sigma = np.zeros((len(mu), len(mu)))
     for chunk in np.array_split(features, -(-len(features) // 10_000)):

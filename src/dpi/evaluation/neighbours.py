@@ -1,8 +1,6 @@
 """What lies among whose nearest neighbours: precision and recall, density and coverage."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,32 +8,22 @@ from torch import Tensor
 
 from dpi.progress import Progress
 
-BLOCK = 4096
-"""Distances are computed in blocks of BLOCK x BLOCK, 64 MiB each."""
-
-Features = Tensor | np.ndarray
+BLOCK = 2048
+"""Distances are computed in blocks of BLOCK x BLOCK, 32 MiB each."""
 
 
-@contextmanager
-def full_precision() -> Iterator[None]:
-    """Products of float32 matrices in float32, also where training has allowed TF32."""
-    allowed = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(allowed)
-
-
-@full_precision()
 def precision_recall(
-    real_features: Features, fake_features: Features, k: int = 3, progress: bool = False
+    real_features: Tensor | np.ndarray,
+    fake_features: Tensor | np.ndarray,
+    k: int = 3,
+    progress: bool = False,
 ) -> tuple[float, float]:
     """Improved precision and recall (Kynkaanniemi et al., 2019).
 
     Around each point of a set lies a ball that reaches to its k-th nearest neighbour within the
     set, itself not counted. Precision is the share of fakes that lie in a ball of the real set,
-    recall the share of real ones that lie in a ball of the fake set; a ball holds its surface.
+    recall the share of real ones that lie in a ball of the fake set. A ball holds its surface: a
+    point counts as on it where its distance and the radius differ by float64's rounding.
 
     Args:
         real_features: (N, D), on the device to compute on.
@@ -44,26 +32,27 @@ def precision_recall(
         progress: show a progress bar.
 
     Returns:
-        (precision, recall), each in [0, 1]. Beyond a second copy of the features some hundred MiB
-        are taken, whatever N and M. (guided-diffusion's evaluator computes distances in half
-        precision where they fit, which can move points that lie on a surface.)
+        (precision, recall), each in [0, 1]. Beyond a copy of the features in float64 some hundred
+        MiB are taken, whatever N and M.
 
     Raises:
-        ValueError: features of different lengths, or a set of k points or fewer.
+        ValueError: features of different lengths, or that are not finite, or a set of k points or
+            fewer.
     """
     real, fake = _points(real_features, fake_features, k)
     real_radii, fake_radii = _radii(real, k, progress), _radii(fake, k, progress)
     real_in, fake_in = (torch.zeros_like(radii).bool() for radii in (real_radii, fake_radii))
-    for rows, columns, a, b in _blocks(real, fake, progress):
-        least = _squared_distances(a, b, _slack(a))
-        real_in[rows] |= _within(a, b, least, fake_radii[columns]).any(dim=1)
-        fake_in[columns] |= _within(a, b, least, real_radii[rows, None]).any(dim=0)
+    for rows, columns, least in _least_distances(real, fake, progress):
+        real_in[rows] |= (least <= fake_radii[columns]).any(dim=1)
+        fake_in[columns] |= (least <= real_radii[rows, None]).any(dim=0)
     return fake_in.double().mean().item(), real_in.double().mean().item()
 
 
-@full_precision()
 def density_coverage(
-    real_features: Features, fake_features: Features, k: int = 5, progress: bool = False
+    real_features: Tensor | np.ndarray,
+    fake_features: Tensor | np.ndarray,
+    k: int = 5,
+    progress: bool = False,
 ) -> tuple[float, float]:
     """Density and coverage (Naeem et al., 2020), from the balls of the real set alone.
 
@@ -82,102 +71,67 @@ def density_coverage(
     real, fake = _points(real_features, fake_features, k)
     radii = _radii(real, k, progress)
     held, covered = 0, torch.zeros_like(radii).bool()
-    for rows, _, a, b in _blocks(real, fake, progress):
-        inside = _within(a, b, _squared_distances(a, b, _slack(a)), radii[rows, None])
+    for rows, _, least in _least_distances(real, fake, progress):
+        inside = least <= radii[rows, None]
         held += inside.sum().item()
         covered[rows] |= inside.any(dim=1)
-    return held / (k * len(fake.given)), covered.double().mean().item()
+    return held / (k * len(fake)), covered.double().mean().item()
 
 
-class _Points(NamedTuple):
-    given: Tensor
-    """(N, D), float32."""
-    centred: Tensor
-    """The same around the mean of the real ones: distances are differences of squares, and the
-    smaller these are, the less is lost."""
-    squares: Tensor
-    """The squared lengths of the centred ones: (N,)."""
-
-    def part(self, rows: slice) -> "_Points":
-        return _Points(self.given[rows], self.centred[rows], self.squares[rows])
-
-
-def _points(real: Features, fake: Features, k: int) -> tuple[_Points, _Points]:
-    real, fake = torch.as_tensor(real).float(), torch.as_tensor(fake).float()
+def _points(real: Tensor | np.ndarray, fake: Tensor | np.ndarray, k: int) -> tuple[Tensor, Tensor]:
+    """Both in float64 around the mean of the real ones: distances are differences of squares, and
+    the smaller these are, the less is lost."""
+    real, fake = torch.as_tensor(real), torch.as_tensor(fake)
     if real.dim() != 2 or fake.dim() != 2 or real.shape[1] != fake.shape[1]:
         raise ValueError(
             f"features must be (N, D) and (M, D), got {tuple(real.shape)} and {tuple(fake.shape)}"
         )
     if k < 1 or min(len(real), len(fake)) <= k:
         raise ValueError(f"k={k} needs more than {k} points, got {len(real)} and {len(fake)}")
-    both = real, fake.to(real.device)
-    centred = [of - real.mean(dim=0) for of in both]
-    return tuple(_Points(of, c, c.square().sum(dim=1)) for of, c in zip(both, centred, strict=True))
+    if not (real.isfinite().all() and fake.isfinite().all()):
+        raise ValueError("features must be finite")
+    mean = real.double().mean(dim=0)
+    return real.double() - mean, fake.to(real.device).double() - mean
 
 
-def _blocks(
-    a: _Points, b: _Points, progress: bool
-) -> Iterator[tuple[slice, slice, _Points, _Points]]:
-    firsts = [(i, j) for i in range(0, len(a.given), BLOCK) for j in range(0, len(b.given), BLOCK)]
-    for i, j in Progress(firsts, desc="Distances", disable=not progress, leave=False):
-        rows, columns = slice(i, i + BLOCK), slice(j, j + BLOCK)
-        yield rows, columns, a.part(rows), b.part(columns)
-
-
-def _radii(points: _Points, k: int, progress: bool) -> Tensor:
-    """Squared distance of each point to its k-th nearest neighbour: (N,), float64."""
-    count, device = len(points.given), points.given.device
-    nearest = torch.full((count, k), torch.inf, device=device)
-    names = torch.zeros((count, k), dtype=torch.long, device=device)
-
-    def update(rows: slice, first: int, d: Tensor) -> None:
-        found = d.topk(min(k, d.shape[1]), largest=False)
-        candidates = torch.cat([nearest[rows], found.values], dim=1)
-        nearest[rows], places = candidates.topk(k, largest=False)
-        names[rows] = torch.cat([names[rows], found.indices + first], dim=1).gather(1, places)
-
-    firsts = [(i, j) for i in range(0, count, BLOCK) for j in range(i, count, BLOCK)]
-    for i, j in Progress(firsts, desc="Neighbours", disable=not progress, leave=False):
-        rows, columns = slice(i, i + BLOCK), slice(j, j + BLOCK)
-        d = _squared_distances(points.part(rows), points.part(columns))
-        if i == j:
-            d.fill_diagonal_(torch.inf)
+def _radii(points: Tensor, k: int, progress: bool) -> Tensor:
+    """The squared distance of each point to its k-th nearest neighbour, at the most: (N,)."""
+    nearest = points.new_full((len(points), k), torch.inf)
+    blocks = _blocks(points)
+    pairs = [(rows, columns) for i, rows in enumerate(blocks) for columns in blocks[i:]]
+    for rows, columns in Progress(pairs, desc="Neighbours", disable=not progress, leave=False):
+        most = _squared_distances(points[rows], points[columns], _rounding(points))
+        if rows == columns:
+            most.fill_diagonal_(torch.inf)
         else:
             # The matrix is symmetric: its upper half says it all.
-            update(columns, i, d.T)
-        update(rows, j, d)
-    parts = [
-        torch.stack([_exact(own, points.given[of]) for of in names[i : i + BLOCK].T])
-        for i, own in zip(range(0, count, BLOCK), points.given.split(BLOCK), strict=True)
-    ]
-    return torch.cat(parts, dim=1).amax(dim=0)
+            nearest[columns] = _least(k, nearest[columns], most.T)
+        nearest[rows] = _least(k, nearest[rows], most)
+    return nearest.amax(dim=1)
 
 
-def _within(a: _Points, b: _Points, least: Tensor, radii: Tensor) -> Tensor:
-    """Whether squared distances, of which `least` is the least, are at most the radii, which have
-    their shape or are expanded to it. Where rounding decides, it is decided in float64."""
-    inside = least <= radii.float()
-    i, j = inside.nonzero(as_tuple=True)
-    most = least[i, j] + 2 * _slack(a) * (a.squares[i] + b.squares[j])
-    radii = radii.expand(inside.shape)
-    unsure = most > radii[i, j]
-    for m, n in zip(i[unsure].split(BLOCK), j[unsure].split(BLOCK), strict=True):
-        inside[m, n] = _exact(a.given[m], b.given[n]) <= radii[m, n]
-    return inside
+def _least(k: int, *distances: Tensor) -> Tensor:
+    return torch.cat(distances, dim=1).topk(k, largest=False).values
 
 
-def _slack(points: _Points) -> float:
-    """What rounding may change a squared distance by, in parts of |a|^2 + |b|^2: a few eps when it
-    is centred and added up, and the errors of D products, which add up as a random walk."""
-    return 8 * points.given.shape[1] ** 0.5 * torch.finfo(torch.float32).eps
+def _least_distances(a: Tensor, b: Tensor, progress: bool) -> Iterator[tuple[slice, slice, Tensor]]:
+    """A block's rows, columns and squared distances between a and b, at the least."""
+    pairs = [(rows, columns) for rows in _blocks(a) for columns in _blocks(b)]
+    for rows, columns in Progress(pairs, desc="Distances", disable=not progress, leave=False):
+        yield rows, columns, _squared_distances(a[rows], b[columns], -_rounding(a))
 
 
-def _squared_distances(a: _Points, b: _Points, slack: float = 0.0) -> Tensor:
-    """All of two sets, in float32, less the slack."""
-    d = torch.addmm((1 - slack) * b.squares, a.centred, b.centred.T, alpha=-2)
-    return d.add_((1 - slack) * a.squares[:, None]).clamp_(min=0)
+def _blocks(points: Tensor) -> list[slice]:
+    return [slice(first, first + BLOCK) for first in range(0, len(points), BLOCK)]
 
 
-def _exact(a: Tensor, b: Tensor) -> Tensor:
-    """Squared distances of pairs of points, both (P, D): (P,), float64."""
-    return (a.double() - b.double()).square().sum(dim=1)
+def _rounding(points: Tensor) -> float:
+    """A bound of what rounding changes a squared distance by, in parts of |a|^2 + |b|^2: the errors
+    of D products and sums in float64."""
+    return 2 * (points.shape[1] + 4) * torch.finfo(torch.float64).eps
+
+
+def _squared_distances(a: Tensor, b: Tensor, more: float) -> Tensor:
+    """|a|^2 + |b|^2 - 2 a b of all pairs, the squares being `more` of themselves larger."""
+    squares = a.square().sum(dim=1, keepdim=True) + b.square().sum(dim=1)
+    return squares.mul_(1 + more).addmm_(a, b.T, alpha=-2)
