@@ -65,6 +65,11 @@ def assigned(f: Net, x: Tensor) -> Tensor:
     return f.a(x)
 
 
+def hooks_once(f: Net, x: Tensor) -> Tensor:
+    f.kept = f.kept or f.a.register_forward_hook(lambda layer, args, y: y + 1)
+    return f.a(x)
+
+
 class Caching(Net):
     once = cached_property(lambda self: self.gain.exp())
 
@@ -86,6 +91,7 @@ STATE = listed_in_yaml("State") | {
         lambda f: [nn.Linear(8, 8).double()], lambda kept, x: kept[0](x)),
     "A parameter made in the first forward pass": made(
         lambda f: nn.Parameter(torch.ones(8)), lambda p, x: p * x),
+    "A hook registered in the first forward pass": case(hooks_once),
     "A buffer that is written in place": case(added, with_sum),
     "A buffer that is assigned": case(assigned, with_sum),
     "A buffer that is assigned, checkpointing=True": case(assigned, with_sum, **COPIES),

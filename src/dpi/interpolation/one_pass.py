@@ -49,7 +49,7 @@ def one_pass(
         for _, module in sets.modules
         if module not in parts
         for p in module._parameters.values()
-        if id(p) in sets.names
+        if p is not None and id(p) in sets.names  # PyTorch 2.11 cannot compile id(None)
     }
     buffers = [(m, dict(m._buffers)) for _, m in sets.modules if m._buffers]
     hooked = [m for _, m in sets.modules if m._backward_hooks or m._backward_pre_hooks]
@@ -96,7 +96,7 @@ def _parts(layer: Affine, sets: Sets) -> dict[str, list[Tensor]]:
     """theta_0, theta_1 - theta_0, ... of a layer's interpolated parameters."""
     found = {}
     for leaf, parameter in layer._parameters.items():
-        if id(parameter) in sets.names:
+        if parameter is not None and id(parameter) in sets.names:
             first, *others = sets.values[sets.names[id(parameter)]]
             # A view: `Originals` refuses the parameter itself.
             found[leaf] = [first.view_as(first), *(other - first for other in others)]

@@ -37,7 +37,7 @@ def put_back(modules: Collection[nn.Module]) -> Iterator[None]:
 
     A network may keep what it computed from its parameters (a cache in evaluation mode, a
     `cached_property`), and the next pass has other parameters. Buffers keep what is written into
-    them; those that are registered inside are removed.
+    them; buffers and hooks that are registered inside are removed.
 
     Raises:
         RuntimeError: a module or parameter was made inside.
@@ -45,7 +45,10 @@ def put_back(modules: Collection[nn.Module]) -> Iterator[None]:
     registers = [
         (register, len(register))
         for module in modules
-        for register in (module._modules, module._parameters, module._buffers)
+        for register in (
+            *(module._modules, module._parameters, module._buffers),
+            *(module._forward_hooks, module._forward_pre_hooks),
+        )
     ]
     states = []
     containers: dict[int, tuple[Any, Any]] = {}
