@@ -81,7 +81,7 @@ def _train(cfg: DictConfig) -> None:
     # Refuses too few images.
     parts = split(len(source), cfg.data.held_out, cfg.data.split_seed, duplicates)
     check_pictures(cfg.eval, len(parts.held_out))
-    check_identity(cfg, run, source.fingerprint, parts)
+    check_identity(cfg, run, source, parts)
     missing = _missing(cfg, run)
     if _is_trained(cfg, run) and not missing:
         status = read_status(run)

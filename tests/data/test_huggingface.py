@@ -54,7 +54,7 @@ def test_the_fingerprint_is_of_the_content(saved, tmp_path):
         assert HuggingFace(str(tmp_path / name), 8).fingerprint != before
 
 
-def test_a_folder_of_files_is_identified_by_them(tmp_path, monkeypatch):
+def test_a_folder_of_files_is_identified_by_their_contents(tmp_path, monkeypatch):
     datasets = pytest.importorskip("datasets")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     (tmp_path / "images").mkdir()
@@ -62,9 +62,11 @@ def test_a_folder_of_files_is_identified_by_them(tmp_path, monkeypatch):
         Image.fromarray(pixels(i)).save(tmp_path / f"images/{i}.png")
     source = HuggingFace(str(tmp_path / "images"), 8)
     assert len(source) == 4 and np.array_equal(source[2], pixels(2).transpose(2, 0, 1))
-    before = source.fingerprint
     os.utime(tmp_path / "images/3.png", ns=(0, 0))
-    assert HuggingFace(str(tmp_path / "images"), 8).fingerprint != before
+    copied = HuggingFace(str(tmp_path / "images"), 8)
+    assert copied.fingerprint == source.fingerprint
+    Image.fromarray(pixels(5)).save(tmp_path / "images/3.png")
+    assert HuggingFace(str(tmp_path / "images"), 8).fingerprint != source.fingerprint
 
 
 def test_a_split_of_several(tmp_path):

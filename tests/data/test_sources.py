@@ -1,6 +1,9 @@
 """Folder, zip, .npz and avatars return their images exactly, or name the invalid one."""
 
+import hashlib
 import json
+import os
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -8,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dpi.data import Avatars, Folder, Npz
+from dpi.data import Avatars, Folder, Npz, has_fingerprint
 from dpi.errors import UserError
 
 
@@ -60,13 +63,37 @@ def test_images_are_turned_as_their_exif_orientation_says(tmp_path):
     assert (Folder(tmp_path, 8)[0] == shown).all()
 
 
-@pytest.mark.parametrize("pack", [lambda folder: folder, zipped], ids=["folder", "zip"])
-def test_fingerprint_changes_with_an_image_and_with_the_size(folder, pack):
-    before = Folder(pack(folder), 8).fingerprint
-    assert Folder(pack(folder), 8).fingerprint == before
-    assert Folder(pack(folder), 4).fingerprint != before
-    Image.fromarray(noise(99)).save(folder / "00001" / "img00000002.png")
-    assert Folder(pack(folder), 8).fingerprint != before
+def test_images_are_the_same_wherever_and_of_whatever_time_they_are(folder, tmp_path):
+    before = Folder(folder, 8).fingerprint
+    assert Folder(zipped(folder), 8).fingerprint == before
+    os.utime(folder / "00000/img00000001.png", (2e9, 2e9))
+    copied = shutil.copytree(folder, tmp_path / "copied", copy_function=shutil.copyfile)
+    assert {Folder(path, 8).fingerprint for path in (folder, copied)} == {before}
+    assert Folder(folder, 4).fingerprint != before
+    (copied / "00001/img00000002.png").rename(copied / "00001/img00000009.png")
+    Image.fromarray(noise(99)).save(folder / "00001/img00000002.png")
+    assert len({before, *(Folder(path, 8).fingerprint for path in (copied, folder))}) == 3
+    assert Folder(zipped(folder), 8).fingerprint == Folder(folder, 8).fingerprint
+
+
+def test_a_folder_is_read_once_for_its_fingerprint(folder, tmp_path):
+    before = Folder(folder, 8, cache_dir=tmp_path / "cache").fingerprint
+    file = folder / "00001/img00000002.png"
+    stat, content = file.stat(), file.read_bytes()
+    file.write_bytes(content[:-1] + b"x")
+    assert Folder(folder, 8).fingerprint != before
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # nothing says that it has changed
+    assert Folder(folder, 8, cache_dir=tmp_path / "cache").fingerprint == before
+    moved = folder.rename(tmp_path / "moved")
+    assert Folder(moved, 8, cache_dir=tmp_path / "cache").fingerprint != before
+
+
+def test_runs_that_recorded_the_times_of_a_folder_go_on(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"x")
+    os.utime(tmp_path / "a.png", ns=(0, 1))
+    recorded = hashlib.sha256(b"8a.png 1 1\n").hexdigest()
+    assert has_fingerprint(Folder(tmp_path, 8), recorded)
+    assert not has_fingerprint(Folder(tmp_path, 4), recorded)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from dpi.data.huggingface import HuggingFace
 from dpi.data.memory_map import memory_map
 from dpi.data.npz import Npz, read_npz, save_npz
 from dpi.data.pixels import to_uint8, to_unit
-from dpi.data.source import Source, check_source
+from dpi.data.source import Source, check_source, has_fingerprint
 from dpi.data.split import split
 from dpi.data.torchvision import TorchVision
 
@@ -20,6 +20,7 @@ __all__ = [
     "Source",
     "TorchVision",
     "check_source",
+    "has_fingerprint",
     "memory_map",
     "read_duplicates",
     "read_npz",

@@ -1,31 +1,18 @@
 """Images in a folder or a zip, including the zips of EDM and StyleGAN with their dataset.json."""
 
-import hashlib
 import io
 import zipfile
-from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
-from dpi.data.npz import ZIP_ERRORS
-from dpi.data.prepare import prepare
+from dpi.data.content import files_below, hash_contents, hash_lines, hash_stamps
+from dpi.data.prepare import decoding, prepare
 from dpi.errors import UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-
-UNREADABLE = (
-    *(OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombError),
-    *ZIP_ERRORS,
-)
-"""What Pillow and zipfile raise for a file that is damaged, encrypted or too large."""
-
-ADVICE = "remove it from the data set"
-
-LOSSLESS = ("utf-8", "surrogateescape")
-"""The encoding of names that may not be UTF-8."""
 
 
 class Folder:
@@ -40,6 +27,7 @@ class Folder:
         image_channels: of the returned images: 1 (L), 2 (LA), 3 (RGB) or 4 (RGBA).
         convert: whether images of other modes are converted, see `dpi.data.prepare.to_mode`.
         missing: advice for the error message when path does not exist; None for the default.
+        cache_dir: where the fingerprint of a folder is kept; None to read its files each time.
 
     Raises:
         UserError: path does not exist, contains no image, or is not a valid zip.
@@ -52,14 +40,15 @@ class Folder:
         image_channels: int = 3,
         convert: bool = False,
         missing: str | None = None,
+        cache_dir: str | Path | None = None,
     ) -> None:
-        self.path = Path(path)
+        self.path, self.cache_dir = Path(path), cache_dir and Path(cache_dir)
         self.image_size, self.image_channels, self.convert = image_size, image_channels, convert
         if not self.path.exists():
             hint = missing or "give data.path=, a folder or a zip of images"
             raise UserError(f"{self.path} does not exist; {' '.join(hint.split())}")
         self._zip = None if self.path.is_dir() else _open_zip(self.path)
-        names = self._zip.namelist() if self._zip else _files_below(self.path)
+        names = self._zip.namelist() if self._zip else files_below(self.path)
         self.names = sorted(name for name in names if _is_image(name))
         if not self.names:
             raise UserError(f"{self.path} is empty: it contains no image ({', '.join(SUFFIXES)})")
@@ -69,19 +58,26 @@ class Folder:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of names and checksums in a zip, or of names, sizes and times in a folder."""
-        how = str(self.image_size)
-        if (self.image_channels, self.convert) != (3, False):
-            how = f"{how} {self.image_channels} {self.convert}\n"
-        digest = hashlib.sha256(how.encode())
-        for name in self.names:
-            if self._zip:
-                digest.update(f"{name} {self._zip.getinfo(name).CRC}\n".encode(*LOSSLESS))
-            else:
-                stat = (self.path / name).stat()
-                line = f"{name} {stat.st_size} {stat.st_mtime_ns}\n"
-                digest.update(line.encode(*LOSSLESS))
-        return digest.hexdigest()
+        """SHA-256 of image_size, image_channels and convert, and of each file's name and CRC-32.
+
+        A folder and a zip of the same files have the same one, and so has a copy with other
+        modification times. Files are read once, see `hash_contents`; a zip holds their CRC-32.
+        """
+        if self._zip is None:
+            return hash_contents(self._how, self.path, self.names, self.cache_dir)
+        sums = (self._zip.getinfo(name).CRC for name in self.names)
+        return hash_lines(self._how, map("{} {}".format, self.names, sums))
+
+    @property
+    def earlier_fingerprint(self) -> str | None:
+        """What runs up to commit 22e8b71 recorded of a folder: names, sizes and times."""
+        return None if self._zip else hash_stamps(self._how, self.path, self.names)
+
+    @property
+    def _how(self) -> str:
+        if (self.image_channels, self.convert) == (3, False):
+            return str(self.image_size)
+        return f"{self.image_size} {self.image_channels} {self.convert}\n"
 
     def read(self, i: int) -> bytes:
         """The bytes of file i."""
@@ -96,14 +92,9 @@ class Folder:
             UserError: the file is corrupt, of another mode, or smaller than image_size.
         """
         where = f"{self.path}/{self.names[i]}"
-        try:
+        with decoding(where):
             image = ImageOps.exif_transpose(Image.open(io.BytesIO(self.read(i))))
             image.load()
-        except UnidentifiedImageError:
-            raise UserError(f"{where} cannot be read as an image: it is none; {ADVICE}") from None
-        except UNREADABLE as error:
-            line = " ".join(str(error).split())
-            raise UserError(f"{where} cannot be read as an image: {line}; {ADVICE}") from None
         return prepare(image, where, self.image_size, self.image_channels, self.convert)
 
 
@@ -111,10 +102,6 @@ def _is_image(name: str) -> bool:
     parts = Path(name).parts
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
     return name.lower().endswith(SUFFIXES) and not hidden
-
-
-def _files_below(folder: Path) -> Iterable[str]:
-    return (p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
 
 
 def _open_zip(path: Path) -> zipfile.ZipFile:

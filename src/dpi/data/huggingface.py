@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dpi.data.prepare import prepare
+from dpi.data.prepare import decoding, prepare
 from dpi.errors import UserError
 
 
@@ -68,15 +68,17 @@ class HuggingFace:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the encoded images, all of which are read; of those in files of their own, of
-        names, sizes and times."""
+        """SHA-256 of image_size, image_channels and convert, and of each encoded image in order.
+
+        All of them are read each time, also those in files of their own.
+        """
         how = ("datasets", self.image_size, self.image_channels, self.convert)
         digest = hashlib.sha256(repr(how).encode())
         for batch in self._files.iter(batch_size=256):
             for item in batch[self.column]:
-                content = None if item is None else item["bytes"] or _stamp(item["path"])
-                digest.update(f"{len(content or b'')} ".encode())
-                digest.update(content or b"")
+                content = b"" if item is None else item["bytes"] or _read(item["path"])
+                digest.update(f"{len(content)} ".encode())
+                digest.update(content)
         return digest.hexdigest()
 
     def __getitem__(self, i: int) -> np.ndarray:
@@ -86,11 +88,8 @@ class HuggingFace:
             UserError: it is missing or corrupt, of another mode, or smaller than image_size.
         """
         where = f"image {i} of {self.path}"
-        try:
+        with decoding(where):
             image = self._images[i][self.column]
-        except (OSError, SyntaxError, ValueError) as error:
-            line = " ".join(str(error).split())
-            raise UserError(f"{where} cannot be read as an image: {line}") from None
         if image is None:
             raise UserError(f"{where} is missing: its {self.column} is null")
         return prepare(image, where, self.image_size, self.image_channels, self.convert)
@@ -118,11 +117,11 @@ def _load(path: str, split: str, subset: str | None, revision: str | None) -> An
     return parts[split]
 
 
-def _stamp(path: str) -> bytes:
-    file = Path(path.rpartition("::")[2])  # of an image in an archive, the archive
+def _read(path: str) -> bytes:
+    import fsspec
+
     try:
-        stat = file.stat()
+        with fsspec.open(path) as file:  # it may be in an archive: zip://NAME::ARCHIVE
+            return file.read()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
-    inner = path.rpartition("::")[0]
-    return repr((inner, file.name, stat.st_size, stat.st_mtime_ns)).encode()

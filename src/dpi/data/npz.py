@@ -12,12 +12,9 @@ import numpy as np
 from dpi.atomic import atomic
 from dpi.errors import UserError
 
-ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)
-"""What zipfile raises for a file that is damaged, encrypted or of an unknown compression."""
-
 UNREADABLE = (
-    *(ValueError, OSError, EOFError, AttributeError, TypeError, MemoryError),
-    *ZIP_ERRORS,
+    *(ValueError, OSError, EOFError, AttributeError, TypeError, MemoryError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error),
 )
 """What numpy and zipfile raise for a file that is damaged, encrypted or something else."""
 

@@ -1,7 +1,12 @@
 """From a decoded image to uint8 pixels of the configured size and number of channels."""
 
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from dpi.errors import UserError
 
@@ -10,6 +15,26 @@ MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 CONVERTED = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 """The modes of 8 bits a channel or fewer that Pillow converts to any of MODES."""
+
+
+UNREADABLE = (
+    *(OSError, EOFError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What Pillow and zipfile raise for a file that is damaged, encrypted or too large."""
+
+
+@contextmanager
+def decoding(where: str) -> Iterator[None]:
+    """Around the decoding of an image, which `where` names: what cannot be read is a UserError."""
+    try:
+        yield
+    except UNREADABLE as error:
+        none = isinstance(error, UnidentifiedImageError)
+        line = "it is none" if none else " ".join(str(error).split())
+        raise UserError(
+            f"{where} cannot be read as an image: {line}; remove it from the data set"
+        ) from None
 
 
 def prepare(

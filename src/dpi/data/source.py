@@ -20,7 +20,8 @@ class Source(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """A hexadecimal hash, at least 12 digits, of the images, their size and channels."""
+        """A hexadecimal hash, at least 12 digits, of the images, their size and channels: runs with
+        the same one have the same images."""
 
     def __len__(self) -> int:
         """The number of images."""
@@ -63,6 +64,11 @@ def check_source(source: object, image_size: int, image_channels: int) -> None:
             f"data.source: {name}.fingerprint is {source.fingerprint!r}, not 12 or more "
             "hexadecimal digits: use hashlib.sha256(...).hexdigest()"
         )
+
+
+def has_fingerprint(source: Source, recorded: str) -> bool:
+    """Whether a run that recorded this fingerprint has the images of this source."""
+    return recorded in (source.fingerprint, getattr(source, "earlier_fingerprint", None))
 
 
 def read_image(source: Source, i: int) -> np.ndarray:

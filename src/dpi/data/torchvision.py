@@ -1,6 +1,5 @@
 """The data sets of torchvision: CIFAR10, CelebA, ImageFolder and others."""
 
-import hashlib
 import inspect
 from collections.abc import Mapping
 from functools import cached_property
@@ -10,11 +9,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from dpi.data.prepare import prepare
+from dpi.data.content import files_below, hash_contents
+from dpi.data.prepare import decoding, prepare
 from dpi.errors import UserError
-
-PROBES = 16
-"""Images whose pixels are part of a fingerprint."""
 
 PICKLES = ("LSUN", "LSUNClass")
 """What reads a pickle, which can hold code, without comparing its checksum."""
@@ -33,6 +30,7 @@ class TorchVision:
         image_channels: of the returned images: 1 (L), 2 (LA), 3 (RGB) or 4 (RGBA).
         convert: whether images of other modes are converted, see `dpi.data.prepare.to_mode`.
         options: further arguments of the class, such as {"split": "train"}.
+        cache_dir: where the fingerprint is kept; None to read all files each time.
 
     Raises:
         UserError: torchvision is not installed, has no such data set, or refuses the arguments.
@@ -46,6 +44,7 @@ class TorchVision:
         image_channels: int = 3,
         convert: bool = False,
         options: Mapping[str, Any] | None = None,
+        cache_dir: str | Path | None = None,
     ) -> None:
         try:
             from torchvision import datasets
@@ -54,6 +53,7 @@ class TorchVision:
                 "data=torchvision needs torchvision: pip install -e '.[data]'"
             ) from None
         self.dataset, self.path, self.options = dataset, Path(path), dict(options or {})
+        self.cache_dir = cache_dir and Path(cache_dir)
         self.image_size, self.image_channels, self.convert = image_size, image_channels, convert
         kind = getattr(datasets, dataset, None)
         if dataset not in datasets.__all__ or not inspect.isclass(kind) or dataset in PICKLES:
@@ -76,18 +76,12 @@ class TorchVision:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the arguments, the number of images, the names, sizes and times of all files
-        below `path`, and the pixels of a few images."""
+        """SHA-256 of the arguments and the number of images, and of the name and CRC-32 of each
+        file below `path`, wherever it is and whatever its times; read once, see `hash_contents`."""
         how = (self.dataset, sorted(self.options.items()), self.image_channels, self.convert)
-        digest = hashlib.sha256(repr((*how, self.image_size, self._count)).encode())
-        if self._has_files:
-            for file in sorted(self.path.rglob("*")):
-                if file.is_file():
-                    stat, name = file.stat(), file.relative_to(self.path).as_posix()
-                    digest.update(repr((name, stat.st_size, stat.st_mtime_ns)).encode())
-        for i in np.unique(np.linspace(0, self._count - 1, PROBES).astype(int)):
-            digest.update(self[int(i)].tobytes())
-        return digest.hexdigest()
+        names = files_below(self.path) if self._has_files else []
+        settings = repr((*how, self.image_size, self._count))
+        return hash_contents(settings, self.path, names, self.cache_dir)
 
     def __getitem__(self, i: int) -> np.ndarray:
         """Image i, shape (image_channels, image_size, image_size), uint8.
@@ -96,11 +90,8 @@ class TorchVision:
             UserError: it is no image, of another mode, or smaller than image_size.
         """
         where = f"image {i} of {self.dataset}"
-        try:
+        with decoding(where):
             item = self._images[i]
-        except (OSError, SyntaxError, ValueError) as error:
-            line = " ".join(str(error).split())
-            raise UserError(f"{where} cannot be read as an image: {line}") from None
         image = item[0] if isinstance(item, tuple) else item
         if not isinstance(image, Image.Image):
             raise UserError(f"{where} is not an image but {type(image).__name__}")

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dpi.data import memory_map
+from dpi.data import has_fingerprint, memory_map
 from dpi.errors import UserError
 from dpi.runs.images import open_source
 from dpi.runs.record import read_split
@@ -52,7 +52,7 @@ def images_of(run: Run) -> Images:
         reason = str(error).partition(";")[0]
         raise UserError(f"{reason}; give data_path=, where the run's images are now") from None
     split = read_split(run.folder)
-    if source.fingerprint != split.fingerprint:
+    if not has_fingerprint(source, split.fingerprint):
         raise UserError(
             f"the images that {run.folder} was trained on have changed: "
             "give data_path=, a folder or file that holds them as they were"

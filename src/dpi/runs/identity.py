@@ -21,7 +21,7 @@ HARMLESS = (
     *("trainer.compile", "trainer.channels_last", "cond.mode"),
     # where the images and the list of near-duplicates are; their contents are compared instead
     *("data.name", "data.path", "data.cache_dir", "data.source.path", "data.source.missing"),
-    "data.duplicates",
+    *("data.source.cache_dir", "data.duplicates"),
 )
 """Keys and sections that cannot change what is learned. Any other key distinguishes runs."""
 

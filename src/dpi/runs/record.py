@@ -15,6 +15,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from dpi.atomic import atomic_write
+from dpi.data import Source, has_fingerprint
 from dpi.data.split import Split
 from dpi.errors import UserError
 from dpi.runs.files import CHECKPOINT, CONFIG, SESSIONS, SPLIT
@@ -31,14 +32,14 @@ READ = ("image_channels", "training.warmup_steps", "training.lr_schedule")
 """Keys that are read from a run's configuration, and that earlier ones lack."""
 
 
-def check_identity(cfg: DictConfig, run: Path, fingerprint: str, parts: Split) -> None:
+def check_identity(cfg: DictConfig, run: Path, source: Source, parts: Split) -> None:
     """Raise UserError if the folder holds a checkpoint of a run with other settings or images, or
     checkpoints that were kept beside one that is gone.
 
     Args:
         cfg: the composed configuration.
         run: the folder.
-        fingerprint, parts: of the data set that `cfg` names, and how it is split.
+        source, parts: the data set that `cfg` names, and how it is split.
     """
     if not (run / CHECKPOINT).exists():
         if kept := sorted(run.glob("*.ckpt")):
@@ -57,7 +58,7 @@ def check_identity(cfg: DictConfig, run: Path, fingerprint: str, parts: Split) -
                 "name the new one with tag=NAME, or delete that folder"
             )
     before = read_split(run)
-    if before.fingerprint != fingerprint:
+    if not has_fingerprint(source, before.fingerprint):
         raise UserError(
             f"{run} was trained on other images: point data.path at the same ones, or name the "
             "new run with tag=NAME"
