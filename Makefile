@@ -50,7 +50,7 @@ figures: $(READY)  ## of Figures 2, 3 and 5: samples and lambda (Figure 4: table
 tables: $(READY)  ## of all tables and figures at once
 ablations: $(READY)  ## beyond the paper: scalars a step, how theta1 starts, lambda's ends
 conditioning: $(READY)  ## beyond the paper: other conditionings, at two learning rates
-# A sweep is a grid (configs/sweep); some tables take several, given beside it. A failure in one
+# A sweep is a grid (configs/groups.yaml); some tables take several, given beside it. A failure in one
 # does not stop the next.
 GRIDS = ""
 table5: GRIDS = "" "cond.schedule=linear"

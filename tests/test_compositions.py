@@ -8,10 +8,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from test_train import image_folder
 
+from dpi.groups import COMBINED
+
 GROUPS = {
     group: sorted(path.stem for path in (ROOT / "configs" / group).glob("*.yaml"))
     for group in ("framework", "arch", "cond", "trainer", "eval")
 }
+GROUPS["cond"] = sorted([*GROUPS["cond"], *COMBINED])
 DATA = ["data=avatars data.count=40", "data=folder data.path=images data.convert=true"]
 OPTIONS = {
     "logger": ["csv", "tensorboard"],

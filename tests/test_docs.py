@@ -62,7 +62,7 @@ def test_every_page_can_be_reached_from_the_index(page):
 
 @pytest.mark.parametrize("name", ["paper", "small", "mini"])
 def test_the_efforts_are_those_of_the_configuration(name):
-    effort = OmegaConf.load(ROOT / f"configs/effort/{name}.yaml")
+    effort = OmegaConf.load(ROOT / "configs/groups.yaml").effort[name]
     cells = f"{effort.scalars or 1000:,} | {effort.noise_seeds} | {effort.n:,}"
     assert f"| `{name}` | {cells} |" in (ROOT / "docs/EVALUATION.md").read_text()
 

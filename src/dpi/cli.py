@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dpi.errors import Terminated, UserError
+from dpi.groups import CONFIGS, register_groups, registered
 from dpi.processes import PARENT, end_with_parent
 from dpi.progress import bars_closed
 from dpi.runs.identity import flatten, settings, suffix
@@ -28,8 +29,6 @@ ENVIRONMENT = (
     *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG),
 )
 """Errors that are the user's to repair, not the program's."""
-
-CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 def register_resolvers() -> None:
@@ -58,6 +57,7 @@ def register_resolvers() -> None:
     }
     for name, resolver in resolvers.items():
         OmegaConf.register_new_resolver(name, resolver, replace=True)
+    register_groups()
 
 
 def run(main: Callable[[], None], name: str) -> None:
@@ -141,7 +141,7 @@ def _terminate(*_: Any) -> None:
 
 
 def help_text(name: str) -> str:
-    """The text of --help: the comments of configs/NAME.yaml and of the files of its groups."""
+    """The text of --help: configs/NAME.yaml, groups.yaml and the files of its groups."""
     text = (CONFIGS / f"{name}.yaml").read_text()
     head, _, body = text.partition("defaults:\n")
     groups = _groups(body)
@@ -151,6 +151,8 @@ def help_text(name: str) -> str:
     for group in groups:
         for path in sorted((CONFIGS / group).glob("*.yaml")):
             parts.append(f"# {group}={path.stem}\n{path.read_text().strip()}")
+    if "effort" in groups:
+        parts.append((CONFIGS / "groups.yaml").read_text().strip())
     return "\n\n".join(parts).replace("$", "$$")  # Hydra substitutes $NAMES
 
 
@@ -163,7 +165,8 @@ def _explain(error: Exception, name: str) -> str:
         return f"{ambiguous[1]}: for a sweep over these values add -m"
     if option := re.search(r"Could not (?:find|load) '(\w+)/([^']*)'", text):
         folders = [Path(folder, option[1]) for folder in re.findall("path=file://(.*)", text)]
-        options = sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
+        files = {path.stem for folder in folders for path in folder.glob("*.yaml")}
+        options = sorted(files | set(registered(option[1])))
         return f"{option[1]}={option[2]}: choose from {', '.join(options)}"
     if unknown := re.search(r"Could not (?:override|find) '([^']+)'", text):
         return _suggest(unknown[1], name)
@@ -198,6 +201,8 @@ def _keys(name: str) -> list[str]:
             text = path.read_text()
             prefix = "" if "@package _global_" in text else f"{group}."
             keys += [f"{prefix}{key}" for key in _leaves(text)]
+        for option in registered(group).values() if group != "sweep" else []:
+            keys += [f"{group}.{key}" for key in flatten(option)]
     return sorted(set(keys))
 
 

@@ -194,8 +194,7 @@ def test_excluded_combinations_raise_and_name_alternatives(cond, network, framew
 
 def test_a_conditioning_is_a_file_a_configuration_and_a_name_in_the_package():
     """Labels, --help and what a downloaded configuration may name follow from these."""
-    files = {path.stem for path in (ROOT / "configs/cond").glob("*.yaml")}
-    names = {name for name in files if "+" not in name}
+    names = {path.stem for path in (ROOT / "configs/cond").glob("*.yaml")}
     assert set(described("conditioning")) == names
     others = {"compose", "conditioning"}
     assert {name.lower() for name in dpi.conditioning.__all__} - others == names

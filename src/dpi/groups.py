@@ -1,0 +1,38 @@
+"""Config groups whose options are a line or two, and combinations of conditionings."""
+
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+COMBINED = ("dpi+film", "dpi+mlp", "dpi+tmap", "film+mlp", "film+tmap")
+"""Conditionings of a network that has another one: options of cond, as dpi and film are."""
+
+
+def register_groups() -> None:
+    """Make the options in configs/groups.yaml, and COMBINED, known to Hydra."""
+    groups = OmegaConf.to_container(OmegaConf.load(CONFIGS / "groups.yaml"))
+    groups["cond"] = {name: combination(name) for name in COMBINED}
+    for group, options in groups.items():
+        package = "_global_" if group == "sweep" else None
+        for name, option in options.items():
+            ConfigStore.instance().store(name, option, group, package, provider="groups.yaml")
+
+
+def registered(group: str) -> dict[str, Any]:
+    """The options of a group that are no files: what each sets, by its name."""
+    nodes = ConfigStore.instance().repo.get(group, {}).values()
+    return {node.name.removesuffix(".yaml"): OmegaConf.to_container(node.node) for node in nodes}
+
+
+def combination(name: str) -> dict[str, Any]:
+    """What would be in configs/cond/dpi+film.yaml; its options are cond.dpi.* and cond.film.*."""
+    parts = name.split("+")
+    return {
+        "defaults": [f"{part}@{part}" for part in parts],
+        "_target_": "dpi.conditioning.Compose",
+        **{part: {"_partial_": True} for part in parts},
+    }
