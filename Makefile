@@ -76,7 +76,7 @@ report: $(READY)  ## tables, figures and one page of what there is: outputs/repo
 	$(PYTHON) report.py $(if $(filter-out file,$(origin SCALE)),scale=$(SCALE))
 
 counts: $(READY)  ## parameters and GFLOPs of Tables 1 and 4 at paper size: results/counts.md
-	$(PYTHON) scripts/counts.py > results/counts.md && cat results/counts.md
+	$(PYTHON) scripts/tables.py results/counts.md && cat results/counts.md
 
 docs: $(READY)  ## build the documentation and the API reference: outputs/docs/index.html
 	$(PYTHON) -m sphinx -W --keep-going -q -c docs . outputs/docs

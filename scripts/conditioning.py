@@ -3,21 +3,21 @@
     python scripts/conditioning.py 'results/conditioning/*.csv' [cost.png steps.png]
 
 The files are results.csv of reports (report.py). Runs that differ in nothing but network size,
-conditioning, learning rates, weight decay, dropout and seed are in one table. The settings are
-chosen by the seeds that ran with most of them, and compared on the others, if there are any. The
-difference from DPI has its 95 % interval over the seeds that both have; * marks what is significant
-(5 %, Holm-corrected within a table). First come the networks with several frameworks in short, with
-costs over the t map's. The figures show the mean error over what a conditioning costs, a line
-through the sizes of each, and the error at each step over the t map's.
+conditioning, learning rates, weight decay of lambda, dropout and seed are in one table. The seeds
+that ran with most of these settings choose one for each conditioning, and the other seeds, if there
+are any, compare them. The difference from DPI has its 95 % interval over the seeds that both have;
+* marks what is significant (5 %, Holm-corrected within a table). The figures show the mean error
+over what a conditioning costs, and the error at each step over the t map's.
 """
 
+import json
 import math
 import re
+import shlex
 import sys
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib import style
 from matplotlib.figure import Figure
@@ -25,33 +25,27 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from dpi.cli import one_line
 from dpi.errors import UserError
-from dpi.reporting.labels import label
+from dpi.reporting.labels import label, setting
 from dpi.reporting.pairs import LEVEL, compare, holm
 from dpi.reporting.results_csv import read_csv
 
-TUNED = re.compile(r"(?:, )?\b((?:lr|lr_lambda|weight_decay_lambda|dropout) = [\d.e-]+)")
-"""Settings that are chosen for each conditioning, as labels have them."""
+TUNED = ("training.lr", "training.lr_lambda", "training.weight_decay_lambda", "arch.dropout")
+"""Settings that are chosen for each conditioning."""
 
-FLOAT32 = re.compile(r"(?:, )?precision = 32-true")
-"""Set for a GPU; a CPU's default, and compared with it."""
+SIZE = ("arch.channels", "arch.base_channels")
+"""Settings of a network's size, which is part of a row's name."""
 
-SIZE = re.compile(r"(?:, )?\b((?:channels|base_channels) = [\d, ]*\d)")
-"""Of a network: names its row, also where all networks of a report have it."""
-
-FINEST = re.compile(
-    r"(?:cond\.dpi\.)?include = (?:(?:network\.)?"
-    r"(?:head|encoder\.[012]|decoder\.[267]|tail|out)\.\*(?:, |$)){4,}"
-)
-"""The parameters of the finest level at scale=mini: their row has that name."""
-
-DPI = "DPI"
-"""The row with which the others are compared."""
+FINEST = {
+    "drunet": ["head.*", "encoder.0.*", "decoder.2.*", "tail.*"],
+    "adm": ["encoder.0.*", "encoder.1.*", "encoder.2.*", "decoder.6.*", "decoder.7.*", "out.*"],
+}
+"""The parameters of the finest level at scale=mini and small."""
 
 SEEDS = 3
-"""Fewer are not shown at each step, over the costs without other sizes, nor among the records."""
+"""Conditionings with fewer seeds are not in the short table, the figures and the records."""
 
 DIVERGED = 10
-"""Of a larger error no difference is given; predicting nothing gives about 1."""
+"""No difference is given of a larger error; predicting nothing gives about 1."""
 
 COST = {
     "parameters": ("parameters, M", 1e-6),
@@ -69,219 +63,239 @@ RELATIVE = {
 }
 """Costs that are compared with the t map's: metric and title."""
 
-ACROSS = 3
-"""Panels of the figure that are beside each other."""
-
 QUALITY = {
     "fd_pixels": "Frechet distance, pixels",
     "fd_random": "random features",
     "coverage_pixels": "coverage, pixels",
-    "coverage_random": "random features",
+    "coverage_random": "coverage, random features",
 }
-"""What eval=pixels finds of the samples: metric and title."""
+"""Measures of the samples: metric and title."""
 
 
-def read(pattern: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """The errors, the costs and the quality of the samples.
+def read(pattern: str) -> pd.DataFrame:
+    """All rows, with the names of their run.
 
     Returns:
-        errors: a row for each run and scalar, and one with the mean over the schedule, whose scalar
-            is missing: block, and what it stands for (arch, framework, protocol, training_steps),
-            row (the conditioning) and its options in full, tuned (the settings), seed, value.
-        costs: those of COST, by arch and row.
-        quality: those of QUALITY, a row for each run: block, row, tuned, seed.
+        Beside what a results.csv has: `row`, the conditioning and its options; `tuned`, the
+        settings that are chosen for it; `protocol`, all others; `block`, the network, framework
+        and protocol; and `options`, what train.py is given for it.
 
     Raises:
         UserError: no such file, or one that is not of a report.
     """
     runs, rows = read_csv(pattern)
-    rows = rows.merge(runs.reset_index(), on="run")
-    tuned = rows.variant.map(lambda text: ", ".join(sorted(TUNED.findall(text))))
-    bare = rows[["model", "protocol"]].map(lambda text: TUNED.sub("", text).strip(", "))
-    sizes = bare.protocol.map(lambda text: ", ".join(["", *SIZE.findall(text)]))
-    names = bare.model.str.extract(r"([^,]*)(.*)")
-    protocol = bare.protocol.replace([FLOAT32, SIZE], "", regex=True).str.strip(", ")
-    options = names[0] + sizes + names[1]
-    row = options.str.replace(FINEST, "finest level, ", regex=True).str.strip(", ")
-    rows = rows.assign(tuned=tuned, row=row, options=options, protocol=protocol)
-    costs = rows[rows.metric.isin(COST)].pivot_table("value", ["arch", "row"], "metric", "median")
-    block = (
-        rows.arch.map(label)
-        + rows.framework.map(", {}".format)
-        + rows.protocol.map(lambda text: f"; {text}" if text else "")
-        + rows.training_steps.map("; {:,} steps".format)
-    )
-    rows = rows.assign(block=block)
-    errors = rows[rows.metric.isin(["mse", "objective"])]
-    keep = ["block", "arch", "framework", "protocol", "training_steps"]
-    keep += ["row", "options", "tuned", "seed", "scalar", "value"]
-    own = rows[rows.metric.isin(QUALITY)]
-    quality = own.pivot_table("value", ["block", "row", "tuned", "seed"], "metric").reset_index()
-    return errors[keep], costs.reindex(columns=list(COST)), quality
+    named = pd.DataFrame([_names(run) for run in runs.itertuples()], index=runs.index)
+    return rows.merge(runs[["arch", "framework", "seed"]].join(named), on="run")
 
 
-def best_runs(own: pd.DataFrame) -> pd.DataFrame:
-    """The runs of a block that `at_best` compares."""
-    return pd.concat(at_best(of)[2] for _, of in own.groupby("row"))
-
-
-def at_best(own: pd.DataFrame) -> tuple[str, int, pd.DataFrame]:
-    """The best settings of a conditioning, how many were tried, and its runs with them."""
-    tried = own.groupby("seed").tuned.nunique()
-    tuning = own.seed.isin(tried.index[tried == tried.max()])
-    best = own[tuning].groupby("tuned").value.mean().idxmin()
-    runs = own[own.tuned == best]
-    fresh = runs[~runs.seed.isin(own.seed[tuning])]
-    return best, tried.max(), runs if fresh.empty else fresh
-
-
-def table(own: pd.DataFrame) -> str:
-    """A block as Markdown, the best conditioning first."""
-    chosen = {name: at_best(of) for name, of in own.groupby("row")}
-    best = pd.concat(runs for _, _, runs in chosen.values())
-    means = best.groupby("row").value.mean().sort_values()
-    changes = over_dpi(best)
-    lines = [["conditioning", "error", "over DPI, %", "seeds", "settings", "of"]]
-    lines += [["---", *["--:"] * 3, "---", "--:"]]
-    for name, mean in means.items():
-        settings, tried, runs = chosen[name]
-        seeds = str(runs.seed.nunique())
-        lines.append([name, _error(mean), changes.get(name, ""), seeds, settings, str(tried)])
-    return f"### {own.block.iloc[0]}\n\n{markdown(lines)}\n"
-
-
-def over_dpi(best: pd.DataFrame) -> dict[str, str]:
-    """By how many percent each row of a block is over DPI, with its interval, as text."""
-    best = best[best.groupby("row").value.transform("mean") < DIVERGED].assign(column="error")
-    is_dpi = best.row == DPI
-    found = compare(best[~is_dpi], best[is_dpi]).set_index("row")
-    found["significant"] = holm(found.p) < LEVEL
-    changes = {}
-    for name, (percent, half, star) in found[["percent", "half", "significant"]].iterrows():
-        half = "" if pd.isna(half) else f" ± {half:.1f}"
-        changes[str(name)] = f"{percent:+.1f}{half}{' *' if star else ''}"
-    return changes
-
-
-def summary(own: pd.DataFrame, costs: pd.DataFrame) -> str:
-    """The conditionings of a network in all frameworks, and what they cost, as Markdown.
-
-    Rows with fewer than three seeds in every framework are left out.
-    """
-    best = {framework: best_runs(of) for framework, of in own.groupby("framework")}
-    seeds = pd.concat(best.values()).groupby(["row", "framework"]).seed.nunique().unstack()
-    shown = costs.index.intersection(seeds.index[seeds.max(axis=1) >= SEEDS])
-    times = (costs / costs.loc["t map"]).loc[shown, list(RELATIVE)].dropna(axis=1, how="all")
-    changes = {framework: over_dpi(runs) for framework, runs in best.items()}
-    heads = [f"{framework}, over DPI, %" for framework in changes]
-    lines = [["conditioning", *(RELATIVE[metric] for metric in times), *heads]]
-    lines += [["---", *["--:"] * (times.shape[1] + len(changes))]]
-    means = next(iter(best.values())).groupby("row").value.mean()
-    for name in sorted(shown, key=lambda name: means.get(name, math.inf)):
-        cells = [f"{ratio:.2f}" for ratio in times.loc[name]]
-        lines.append([name, *cells, *(of.get(name, "") for of in changes.values())])
-    return f"### {label(own.arch.iloc[0])}, in short\n\n{markdown(lines)}\n"
-
-
-def cost_table(arch: str, own: pd.DataFrame) -> str:
-    """What the conditionings of a network cost, as Markdown, the smaller before the larger."""
-    own = own.dropna(axis="columns", how="all").sort_values("parameters")
-    lines = [["conditioning", *(COST[metric][0] for metric in own)]]
-    lines += [["---", *["--:"] * own.shape[1]]]
-    for name, of in own.iterrows():
-        numbers = [value * COST[metric][1] for metric, value in of.items()]
-        cells = ["" if pd.isna(number) else f"{number:.3g}" for number in numbers]
-        lines.append([str(name), *cells])
-    return f"### {label(arch)}, costs\n\n{markdown(lines)}\n"
-
-
-def samples(best: pd.DataFrame, quality: pd.DataFrame) -> str:
-    """The quality of the samples of a block as Markdown, the best conditioning first."""
-    of = quality.merge(best[["block", "row", "tuned", "seed"]])
-    if of.empty:
-        return ""
-    lines = [["conditioning", "seeds", *QUALITY.values()], ["---", *["--:"] * (1 + len(QUALITY))]]
-    means = of.groupby("row")[list(QUALITY)].mean()
-    for name, found in means.sort_values("fd_random").iterrows():
-        seeds = of[of.row == name].seed.nunique()
-        lines.append([str(name), str(seeds), *(f"{value:.3g}" for value in found)])
-    return markdown(lines) + "\n"
-
-
-def markdown(lines: list[list[str]]) -> str:
-    """A table of these cells, the first of them names; the second line is the alignment."""
-    rows = [[line[0].replace("*", r"\*"), *line[1:]] for line in lines]  # of patterns: not italic
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
-
-
-def _error(error: float) -> str:
-    return f"{error:.5f}" if error < DIVERGED else f"{error:.0e}"
-
-
-def curves(errors: pd.DataFrame, costs: pd.DataFrame, path: Path) -> None:
-    """Draw the error over each cost, for each block with two conditionings of several sizes."""
-    lines = {block: dict(_lines(own, costs)) for block, own in errors.groupby("block", sort=False)}
-    lines = {
-        block: own for block, own in lines.items() if sum(len(of) > 1 for of in own.values()) > 1
+def _names(run: Any) -> dict[str, str]:
+    config = json.loads(run.config)
+    if config.get("trainer.precision") == "32-true":  # set for a GPU, the default of a CPU
+        del config["trainer.precision"]
+    said = {key: _setting(run.arch, key, value) for key, value in config.items()}
+    tuned = [key for key in said if key in TUNED]
+    size = [key for key in said if key in SIZE]
+    own = [key for key in said if key.startswith(("arch.", "cond.")) and key not in tuned + size]
+    protocol = ", ".join(said[key] for key in said if key not in tuned + size + own)
+    protocol = "; ".join(filter(None, [protocol, f"{run.training_steps:,} steps"]))
+    given = {"arch": run.arch, "framework": run.framework, "cond": run.cond} | config
+    return {
+        "row": label(run.cond, *(said[key] for key in size + own)),
+        "conditioning": label(run.cond, *(said[key] for key in own)),
+        "tuned": ", ".join(sorted(said[key] for key in tuned)),
+        "protocol": protocol,
+        "block": f"{label(run.arch)}, {run.framework}; {protocol}",
+        "options": " ".join(shlex.quote(f"{key}={_option(of)}") for key, of in given.items()),
     }
-    if not lines:
+
+
+def _setting(arch: str, key: str, value: Any) -> str:
+    if key in ("cond.include", "cond.dpi.include"):
+        patterns = [pattern.removeprefix("network.") for pattern in value]
+        if patterns == FINEST.get(arch):
+            return "finest level"
+    return setting(key if key.count(".") > 1 else key.rpartition(".")[2], value)
+
+
+def _option(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{','.join(map(str, value))}]"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def best(rows: pd.DataFrame) -> pd.DataFrame:
+    """The mean errors of the runs that are compared, a row a run.
+
+    Returns:
+        Columns of `read`, and `of`: how many settings were tried.
+    """
+    means = rows[rows.metric.isin(["mse", "objective"]) & rows.scalar.isna()]
+    own = means.groupby(["block", "row"], sort=False)
+    return pd.concat(_at_best(of) for _, of in own)
+
+
+def _at_best(own: pd.DataFrame) -> pd.DataFrame:
+    tried = own.groupby("seed").tuned.nunique()
+    choosing = own.seed.isin(tried.index[tried == tried.max()])
+    chosen = own[choosing].groupby("tuned").value.mean().idxmin()
+    runs = own[own.tuned == chosen]
+    fresh = runs[~runs.seed.isin(own.seed[choosing])]
+    return (runs if fresh.empty else fresh).assign(of=tried.max())
+
+
+def costs(rows: pd.DataFrame) -> pd.DataFrame:
+    """What COST names, by arch and row."""
+    own = rows[rows.metric.isin(COST)]
+    found = own.pivot_table("value", ["arch", "row"], "metric", "median")
+    return found.reindex(columns=list(COST))
+
+
+def compared(runs: pd.DataFrame) -> pd.DataFrame:
+    """The conditionings of a block, the best one first.
+
+    Args:
+        runs: as from `best`, of one block.
+    """
+    own = runs.groupby("row")
+    means = own.value.mean().sort_values()
+    first = own.first()
+    table = {
+        "error": means.map(lambda error: f"{error:.5f}" if error < DIVERGED else f"{error:.0e}"),
+        "over DPI, %": over_dpi(runs),
+        "seeds": own.seed.nunique().astype(str),
+        "settings": first.tuned,
+        "of": first.of.astype(str),
+    }
+    return pd.DataFrame(table, index=means.index).fillna("")
+
+
+def over_dpi(runs: pd.DataFrame) -> pd.Series:
+    """By how many percent each row of a block is over DPI, with its interval, as text."""
+    finite = runs.groupby("row").value.transform("mean") < DIVERGED
+    runs = runs[finite].assign(column="error")
+    found = compare(runs[runs.row != "DPI"], runs[runs.row == "DPI"]).set_index("row")
+    stars = holm(found.p) < LEVEL
+    halves = ["" if pd.isna(half) else f" ± {half:.1f}" for half in found.half]
+    cells = [
+        f"{percent:+.1f}{half}{' *' if star else ''}"
+        for percent, half, star in zip(found.percent, halves, stars, strict=True)
+    ]
+    return pd.Series(cells, found.index, dtype=str)
+
+
+def in_short(runs: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
+    """The conditionings of a network in all frameworks, with costs over those of the t map.
+
+    Args:
+        runs: as from `best`, of one network.
+        costs: as from `costs`.
+    """
+    seeds = runs.groupby(["row", "framework"]).seed.nunique().groupby("row").max()
+    own = costs.loc[runs.arch.iloc[0], list(RELATIVE)]
+    times = (own / own.loc["t map"]).loc[own.index.intersection(seeds.index[seeds >= SEEDS])]
+    table = times.dropna(axis=1, how="all").map("{:.2f}".format).rename(columns=RELATIVE)
+    for framework, of in runs.groupby("framework", sort=False):
+        table[f"{framework}, over DPI, %"] = over_dpi(of)
+    first = runs[runs.framework == runs.framework.iloc[0]].groupby("row").value.mean()
+    return table.fillna("").loc[first.reindex(table.index).sort_values(kind="stable").index]
+
+
+def cost_table(own: pd.DataFrame) -> pd.DataFrame:
+    """What the conditionings of a network cost, the smaller before the larger."""
+    own = own.sort_values("parameters").dropna(axis="columns", how="all")
+    table = {
+        COST[metric][0]: (of * COST[metric][1]).map("{:.3g}".format) for metric, of in own.items()
+    }
+    return pd.DataFrame(table).replace("nan", "")
+
+
+def samples(rows: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """The quality of the samples of a block's runs, the best conditioning first."""
+    own = rows[rows.metric.isin(QUALITY) & rows.run.isin(runs.run)]
+    found = own.pivot_table("value", ["row", "seed"], "metric").reindex(columns=list(QUALITY))
+    means = found.groupby("row").mean().sort_values("fd_random")
+    table = means.map("{:.3g}".format).rename(columns=QUALITY)
+    table.insert(0, "seeds", found.groupby("row").size().astype(str))
+    return table
+
+
+def records(runs: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
+    """The conditionings of a block of which no other has as low an error at as low costs."""
+    own = runs.groupby(["arch", "row"]).agg(
+        error=("value", "mean"), seeds=("seed", "nunique"), options=("options", "first")
+    )
+    own = own[own.seeds >= SEEDS].join(costs, how="inner").droplevel("arch")
+    axes = own[[*COST, "error"]]
+    no_better = [
+        not ((axes <= line).all(axis=1) & (axes < line).any(axis=1)).any()
+        for _, line in axes.iterrows()
+    ]
+    own = own.loc[own.index[no_better]].sort_values("error", ascending=False)
+    table = cost_table(own[list(COST)]).reindex(own.index)
+    table.insert(0, "error", own.error.map("{:.5f}".format))
+    return table.assign(**{"`train.py ...`": own.options.map("`{}`".format)})
+
+
+def draw_costs(runs: pd.DataFrame, costs: pd.DataFrame, path: Path) -> None:
+    """Draw the error over each cost, of each block with two conditionings of several sizes."""
+    found = runs.groupby(["block", "arch", "conditioning", "row"], sort=False)
+    found = found.agg(error=("value", "mean"), seeds=("seed", "nunique")).join(costs, how="inner")
+    found = found[found.error < DIVERGED].reset_index()
+    of_size = found.groupby(["block", "conditioning"]).row.transform("size")
+    several = found[of_size > 1].groupby("block").conditioning.nunique()
+    shown = found.block.isin(several.index[several > 1]) & ((of_size > 1) | (found.seeds >= SEEDS))
+    found = found[shown]
+    if found.empty:
         raise UserError(f"{path}: no two conditionings have several sizes")
-    names = list(dict.fromkeys(name for own in lines.values() for name in own))
-    shown = [metric for metric in COST if costs[metric].notna().any()]
-    with style.context("dpi.reporting.figures"), style.context({"axes.titlecolor": "black"}):
-        rows = math.ceil(len(shown) / ACROSS)
-        size = (3 * ACROSS, 2.6 * rows * len(lines))
-        figure = Figure(figsize=size, layout="constrained")
-        parts = figure.subfigures(len(lines), squeeze=False).flat
-        for part, (block, own) in zip(parts, lines.items(), strict=True):
-            part.suptitle(block)
-            panels = part.subplots(rows, ACROSS, sharey=True, squeeze=False)
-            for axes in panels.flat[len(shown) :]:
-                axes.remove()
-            for axes, metric in zip(panels.flat, shown, strict=False):
-                title, unit = COST[metric]
-                for name, of in own.items():
-                    of = of.sort_values(metric)
-                    color = f"C{names.index(name) % 10}"
-                    axes.plot(of[metric] * unit, of.error, "o-", ms=3, color=color, label=name)
-                axes.set(xscale="log", xlabel=title)
-                axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-                axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-                axes.xaxis.set_minor_formatter(NullFormatter())
-            for axes in panels[:, 0]:
-                axes.set(ylabel="mean error")
-        _save(figure, path)
+    blocks = found.groupby("block", sort=False)
+    colors = _colors(found.conditioning)
+    figure = Figure(figsize=(9, 5.2 * blocks.ngroups), layout="constrained")
+    parts = figure.subfigures(blocks.ngroups, squeeze=False).flat
+    for part, (block, own) in zip(parts, blocks, strict=True):
+        part.suptitle(block)
+        panels = part.subplots(2, 3, sharey=True)
+        for axes, (metric, (title, unit)) in zip(panels.flat, COST.items(), strict=False):
+            for name, of in own.sort_values(metric).groupby("conditioning"):
+                axes.plot(of[metric] * unit, of.error, "o-", ms=3, color=colors[name], label=name)
+            axes.set(xscale="log", xlabel=title)
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        panels.flat[-1].remove()
+        for axes in panels[:, 0]:
+            axes.set(ylabel="mean error")
+    _save(figure, path)
 
 
-def steps(errors: pd.DataFrame, path: Path) -> None:
+def draw_steps(rows: pd.DataFrame, runs: pd.DataFrame, path: Path) -> None:
     """Draw the error at each step over the t map's, seed by seed, each at its best settings."""
-    ratios = {}
-    for block, own in errors.groupby("block", sort=False):
-        means = own[own.scalar.isna()]
-        at_steps = own[own.scalar.notna()].merge(best_runs(means)[["row", "tuned", "seed"]])
-        found = at_steps.pivot_table("value", ["scalar", "seed"], "row")
-        theirs = found.pop("t map") if "t map" in found else pd.Series(np.nan, found.index)
-        shown = {
-            row: ratio.groupby("scalar").mean()
-            for row, own in found.items()
-            if (ratio := (own / theirs).dropna()).index.unique("seed").size >= SEEDS
-        }
-        ratios |= {block: shown} if shown else {}
-    if not ratios:
+    own = rows[rows.metric.isin(["mse", "objective"]) & rows.scalar.notna()]
+    own = own[own.run.isin(runs.run)]
+    theirs = own[own.row == "t map"][["block", "seed", "scalar", "value"]]
+    both = own.merge(theirs, on=["block", "seed", "scalar"], suffixes=("", "_of_tmap"))
+    both["ratio"] = both.value / both.value_of_tmap
+    seeds = both.groupby(["block", "row"]).seed.transform("nunique")
+    both = both[(seeds >= SEEDS) & (both.row != "t map")]
+    if both.empty:
         raise UserError(f"{path}: no conditioning has {SEEDS} seeds in common with the t map")
-    names = list(dict.fromkeys(row for found in ratios.values() for row in found))
-    with style.context("dpi.reporting.figures"), style.context({"axes.titlecolor": "black"}):
-        figure = Figure(figsize=(4.5 * len(ratios), 3), layout="constrained")
-        grid = figure.subplots(1, len(ratios), squeeze=False)
-        for axes, (block, found) in zip(grid.flat, ratios.items(), strict=True):
-            axes.axhline(1, color="0.6", linewidth=1)
-            axes.set(xlabel="step t", ylabel="error, relative to the t map", title=block)
-            for row, ratio in found.items():
-                axes.plot(ratio, "o-", ms=3, color=f"C{names.index(row) % 10}", label=row)
-        _save(figure, path)
+    colors = _colors(both.row.unique())
+    blocks = both.groupby("block", sort=False)
+    figure = Figure(figsize=(4.5 * blocks.ngroups, 3), layout="constrained")
+    grid = figure.subplots(1, blocks.ngroups, squeeze=False)
+    for axes, (block, of) in zip(grid.flat, blocks, strict=True):
+        axes.axhline(1, color="0.6", linewidth=1)
+        axes.set(xlabel="step t", ylabel="error, relative to the t map", title=block)
+        for row, ratio in of.groupby(["row", "scalar"]).ratio.mean().groupby("row"):
+            axes.plot(ratio.droplevel("row"), "o-", ms=3, color=colors[row], label=row)
+    _save(figure, path)
+
+
+def _colors(names: pd.Series) -> dict[str, str]:
+    return {name: f"C{n % 10}" for n, name in enumerate(names.unique())}
 
 
 def _save(figure: Figure, path: Path) -> None:
+    """Save a figure with one legend of all panels below it."""
     lines = {line.get_label(): line for axes in figure.axes for line in axes.lines}
     lines = {label: line for label, line in lines.items() if not label.startswith("_")}
     width = 0.4 + 0.07 * max(map(len, lines))  # inches of an entry
@@ -292,39 +306,41 @@ def _save(figure: Figure, path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
-def _lines(own: pd.DataFrame, costs: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The errors and costs of each conditioning, a row a size, without those that diverged and
-    those of one size and a few seeds."""
-    found = []
-    for row, of in own.groupby("row"):
-        key, runs = (own.arch.iloc[0], row), at_best(of)[2]
-        if key in costs.index:
-            error, seeds = runs.value.mean(), runs.seed.nunique()
-            about = {"name": SIZE.sub("", row), "error": error, "seeds": seeds}
-            found.append(about | dict(costs.loc[key]))
-    lines = pd.DataFrame(found, columns=["name", "error", "seeds", *COST])
-    for name, of in lines[lines.error < DIVERGED].groupby("name"):
-        if len(of) > 1 or of.seeds.item() >= SEEDS:
-            yield str(name), of
-
-
 def main() -> None:
     if len(sys.argv) not in (2, 4):
         raise SystemExit(__doc__)
     with one_line():
-        errors, costs, quality = read(sys.argv[1])
-        means = errors[errors.scalar.isna()]
-        for (arch, *_), own in means.groupby(["arch", "protocol", "training_steps"], sort=False):
-            if (arch, "t map") in costs.index and own.framework.nunique() > 1:
-                print(summary(own, costs.loc[arch]))
-        for _, own in means.groupby("block", sort=False):
-            print(table(own))
-            print(samples(best_runs(own), quality))
-        for arch, own in costs.groupby("arch"):
-            print(cost_table(arch, own.droplevel("arch")))
+        rows = read(sys.argv[1])
+        runs, of = best(rows), costs(rows)
+        for (arch, _), own in runs.groupby(["arch", "protocol"], sort=False):
+            if (arch, "t map") in of.index and own.framework.nunique() > 1:
+                show(f"{label(arch)}, in short", in_short(own, of))
+        for block, own in runs.groupby("block", sort=False):
+            show(block, compared(own))
+            show(f"{block}: samples", samples(rows, own))
+            show(f"{block}: records", records(own, of))
+        for arch, own in of.groupby("arch"):
+            show(f"{label(arch)}, costs", cost_table(own.droplevel("arch")))
         if len(sys.argv) == 4:
-            curves(means, costs, Path(sys.argv[2]))
-            steps(errors, Path(sys.argv[3]))
+            with style.context(["dpi.reporting.figures", {"axes.titlecolor": "black"}]):
+                draw_costs(runs, of, Path(sys.argv[2]))
+                draw_steps(rows, runs, Path(sys.argv[3]))
+
+
+def markdown(table: pd.DataFrame, first: str = "conditioning") -> str:
+    """A table of text, with its index as the column `first`; numbers are right-aligned."""
+    table = table.rename_axis(first).reset_index()
+    number = [table.iloc[:, n].str.match(r"[*+-]*\d").any() for n in range(table.shape[1])]
+    lines = [list(table), ["--:" if of else "---" for of in number], *table.to_numpy().tolist()]
+    # A single asterisk is one of a pattern.
+    lines = [[re.sub(r"(?<!\*)\*(?!\*)", r"\\*", line[0]), *line[1:]] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def show(title: str, table: pd.DataFrame) -> None:
+    """Print a table as Markdown, if it has rows."""
+    if len(table):
+        print(f"### {title}\n\n{markdown(table)}\n")
 
 
 if __name__ == "__main__":
