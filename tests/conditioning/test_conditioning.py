@@ -11,20 +11,10 @@ from torch import nn
 
 import dpi.conditioning
 from dpi.architectures import ADM, DRUNet
-from dpi.conditioning import (
-    DPI,
-    MLP,
-    Compose,
-    FiLM,
-    Mixture,
-    NCSNv2,
-    SigmaMap,
-    TMap,
-)
+from dpi.conditioning import DPI, MLP, Compose, FiLM, Mixture, NCSNv2, SigmaMap, TMap
 from dpi.described import described
 from dpi.errors import Excluded
 from dpi.frameworks import FlowMatching, VPDiffusion
-from dpi.interpolation.film import sinusoidal
 
 
 class Recorder(nn.Module):
@@ -82,12 +72,6 @@ def test_ncsnv2_has_the_loss_of_the_original():
     torch.testing.assert_close((g(x, t) - eps).square().mean() / 2, original)
 
 
-def test_ncsnv2_does_not_depend_on_s():
-    g = NCSNv2(small_drunet, VPDiffusion()).eval()
-    x = torch.randn(1, 3, 8, 8)
-    assert torch.equal(g(x, torch.tensor(3)), g(x, torch.tensor(900)))
-
-
 def randomize(network: nn.Module) -> nn.Module:
     """Perturb every parameter, so that no layer is zero and theta1 differs from theta0."""
     torch.manual_seed(0)
@@ -124,30 +108,8 @@ def test_a_batch_equals_its_images_one_at_a_time(cond, network, framework):
     torch.testing.assert_close(g(x, s), alone, atol=1e-5, rtol=1e-5)
     shared = torch.cat([g(x[i : i + 1], torch.tensor(500)) for i in range(4)])
     torch.testing.assert_close(g(x, torch.tensor(500)), shared, atol=1e-5, rtol=1e-5)
-    if cond is not NCSNv2:
-        assert (g(x, torch.tensor(0)) - g(x, torch.tensor(999))).abs().max() > 1e-5
-
-
-def test_film_scales_and_shifts_the_output_of_every_layer():
-    g = randomize(FiLM(small_drunet, VPDiffusion(), embedding=8))
-    x, s = torch.randn(3, 3, 8, 8), torch.tensor([0, 10, 800])
-    e = g.embed(sinusoidal(s, 8))
-    scales, shifts = g.project(e).chunk(2, dim=1)
-    at = 0
-
-    def modulate(layer: nn.Module, inputs: tuple, y: torch.Tensor) -> torch.Tensor:
-        nonlocal at
-        channels = slice(at, at := at + y.shape[1])
-        scale, shift = (m[:, channels, None, None] for m in (scales, shifts))
-        return (1 + scale) * y + shift
-
-    network = small_drunet().eval()
-    network.load_state_dict(g.network.state_dict())
-    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
-    for layer in layers:  # in the order in which they run
-        layer.register_forward_hook(modulate)
-    torch.testing.assert_close(g(x, s), network(x), atol=1e-5, rtol=1e-5)
-    assert at == scales.shape[1]
+    first, last = (g(x, torch.tensor(t)) for t in (0, 999))
+    assert torch.allclose(first, last, atol=1e-5) == (cond is NCSNv2), "does it depend on s?"
 
 
 def test_the_layers_that_are_conditioned_can_be_chosen():

@@ -1,7 +1,5 @@
 """VP diffusion: the noise levels of the paper, Equation (3), and DDIM of guided-diffusion."""
 
-from pathlib import Path
-
 import diffusers
 import numpy as np
 import pytest
@@ -10,18 +8,11 @@ import torch
 from dpi.errors import UserError
 from dpi.frameworks import VPDiffusion
 
-ROOT = Path(__file__).parents[2]
-
 
 def test_noise_levels_are_those_of_the_paper():
     sigmas = VPDiffusion().sigmas[[0, 333, 666, 999]]
     printed = torch.tensor([0.01, 1.46, 9.49, 157.0])
     torch.testing.assert_close(sigmas, printed, rtol=5e-3, atol=0)
-    text = (ROOT / "docs/REPRODUCTION.md").read_text()
-    shown = f"{sigmas[0]:.2f}, {sigmas[1]:.2f}, {sigmas[2]:.2f}, {sigmas[3]:.0f}"
-    assert f"sigma at t = 0, 333, 666, 999 is {shown}, as Table 2 prints" in text
-    last = f"{VPDiffusion(beta_max=0.2).sigmas[-1]:.0e}".replace("+", "")
-    assert f"with 0.2 the last would be {last} |" in text
 
 
 def test_corrupt_is_equation_3():
@@ -93,17 +84,6 @@ def test_ddim_equals_the_scheduler_of_diffusers(noise, num_steps):
     for t in scheduler.timesteps:
         x = scheduler.step(predict(x, t), t, x, use_clipped_model_output=True).prev_sample
     assert torch.equal(diffusion.sample(predict, noise, num_steps), x)
-
-
-def test_an_exact_noise_predictor_recovers_the_image():
-    diffusion = VPDiffusion()
-    x0 = torch.rand(1, 3, 2, 2) * 2 - 1
-
-    def exact(x, t):
-        abar = diffusion.alpha_bar[t]
-        return (x - abar.sqrt() * x0) / (1 - abar).sqrt()
-
-    torch.testing.assert_close(diffusion.sample(exact, torch.randn_like(x0)), x0, atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize("num_steps", [0, 3, 2000])

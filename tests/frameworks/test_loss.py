@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-import dpi.frameworks.loss
 from dpi.frameworks import FlowMatching, VPDiffusion, loss
 
 
@@ -24,7 +23,3 @@ def test_is_computed_in_float32():
     assert losses.dtype == torch.float32
     expected = (noise.bfloat16().float() - noise).square().mean()
     torch.testing.assert_close(losses[0], expected, rtol=0.1, atol=0)
-
-
-def test_the_package_exports_the_function_rather_than_the_submodule():
-    assert callable(dpi.frameworks.loss) and dpi.frameworks.loss is loss

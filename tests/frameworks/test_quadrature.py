@@ -40,18 +40,6 @@ def test_28_scalars_give_the_mean_over_1000(curve, power):
     assert weights(steps, S) @ errors[steps] == pytest.approx(errors.mean(), rel=0.01)
 
 
-def test_more_scalars_give_a_better_mean():
-    errors = noise_errors(spectrum(2))
-    means = [weights(nodes(count, S), S) @ errors[nodes(count, S)] for count in (16, 28, 112)]
-    off = np.abs(np.array(means) / errors.mean() - 1)
-    assert off[0] > 2 * off[1] > 10 * off[2]
-
-
-@pytest.mark.parametrize("count", [4, 5, 10, 28, 112, 999])
-def test_the_steps_of_table_2_are_among_them(count):
-    assert {0, 333, 666, 999} <= set(nodes(count, S))
-
-
 def test_errors_linear_in_theta_are_averaged_exactly():
     theta = np.arccos(1 - 2 * np.arange(S) / (S - 1))
     steps = nodes(10, S)
