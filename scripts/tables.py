@@ -29,6 +29,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 from dpi.cli import one_line, register_resolvers
+from dpi.described import described
 from dpi.errors import UserError
 from dpi.evaluation.complexity import gflops
 from dpi.reporting import report
@@ -115,6 +116,12 @@ def _of(column: str, pattern: str, name: str) -> pd.DataFrame:
     if (runs[column] != name).all():
         raise UserError(f"{pattern} has no {name!r}, but {', '.join(runs[column].unique())}")
     return runs[runs[column] == name]
+
+
+def conditionings() -> str:
+    """What cond= can be, as the files of the conditionings say."""
+    lines = [[f"`{name}`", *said] for name, said in described("conditioning").items()]
+    return _table(["`cond=`", "in reports", "what it does"], lines)
 
 
 def errors() -> str:
@@ -254,7 +261,7 @@ TABLES = {
     of.__name__: of
     for of in (
         *(reported, compared, in_short, costs, samples, records),
-        *(errors, wider, counts, precision, whole_trainings, first_steps),
+        *(conditionings, errors, wider, counts, precision, whole_trainings, first_steps),
     )
 }
 
