@@ -14,10 +14,11 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import instantiate
 from omegaconf import open_dict
 
 from dpi.cli import register_resolvers
+from dpi.runs.build import build
+from dpi.runs.images import open_images
 from dpi.training import datamodule, fit
 
 ROOT = Path(__file__).parents[1]
@@ -101,7 +102,8 @@ def trained(tiny, tmp_path_factory):
                 HydraConfig.instance().set_config(cfg)
                 with open_dict(cfg):
                     del cfg["hydra"]
-                fit(cfg, instantiate(cfg.data.source))
+                torch.manual_seed(cfg.seed)
+                fit(cfg, *build(cfg), *open_images(cfg))
         return folder
 
     return make

@@ -18,9 +18,10 @@ from hydra.errors import HydraException, InstantiationException, OverrideParseEx
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from dpi.described import described
 from dpi.errors import Terminated, UserError
 from dpi.groups import CONFIGS, register_groups, registered
-from dpi.processes import PARENT, end_with_parent
+from dpi.processes import end_with_parent
 from dpi.progress import bars_closed
 from dpi.runs.identity import flatten, settings, suffix
 
@@ -68,14 +69,11 @@ def run(main: Callable[[], None], name: str) -> None:
         name: of its configuration, such as "train".
     """
     register_resolvers()
-    if os.environ.get("LOCAL_RANK", "0") != "0":
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        signal.signal(signal.SIGTERM, _terminate)
+    else:
         end_with_parent()
-    if os.environ.get("HYDRA_FULL_ERROR") == "1":
-        main()
-        return
-    handler = signal.signal(signal.SIGTERM, _terminate)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises; else it prints and exits by itself
-    os.environ[PARENT] = str(os.getpid())
     try:
         with one_line():
             main()
@@ -89,9 +87,6 @@ def run(main: Callable[[], None], name: str) -> None:
             raise
         line = " ".join(str(error).split())[:200] or type(error).__name__
         sys.exit(f"error: the launcher stopped: {line}; the same command resumes the sweep")
-    finally:
-        del os.environ["HYDRA_FULL_ERROR"], os.environ[PARENT]
-        signal.signal(signal.SIGTERM, handler)
 
 
 @contextmanager
@@ -141,18 +136,19 @@ def _terminate(*_: Any) -> None:
 
 
 def help_text(name: str) -> str:
-    """The text of --help: configs/NAME.yaml, groups.yaml and the files of its groups."""
-    text = (CONFIGS / f"{name}.yaml").read_text()
-    head, _, body = text.partition("defaults:\n")
-    groups = _groups(body)
-    body = re.sub(r"^( +-.*\n)*", "", body)
-    own = re.split(r"^# .*\nhydra:|^hydra:", body, flags=re.MULTILINE)[0].strip()
-    parts = [re.sub("^# ?", "", head, flags=re.MULTILINE).strip(), "Keys\n", own]
+    """The text of --help: configs/NAME.yaml, and the options of its groups, as the files have them
+    with their comments."""
+    parts = [(CONFIGS / f"{name}.yaml").read_text().partition("\nhydra:")[0].rstrip()]
+    groups = _groups(name)
+    for group, package in {"cond": "conditioning", "arch": "architectures"}.items():
+        if group in groups:
+            about = described(package).items()
+            parts.append("\n".join(f"# {group}={x}: {label}, {does}" for x, (label, does) in about))
     for group in groups:
         for path in sorted((CONFIGS / group).glob("*.yaml")):
-            parts.append(f"# {group}={path.stem}\n{path.read_text().strip()}")
+            parts.append(f"# {group}={path.stem}\n{path.read_text().rstrip()}")
     if "effort" in groups:
-        parts.append((CONFIGS / "groups.yaml").read_text().strip())
+        parts.append((CONFIGS / "groups.yaml").read_text().rstrip())
     return "\n\n".join(parts).replace("$", "$$")  # Hydra substitutes $NAMES
 
 
@@ -193,28 +189,28 @@ def _suggest(key: str, name: str) -> str:
 
 def _keys(name: str) -> list[str]:
     """All keys and groups that a command takes, as the files in configs/ have them."""
-    body = (CONFIGS / f"{name}.yaml").read_text()
-    groups = set(_groups(body))
-    keys = [*groups, *_leaves(body)]
-    for group in sorted(groups):
+    groups = _groups(name)
+    keys = {*groups, *_leaves(CONFIGS / f"{name}.yaml")}
+    for group in groups:
         for path in (CONFIGS / group).glob("*.yaml"):
-            text = path.read_text()
-            prefix = "" if "@package _global_" in text else f"{group}."
-            keys += [f"{prefix}{key}" for key in _leaves(text)]
+            is_global = "@package _global_" in path.read_text()
+            keys |= {key if is_global else f"{group}.{key}" for key in _leaves(path)}
         for option in registered(group).values() if group != "sweep" else []:
-            keys += [f"{group}.{key}" for key in flatten(option)]
-    return sorted(set(keys))
+            keys |= {f"{group}.{key}" for key in flatten(option)}
+    return sorted(keys)
 
 
-def _groups(text: str) -> list[str]:
-    """The config groups in the defaults list of a file."""
-    return re.findall(r"^ +- (?:optional )?([a-z]+)(?:@\w+)?:", text, re.MULTILINE)
+def _groups(name: str) -> list[str]:
+    """The config groups that a command takes."""
+    defaults = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())["defaults"]
+    keys = (key for entry in defaults if isinstance(entry, dict) for key in entry)
+    groups = (key.removeprefix("optional ").partition("@")[0] for key in keys)
+    return [group for group in groups if not group.startswith("override ")]
 
 
-def _leaves(text: str) -> list[str]:
-    node = yaml.safe_load(text) or {}
-    skipped = ("defaults", "hydra")
-    return [key for key in flatten(node) if key and key.split(".")[0] not in skipped]
+def _leaves(path: Path) -> list[str]:
+    node = yaml.safe_load(path.read_text()) or {}
+    return list(flatten({k: v for k, v in node.items() if k not in ("defaults", "hydra")}))
 
 
 def _cuda(yes: str, no: str) -> str:

@@ -2,33 +2,34 @@
 
 import json
 import shutil
-import signal
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from dpi.atomic import atomic_write
-from dpi.data import read_duplicates, split
 from dpi.errors import Excluded, Terminated, UserError
-from dpi.processes import stopped_by
 from dpi.progress import bars_closed
 from dpi.runs.check import check_pictures, check_trainer, check_training
-from dpi.runs.files import CHECKPOINT, CHECKS, CONFIG, OUTPUT, average_path, samples_path
-from dpi.runs.images import open_source
+from dpi.runs.files import CHECKPOINT, CHECKS, CONFIG, average_path, samples_path
+from dpi.runs.images import open_images
 from dpi.runs.lock import LOCK, lock
 from dpi.runs.record import check_identity
 from dpi.runs.rows import is_kept
 from dpi.runs.status import read_status
+
+if TYPE_CHECKING:  # PyTorch takes seconds
+    from torch import nn
+
+    from dpi.frameworks import Framework
 
 
 def train(cfg: DictConfig) -> None:
@@ -42,48 +43,35 @@ def train(cfg: DictConfig) -> None:
     Raises:
         UserError: whatever the user can fix, as early as it is known.
     """
-    if HydraConfig.get().mode != RunMode.MULTIRUN:
+    hydra = HydraConfig.get()
+    if hydra.mode != RunMode.MULTIRUN:
         check_training(cfg)
         _train(cfg)
         return
-    name = f"job {HydraConfig.get().job.num}"
+    job = {"name": f"job {hydra.job.num}", "outcome": "done", "reason": ""}
     try:
         check_training(cfg)
-        name = Path(cfg.run).name
-        with _beside_others(cfg, name), bars_closed():
+        job["name"] = Path(cfg.run).name
+        with bars_closed():
             _train(cfg)
-        if _is_parallel(HydraConfig.get()):
-            print(f"{name}: done", flush=True)
-        _record_outcome(name, "done")
     except Excluded as error:
         print(f"skipped: {error}", flush=True)
-        _record_outcome(name, "skipped")
-    except Terminated as error:
-        hydra = HydraConfig.get()
-        if not _is_parallel(hydra):
-            raise
-        if not _stop_file(hydra).exists():
-            atomic_write(_stop_file(hydra), str(error.number))
-        if error.message:
-            print(f"error: {name}: {error.message}", file=sys.stderr, flush=True)
-        _record_outcome(name, "stopped")
+        job["outcome"] = "skipped"
     except Exception as error:
         if not isinstance(error, UserError):
             traceback.print_exc()
-        print(f"error: {name}: {_one_line(error)}", file=sys.stderr, flush=True)
-        _record_outcome(name, "failed", _one_line(error))
+        job |= {"outcome": "failed", "reason": _one_line(error)}
+        print(f"error: {job['name']}: {job['reason']}", file=sys.stderr, flush=True)
+    atomic_write(Path(hydra.sweep.dir, "jobs", f"{hydra.job.num}.json"), json.dumps(job))
 
 
 def _train(cfg: DictConfig) -> None:
     run = Path(cfg.run)
-    source = open_source(cfg)
-    duplicates = read_duplicates(cfg.data.get("duplicates"), source)
-    # Refuses too few images.
-    parts = split(len(source), cfg.data.held_out, cfg.data.split_seed, duplicates)
+    source, parts = open_images(cfg)
     check_pictures(cfg.eval, len(parts.held_out))
     check_identity(cfg, run, source, parts)
-    missing = _missing(cfg, run)
-    if _is_trained(cfg, run) and not missing:
+    missing, trained = _missing(cfg, run), _is_trained(cfg, run)
+    if trained and not missing:
         status = read_status(run)
         if status.failed:  # another command, which was refused
             status.failed = None
@@ -91,31 +79,27 @@ def _train(cfg: DictConfig) -> None:
         print(f"{run} is finished: {status.step} steps (more training.steps= extend it)")
         return
     check_trainer(cfg)
-    # PyTorch takes seconds and Lightning ten: each only once the configuration is known to be good
-    # as far as can be said without it.
-    from dpi.runs.build import check_network
-
-    check_network(cfg)
+    # PyTorch takes seconds and Lightning ten: only once the configuration is known to be good as
+    # far as can be said without them.
+    import torch
     from lightning.fabric.utilities.rank_zero import rank_zero_only
 
-    from dpi.evaluation.evaluate import check_model, check_settings
+    from dpi.evaluation.evaluate import check_evaluations
+    from dpi.runs.build import build
     from dpi.training import fit
     from dpi.training.loggers import wandb_finished
 
-    check_settings(cfg.eval)
-    check_model(cfg)
+    torch.manual_seed(cfg.seed)
+    framework, network = build(cfg)
+    check_evaluations(cfg, framework, missing)
     if rank_zero_only.rank:  # the other processes of a distributed training
-        fit(cfg, source)
+        fit(cfg, framework, network, source, parts)
         return
     with lock(run), _checked(run), wandb_finished():
         try:
-            if "fidelity" in missing:
-                from dpi.evaluation.fidelity import check_fidelity
-
-                check_fidelity(cfg.eval.fidelity)
-            if not _is_trained(cfg, run):
-                fit(cfg, source)
-            _evaluate(cfg, run, missing)
+            if not trained:
+                fit(cfg, framework, network, source, parts)
+            _evaluate(cfg, run, framework, network, missing)
         except Exception as error:
             if HydraConfig.get().mode == RunMode.MULTIRUN or (run / CONFIG).exists():
                 status = read_status(run)
@@ -123,7 +107,7 @@ def _train(cfg: DictConfig) -> None:
                 status.write(run)
             raise
     if HydraConfig.get().mode != RunMode.MULTIRUN and run.exists():
-        _print_next(cfg, run)
+        _print_next(cfg, run, framework)
 
 
 @contextmanager
@@ -142,7 +126,7 @@ def _checked(run: Path) -> Iterator[None]:
             for path in run.iterdir():
                 if path.is_dir():
                     shutil.rmtree(path)
-                elif path.name not in (LOCK, OUTPUT):
+                elif path.name != LOCK:
                     path.unlink()
 
 
@@ -170,7 +154,15 @@ def _missing(cfg: DictConfig, run: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def _evaluate(cfg: DictConfig, run: Path, missing: dict[str, dict[str, Any]]) -> None:
+def _evaluate(
+    cfg: DictConfig,
+    run: Path,
+    framework: "Framework",
+    network: "nn.Module",
+    missing: dict[str, dict[str, Any]],
+) -> None:
+    import torch
+
     from dpi.evaluation.evaluate import evaluate, evaluation_locks, make_fabric
     from dpi.runs.run import load_run
     from dpi.training.loggers import log_results
@@ -182,16 +174,17 @@ def _evaluate(cfg: DictConfig, run: Path, missing: dict[str, dict[str, Any]]) ->
         status.stage, status.seconds_left = "evaluation", None
         status.write(run)
         fabric = make_fabric(cfg.trainer.accelerator, 1, "32-true")
-        with evaluation_locks(run, missing):
-            # Not the configuration in the folder, which may be from elsewhere.
+        # The averaged weights, as they were saved; not compiled, as evaluate.py has it.
+        with evaluation_locks(run, missing), torch.compiler.set_stance("force_eager"):
+            trained = load_run(run, cfg, built=(framework, network))
             evals = {name: cfg.eval[name] for name in missing}
-            log_results(cfg, evaluate(load_run(run, cfg), evals, fabric))
+            log_results(cfg, evaluate(trained, evals, fabric))
         status.evaluated |= missing
     status.stage = status.seconds_left = None
     status.write(run)
 
 
-def _print_next(cfg: DictConfig, run: Path) -> None:
+def _print_next(cfg: DictConfig, run: Path, framework: "Framework") -> None:
     from dpi.frameworks import VPDiffusion
     from dpi.runs.build import foreign_code
 
@@ -201,7 +194,7 @@ def _print_next(cfg: DictConfig, run: Path) -> None:
         "losses": run / "losses.png",
     }
     lines = [f"{name:9}{path}" for name, path in shown.items() if path and path.exists()]
-    name = "denoising" if isinstance(instantiate(cfg.framework), VPDiffusion) else "objective"
+    name = "denoising" if isinstance(framework, VPDiffusion) else "objective"
     effort = HydraConfig.get().runtime.choices["effort"]
     trust = " trust=true" if foreign_code(cfg) else ""
     print("\n".join(["", *lines, "", f"next     python sample.py run={run} n=64{trust}"]))
@@ -213,71 +206,19 @@ def _one_line(error: Exception) -> str:
     return kind + " ".join(str(error).split())
 
 
-def _is_parallel(hydra: HydraConf) -> bool:
-    return "joblib" in hydra.launcher._target_
-
-
-@contextmanager
-def _beside_others(cfg: DictConfig, name: str) -> Iterator[None]:
-    hydra = HydraConfig.get()
-    if not _is_parallel(hydra):
-        yield
-        return
-    with stopped_by(_stop_file(hydra)):
-        # The progress bars of runs that share a terminal would overwrite each other.
-        path = Path(cfg.run) / OUTPUT
-        path.parent.mkdir(parents=True, exist_ok=True)
-        print(f"{name}: started, output in {path}", flush=True)
-        with path.open("a", buffering=1) as file, redirect_stdout(file), redirect_stderr(file):
-            try:
-                yield
-            except Exception as error:
-                print(f"error: {_one_line(error)}", file=file)
-                raise
-
-
-def _stop_file(hydra: HydraConf) -> Path:
-    """Once it exists, the runs of this sweep that are executed side by side save and end. It holds
-    the number of the signal that was the first."""
-    return Path(hydra.sweep.dir) / "stop"
-
-
-def _record_outcome(name: str, outcome: str, reason: str = "") -> None:
-    hydra = HydraConfig.get()
-    record = {"name": name, "outcome": outcome, "reason": reason}
-    atomic_write(Path(hydra.sweep.dir) / "jobs" / f"{hydra.job.num}.json", json.dumps(record))
-
-
 class SweepSummary(Callback):
     """At the end of a sweep says what came of each run; exits with status 1 if one failed."""
-
-    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        if _is_parallel(config.hydra):
-            # joblib would kill the runs: they save, and it waits for them.
-            path = _stop_file(config.hydra)
-
-            def stop(number: int, _: Any) -> None:
-                print("stopping: each run saves after its step", file=sys.stderr, flush=True)
-                atomic_write(path, str(number))
-
-            for signum in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(signum, stop)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         paths = Path(config.hydra.sweep.dir).glob("jobs/*.json")
         jobs = [json.loads(path.read_text()) for path in sorted(paths)]
-        failed = [job for job in jobs if job["outcome"] == "failed"]
-        counts = {
-            outcome: sum(job["outcome"] == outcome for job in jobs)
-            for outcome in ("done", "skipped", "failed", "stopped")
-        }
-        said = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
-        print(f"\n{len(jobs)} run{'s' * (len(jobs) != 1)}: {said}")
-        if counts["stopped"]:
-            number = signal.Signals(int(_stop_file(config.hydra).read_text()))
-            said = f"{number.name}: the sweep was stopped; the same command resumes it"
-            raise Terminated(said, number)
-        if failed:
+        outcomes = Counter(job["outcome"] for job in jobs)
+        said = [
+            f"{outcomes[name]} {name}" for name in ("done", "skipped", "failed") if outcomes[name]
+        ]
+        print(f"\n{len(jobs)} run{'s' * (len(jobs) != 1)}: {', '.join(said)}")
+        if outcomes["failed"]:
+            failed = (job for job in jobs if job["outcome"] == "failed")
             lines = [f"failed: {job['name']}: {job['reason']}" for job in failed]
             lines.append("error: not all runs are done; the same command retries the failed ones")
             sys.exit("\n".join(lines))

@@ -9,6 +9,8 @@ from tqdm import tqdm
 
 SECONDS = 30.0
 """Between two lines of a bar in a file."""
+OPEN: list["Progress"] = []
+"""The bars that are being drawn, each below those before it."""
 
 
 class Progress(tqdm):
@@ -21,6 +23,14 @@ class Progress(tqdm):
     def __init__(self, *args: Any, **options: Any) -> None:
         self._shown = time.monotonic()
         super().__init__(*args, **options)
+        if not self.disable:
+            OPEN.append(self)
+
+    def close(self) -> None:
+        """Leave the bar as it is, and draw it no more."""
+        super().close()
+        if self in OPEN:
+            OPEN.remove(self)
 
     def display(self, msg: str | None = None, pos: int | None = None) -> bool:
         """What tqdm calls to draw the bar, to clear it (msg="") and to leave it (pos=0)."""
@@ -36,7 +46,7 @@ class Progress(tqdm):
 
 def close_bars() -> None:
     """Close the bars that are open: what is printed next begins on a line of its own."""
-    for bar in sorted(tqdm._instances, key=lambda bar: -abs(bar.pos)):  # the lowest first
+    for bar in reversed(OPEN[:]):  # the lowest first
         bar.close()
 
 

@@ -16,6 +16,7 @@ from dpi.atomic import check_space
 from dpi.errors import UserError
 from dpi.evaluation.denoising import check_diffusion
 from dpi.evaluation.objective import check_scalars
+from dpi.frameworks import Framework
 from dpi.frameworks.draw import network_evaluations, samples_size
 from dpi.precision import forbid_tf32
 from dpi.processes import together
@@ -148,12 +149,17 @@ def check_settings(evals: Mapping[str, DictConfig]) -> None:
             raise UserError(f"eval.{name}.{key}: {name} has no such setting, see train.py --help")
 
 
-def check_model(cfg: DictConfig) -> None:
-    """Raise UserError where an evaluation of a composed train.yaml would, hours later."""
-    framework = instantiate(cfg.framework)
-    for name, settings in cfg.eval.items():
+def check_evaluations(cfg: DictConfig, framework: Framework, names: Iterable[str]) -> None:
+    """Raise UserError where these evaluations of a composed train.yaml would, hours later."""
+    evals = {name: cfg.eval[name] for name in names}
+    check_settings(evals)
+    for name, settings in evals.items():
         if name == "denoising":
             check_diffusion(framework)
+        if name == "fidelity":
+            from dpi.evaluation.fidelity import check_fidelity  # its packages take seconds
+
+            check_fidelity(settings)
         if settings.get("t") is not None:
             check_scalars(settings.t, framework.num_scalars, f"eval.{name}.t")
         if "solver" in settings:

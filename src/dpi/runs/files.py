@@ -12,8 +12,6 @@ SPLIT = "split.json"
 STATUS = "status.json"
 SESSIONS = "sessions.jsonl"
 """One line a session: when, on which device, with which packages and which commit."""
-OUTPUT = "output.txt"
-"""What the run printed, where several runs at once share a terminal."""
 CHECKS = Path("outputs/check")
 """The folder of runs that are deleted at their end, see experiment=check."""
 

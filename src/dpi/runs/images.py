@@ -3,7 +3,8 @@
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from dpi.data import Source, check_source
+from dpi.data import Source, check_source, read_duplicates, split
+from dpi.data.split import Split
 from dpi.errors import UserError
 from dpi.protocol import importable
 
@@ -26,3 +27,17 @@ def open_source(cfg: DictConfig) -> Source:
         raise UserError(f"data.source={cfg.data.source._target_}: {error}") from error
     check_source(source, cfg.image_size, cfg.image_channels)
     return source
+
+
+def open_images(cfg: DictConfig) -> tuple[Source, Split]:
+    """Open the source of images that a configuration names, and split it.
+
+    Args:
+        cfg: with the section `data`, image_size and image_channels.
+
+    Raises:
+        UserError: as `open_source`, `read_duplicates` and `split`, which refuses too few images.
+    """
+    source = open_source(cfg)
+    duplicates = read_duplicates(cfg.data.get("duplicates"), source)
+    return source, split(len(source), cfg.data.held_out, cfg.data.split_seed, duplicates)

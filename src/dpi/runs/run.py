@@ -78,9 +78,19 @@ def open_run(
     return load_run(folder, cfg, checkpoint)
 
 
-def load_run(folder: Path, cfg: DictConfig, checkpoint: str = CHECKPOINT) -> Run:
-    """As `open_run`, of a configuration that is trusted, in place of the folder's."""
-    framework, network = build(cfg)
+def load_run(
+    folder: Path,
+    cfg: DictConfig,
+    checkpoint: str = CHECKPOINT,
+    built: tuple[Framework, nn.Module] | None = None,
+) -> Run:
+    """As `open_run`, of a configuration that is trusted, in place of the folder's.
+
+    Args:
+        folder, cfg, checkpoint: of the run.
+        built: what `build` makes of `cfg`, where that is there already; the weights are replaced.
+    """
+    framework, network = built or build(cfg)
     state = load_checkpoint(folder / checkpoint)
     load_weights(network, state["state_dict"], folder / checkpoint)
     return Run(folder, cfg, framework, network.eval(), state["global_step"], checkpoint)

@@ -11,19 +11,19 @@ import lightning as L
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 from torch import nn
 
-from dpi.data import Source, memory_map, read_duplicates, split
+from dpi.data import Source, memory_map
+from dpi.data.split import Split
 from dpi.errors import Terminated, UserError
 from dpi.frameworks import Framework
 from dpi.frameworks.draw import network_evaluations
 from dpi.interpolation import Interpolated
 from dpi.precision import forbid_tf32
 from dpi.processes import together
-from dpi.runs.build import build, set_memory_format
+from dpi.runs.build import set_memory_format
 from dpi.runs.checkpoint import load_checkpoint, load_weights
 from dpi.runs.files import CHECKPOINT, samples_path
 from dpi.runs.record import record, record_session
@@ -43,28 +43,27 @@ DIVERGED = 10.0
 """A mean squared error on held-out images that no training should end with."""
 
 
-def fit(cfg: DictConfig, source: Source) -> None:
+def fit(
+    cfg: DictConfig, framework: Framework, network: nn.Module, source: Source, parts: Split
+) -> None:
     """Train, or resume from the last checkpoint, up to the samples and losses of the last step.
 
     Args:
         cfg: the composed configuration, see configs/train.yaml; that of the run, if its folder
             holds one.
-        source: the images that it names.
+        framework, network: built from it; the network is trained in place.
+        source, parts: the images that it names, and how they are split.
 
     Raises:
         UserError: whatever the user can fix, before anything is written.
     """
     run, steps, show = Path(cfg.run), cfg.training.steps, cfg.training.show
     interval = min(show.every, steps)
-    torch.manual_seed(cfg.seed)
-    framework, network = build(cfg)
     network_evaluations(framework, show.num_steps)
     first_step = _resume(cfg, network)
     trainer = _trainer(cfg, run)
     _check_processes(trainer)
     images = memory_map(source, Path(cfg.data.cache_dir), cfg.data.name)
-    duplicates = read_duplicates(cfg.data.get("duplicates"), source)
-    parts = split(len(images), cfg.data.held_out, cfg.data.split_seed, duplicates)
     draws = make_draws(cfg, len(parts.train), framework.num_scalars)
     device = trainer.strategy.root_device
     module = make_module(cfg, framework, network, draws, device, trainer.world_size)
@@ -236,9 +235,9 @@ def _trainer(cfg: DictConfig, run: Path) -> L.Trainer:
 def _check_processes(trainer: L.Trainer) -> None:
     # The other processes are started with this one's command line: each would run the sweep.
     sweeping = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-    strategy = trainer.strategy
-    starts = isinstance(strategy.launcher, _SubprocessScriptLauncher)
-    if sweeping and starts and not strategy.cluster_environment.creates_processes_externally:
+    if not sweeping or trainer.world_size == 1:
+        return
+    if not trainer.strategy.cluster_environment.creates_processes_externally:
         raise UserError(
             "in a sweep each run has one device: use trainer=auto, or have SLURM start the others "
             "(hydra/launcher=submitit_slurm hydra.launcher.tasks_per_node=...)"
