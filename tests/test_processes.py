@@ -2,8 +2,6 @@
 
 import json
 import os
-import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -156,13 +154,15 @@ def test_two_processes_that_are_stopped_or_killed_end_together_and_one_resumes(
         assert_close(tmp_path / f"whole-{run.name}", run)
 
 
-@pytest.mark.slow
-def test_a_process_whose_first_was_killed_does_not_wait_for_it(tiny, tmp_path):
-    with training(tmp_path, *tiny, *TWO) as process:
-        wait(lambda: children(process) or process.poll() is not None)
-        (child,) = children(process)
-        process.kill()
-        wait(lambda: ended(child), 30)
+def test_a_process_ends_with_the_one_that_started_it(tmp_path):
+    child = "import time; from dpi.processes import end_with_parent; end_with_parent()"
+    child += "; open('begun', 'w'); time.sleep(1000)"
+    parent = f"import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', {child!r}])"
+    parent += "; open('child', 'w').write(str(p.pid)); p.wait()"
+    process = subprocess.Popen([sys.executable, "-c", parent], cwd=tmp_path)
+    wait((tmp_path / "begun").exists)
+    process.kill()
+    wait(lambda: ended(int((tmp_path / "child").read_text())))
 
 
 def test_a_sweep_that_is_stopped_saves_its_run_and_starts_no_other(command, tiny):
@@ -182,61 +182,6 @@ def test_a_check_that_is_stopped_does_not_promise_to_resume(command, tiny):
         done = command("train.py", *tiny, "experiment=check", "training.steps=1000")
     assert done.status == 143 and done.err.splitlines()[-1].endswith(": stopped, and was deleted")
     assert not list(Path("outputs/check").glob("*/*"))
-
-
-PARALLEL = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "training.steps=1000"]
-
-
-def two_run(process: subprocess.Popen) -> bool:
-    """Whether two runs of a sweep have begun; also if it has ended."""
-    begun = sum(step(run) > 1 for run in Path("outputs").glob("avatars-*"))
-    return begun == 2 or process.poll() is not None
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("number", "expected"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_runs_side_by_side_are_all_saved_before_their_sweep_ends(
-    number, expected, command, tiny, tmp_path
-):
-    sweep = ["-m", *tiny, "cond=dpi,tmap,ncsnv2"]
-    with training(tmp_path, *sweep, *PARALLEL) as process:
-        wait(lambda: two_run(process))
-        if number == signal.SIGINT:  # a terminal's Ctrl-C is for all
-            os.killpg(process.pid, number)
-        else:
-            process.terminate()
-        status, said = end(process)
-    runs = sorted(Path("outputs").glob("avatars-*"))
-    assert status == expected and len(runs) == 2
-    # Those that have said it, and not in their own output.
-    saved = [SAVED.format("SIG[A-Z]+", step(run)) for run in runs]
-    for run, line, found in zip(runs, saved, sorted(said[:-1]), strict=True):
-        assert re.fullmatch(line.replace("error", f"error: {run.name}"), found)
-    assert said[-1] == f"error: {number.name}: the sweep was stopped; the same command resumes it"
-    again = command("train.py", *sweep, f"training.steps={max(map(step, runs)) + 1}")
-    assert again.status == 0 and again.out.count("resuming from step") == 2
-
-
-@pytest.mark.slow
-def test_runs_whose_sweep_was_killed_save_and_end(command, tiny, tmp_path):
-    sweep = ["-m", *tiny, "cond=dpi,tmap"]
-    with training(tmp_path, *sweep, *PARALLEL) as process:
-        wait(lambda: two_run(process))
-        listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        process.kill()
-        wait(lambda: all(ended(int(child)) for child in listed), 60)
-    assert all(list(run.glob("last.ckpt")) for run in Path("outputs").glob("avatars-*"))
-
-
-@pytest.mark.slow
-def test_a_sweep_goes_on_when_its_shell_has_ended(tiny, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    sweep = ["-m", *tiny, "training.steps=80", "run=it", *PARALLEL[:1], "hydra.launcher.n_jobs=1"]
-    words = shlex.join([sys.executable, str(ROOT / "train.py"), *sweep])
-    shell = subprocess.Popen(["sh", "-c", f"{words} & wait"], env=ONE_THREAD)
-    wait(lambda: step(Path("it")) > 1 or shell.poll() is not None)
-    shell.kill()
-    wait(lambda: step(Path("it")) == 80, 60)
 
 
 def requeue(*_: object) -> None:

@@ -187,18 +187,6 @@ def test_launchers_give_the_rows_of_runs_in_turn(command, tiny, tmp_path, launch
     assert done.returncode == 0, done.stderr
     assert "3 runs: 2 done, 1 skipped" in done.stdout
     assert evaluated(others) == evaluated(tmp_path)
-    if launcher == "joblib":
-        assert done.stdout.count(": started, output in outputs/") == 2
-        assert done.stdout.count(": done") == 2
-        (dpi,) = others.glob("outputs/*-dpi-*")
-        assert "objective of" in (dpi / "output.txt").read_text()
-
-
-def test_the_output_of_a_run_side_by_side_ends_with_why_it_failed(command, tiny):
-    parallel = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=1"]
-    done = command("train.py", "-m", *tiny, *parallel, "arch.channels=[0]", "run=it")
-    assert done.status == 1
-    assert "error: this network cannot be built" in Path("it/output.txt").read_text()
 
 
 @pytest.mark.slow

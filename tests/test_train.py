@@ -717,7 +717,7 @@ def test_help_explains_the_keys(command, script):
 def test_a_reader_that_ends_early_ends_the_help_silently(tmp_path):
     command = f"{sys.executable} {ROOT / 'train.py'} --help | head -n 1"
     done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True)
-    assert done.stdout.startswith("Train a conditioned") and done.stderr == ""
+    assert done.stdout.startswith("# Train a conditioned") and done.stderr == ""
 
 
 def test_mistakes_are_known_before_pytorch_is_imported(tmp_path):
