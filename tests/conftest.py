@@ -24,16 +24,6 @@ from dpi.training import datamodule, fit
 ROOT = Path(__file__).parents[1]
 CONFIGS = Path(__file__).parent / "configs"
 
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
-"""What a browser is started with."""
-
 # Small networks: threads cost more than they bring, above all where other tests run beside, also in
 # the processes that tests start. And a hundred validation batches take a second.
 torch.set_num_threads(1)
@@ -128,7 +118,7 @@ def browser():
     path = next(filter(None, found), None)
     with playwright.sync_playwright() as p:
         try:
-            browser = p.chromium.launch(executable_path=path, args=QUIET)
+            browser = p.chromium.launch(executable_path=path)
         except playwright.Error:
             pytest.skip("no browser: install chromium, or `playwright install chromium`")
         yield browser

@@ -67,17 +67,6 @@ def test_attention_is_at_its_resolutions(resolutions, levels):
     assert len(net.encoder) == len(net.decoder) == 9 and attending([net.middle])
 
 
-@pytest.mark.parametrize(
-    ("settings", "heads"),
-    [
-        ({"head_channels": 16, "num_heads": 2}, 4),
-        ({"head_channels": None, "num_heads": 2}, 2),
-    ],
-)
-def test_head_channels_take_precedence_over_num_heads(settings, heads):
-    assert Attention(64, norm_groups=32, **settings).num_heads == heads
-
-
 def test_a_missing_or_unexpected_time_raises():
     with pytest.raises(ValueError, match=r"time_embedding=True.*forward\(x, t\)"):
         ADM(**SMALL, time_embedding=True)(X)

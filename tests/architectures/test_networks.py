@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from torch.func import functional_call
 
 from dpi.architectures import ADM, DRUNet
 
@@ -63,14 +62,6 @@ def test_channels_last_has_the_same_output(net, inputs):
     x = inputs[0].contiguous(memory_format=torch.channels_last)
     net.to(memory_format=torch.channels_last)
     torch.testing.assert_close(net(x, *inputs[1:]), y, rtol=1e-4, atol=1e-5)
-
-
-def test_functional_call_uses_the_given_parameters(net, inputs):
-    net.eval()
-    theta = {name: 0.5 * p for name, p in net.named_parameters()}
-    y = functional_call(net, theta, inputs)
-    net.load_state_dict(theta)
-    torch.testing.assert_close(y, net(*inputs))
 
 
 def test_dropout_is_active_in_training_only(net, inputs):

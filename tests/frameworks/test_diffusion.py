@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import torch
 
-from dpi.errors import UserError
 from dpi.frameworks import VPDiffusion
 
 
@@ -84,9 +83,3 @@ def test_ddim_equals_the_scheduler_of_diffusers(noise, num_steps):
     for t in scheduler.timesteps:
         x = scheduler.step(predict(x, t), t, x, use_clipped_model_output=True).prev_sample
     assert torch.equal(diffusion.sample(predict, noise, num_steps), x)
-
-
-@pytest.mark.parametrize("num_steps", [0, 3, 2000])
-def test_ddim_requires_a_divisor_of_the_number_of_steps(noise, num_steps):
-    with pytest.raises(UserError, match=f"steps={num_steps}: .* a divisor of 1000"):
-        VPDiffusion().sample(predict, noise, num_steps)

@@ -4,7 +4,6 @@ import pytest
 import torch
 from torchdiffeq import odeint
 
-from dpi.errors import UserError
 from dpi.frameworks import FlowMatching
 
 
@@ -36,8 +35,3 @@ def test_sample_is_eulers_method_in_equal_steps_from_0_to_1(num_steps):
     for k in range(num_steps):
         expected = expected + velocity(expected, k / num_steps) / num_steps
     torch.testing.assert_close(sample.double(), expected.clamp(-1, 1), atol=1e-4, rtol=0)
-
-
-def test_at_least_one_step_is_required():
-    with pytest.raises(UserError, match=r"steps=0: .* at least 1"):
-        FlowMatching().sample(lambda x, t: x, torch.zeros(1, 3, 1, 1), num_steps=0)

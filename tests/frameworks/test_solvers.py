@@ -40,31 +40,22 @@ def test_solvers_transport_noise_to_the_data_distribution(name, solver):
     torch.testing.assert_close(sample, noise / 2, atol=0.02, rtol=0.02)
 
 
-@pytest.mark.parametrize(("name", "default"), [("diffusion", "DDIM"), ("flow", "euler")])
-def test_the_default_is_the_first_solver(name, default):
-    framework = FRAMEWORKS[name]
-    noise = torch.randn(1, 3, 2, 2)
-    assert framework.solvers[0] == default
-    expected = framework.sample(optimal(name), noise, 10, default)
-    assert torch.equal(framework.sample(optimal(name), noise, 10), expected)
-
-
-@pytest.mark.parametrize("name", FRAMEWORKS)
-def test_unknown_solvers_raise(name):
-    with pytest.raises(UserError, match=r"solver=magic: unknown .*; give one of") as error:
-        FRAMEWORKS[name].sample(optimal(name), torch.zeros(1, 3, 1, 1), solver="magic")
-    assert ", ".join(FRAMEWORKS[name].solvers) in str(error.value)
-
-
 @pytest.mark.parametrize(
-    ("num_steps", "message"),
-    [(2, "not supported by PNDM .*; give another"), (2000, "give 1 to 1000")],
+    ("name", "solver", "num_steps", "message"),
+    [
+        ("diffusion", "magic", 10, "solver=magic: unknown .*; give one of DDIM, .*UniPCMultistep"),
+        ("flow", "magic", 10, "solver=magic: unknown .*; give one of euler, .*rk4"),
+        ("diffusion", "PNDM", 2, "steps=2: not supported by PNDM .*; give another"),
+        ("diffusion", "PNDM", 2000, "steps=2000: .*give 1 to 1000"),
+        ("diffusion", "DDIM", 0, "steps=0: .* a divisor of 1000"),
+        ("diffusion", "DDIM", 3, "steps=3: .* a divisor of 1000"),
+        ("diffusion", "DDIM", 2000, "steps=2000: .* a divisor of 1000"),
+        ("flow", "euler", 0, "steps=0: .* at least 1"),
+    ],
 )
-def test_an_unsupported_number_of_steps_raises(num_steps, message):
-    with pytest.raises(UserError, match=f"steps={num_steps}: .*{message}"):
-        FRAMEWORKS["diffusion"].sample(
-            optimal("diffusion"), torch.zeros(1, 3, 1, 1), num_steps, "PNDM"
-        )
+def test_unknown_solvers_and_unsupported_steps_raise(name, solver, num_steps, message):
+    with pytest.raises(UserError, match=message):
+        FRAMEWORKS[name].sample(optimal(name), torch.zeros(1, 3, 1, 1), num_steps, solver)
 
 
 @pytest.mark.parametrize(
