@@ -17,9 +17,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import open_dict
 
 from dpi.cli import register_resolvers
-from dpi.runs.build import build
-from dpi.runs.images import open_images
-from dpi.training import datamodule, fit
+from dpi.experiment import train
+from dpi.training import datamodule
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = Path(__file__).parent / "configs"
@@ -92,8 +91,7 @@ def trained(tiny, tmp_path_factory):
                 HydraConfig.instance().set_config(cfg)
                 with open_dict(cfg):
                     del cfg["hydra"]
-                torch.manual_seed(cfg.seed)
-                fit(cfg, *build(cfg), *open_images(cfg))
+                train(cfg)
         return folder
 
     return make

@@ -20,7 +20,7 @@ from dpi.errors import Excluded, Terminated, UserError
 from dpi.progress import bars_closed
 from dpi.runs.check import check_pictures, check_trainer, check_training
 from dpi.runs.files import CHECKPOINT, CHECKS, CONFIG, average_path, samples_path
-from dpi.runs.images import open_images
+from dpi.runs.images import Images
 from dpi.runs.lock import LOCK, lock
 from dpi.runs.record import check_identity
 from dpi.runs.rows import is_kept
@@ -45,13 +45,11 @@ def train(cfg: DictConfig) -> None:
     """
     hydra = HydraConfig.get()
     if hydra.mode != RunMode.MULTIRUN:
-        check_training(cfg)
         _train(cfg)
         return
     job = {"name": f"job {hydra.job.num}", "outcome": "done", "reason": ""}
     try:
-        check_training(cfg)
-        job["name"] = Path(cfg.run).name
+        job["name"] = Path(str(cfg.run)).name
         with bars_closed():
             _train(cfg)
     except Excluded as error:
@@ -66,10 +64,11 @@ def train(cfg: DictConfig) -> None:
 
 
 def _train(cfg: DictConfig) -> None:
+    check_training(cfg)
     run = Path(cfg.run)
-    source, parts = open_images(cfg)
-    check_pictures(cfg.eval, len(parts.held_out))
-    check_identity(cfg, run, source, parts)
+    images = Images(cfg)
+    check_pictures(cfg.eval, len(images.split.held_out))
+    check_identity(cfg, run, images)
     missing, trained = _missing(cfg, run), _is_trained(cfg, run)
     if trained and not missing:
         status = read_status(run)
@@ -87,27 +86,40 @@ def _train(cfg: DictConfig) -> None:
     from dpi.evaluation.evaluate import check_evaluations
     from dpi.runs.build import build
     from dpi.training import fit
-    from dpi.training.loggers import wandb_finished
 
     torch.manual_seed(cfg.seed)
     framework, network = build(cfg)
     check_evaluations(cfg, framework, missing)
-    if rank_zero_only.rank:  # the other processes of a distributed training
-        fit(cfg, framework, network, source, parts)
+    with _session(run):
+        if not trained:
+            fit(cfg, framework, network, images)
+        if rank_zero_only.rank:  # another process of a distributed training
+            return
+        _evaluate(cfg, run, framework, network, missing)
+    if HydraConfig.get().mode != RunMode.MULTIRUN and run.exists():
+        _print_next(cfg, run, framework)
+
+
+@contextmanager
+def _session(run: Path) -> Iterator[None]:
+    """Around a training and what follows it: no other process does the same, and status.json says
+    why it failed."""
+    from lightning.fabric.utilities.rank_zero import rank_zero_only
+
+    from dpi.training.loggers import wandb_finished
+
+    if rank_zero_only.rank:
+        yield
         return
     with lock(run), _checked(run), wandb_finished():
         try:
-            if not trained:
-                fit(cfg, framework, network, source, parts)
-            _evaluate(cfg, run, framework, network, missing)
+            yield
         except Exception as error:
             if HydraConfig.get().mode == RunMode.MULTIRUN or (run / CONFIG).exists():
                 status = read_status(run)
                 status.failed = _one_line(error)
                 status.write(run)
             raise
-    if HydraConfig.get().mode != RunMode.MULTIRUN and run.exists():
-        _print_next(cfg, run, framework)
 
 
 @contextmanager

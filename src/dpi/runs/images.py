@@ -4,7 +4,6 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from dpi.data import Source, check_source, read_duplicates, split
-from dpi.data.split import Split
 from dpi.errors import UserError
 from dpi.protocol import importable
 
@@ -29,8 +28,8 @@ def open_source(cfg: DictConfig) -> Source:
     return source
 
 
-def open_images(cfg: DictConfig) -> tuple[Source, Split]:
-    """Open the source of images that a configuration names, and split it.
+class Images:
+    """The images of a run, and how they are split.
 
     Args:
         cfg: with the section `data`, image_size and image_channels.
@@ -38,6 +37,9 @@ def open_images(cfg: DictConfig) -> tuple[Source, Split]:
     Raises:
         UserError: as `open_source`, `read_duplicates` and `split`, which refuses too few images.
     """
-    source = open_source(cfg)
-    duplicates = read_duplicates(cfg.data.get("duplicates"), source)
-    return source, split(len(source), cfg.data.held_out, cfg.data.split_seed, duplicates)
+
+    def __init__(self, cfg: DictConfig) -> None:
+        self.source = open_source(cfg)
+        duplicates = read_duplicates(cfg.data.get("duplicates"), self.source)
+        size, held_out, seed = len(self.source), cfg.data.held_out, cfg.data.split_seed
+        self.split = split(size, held_out, seed, duplicates)

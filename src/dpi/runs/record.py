@@ -15,11 +15,11 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from dpi.atomic import atomic_write
-from dpi.data import Source, has_fingerprint
-from dpi.data.split import Split
+from dpi.data import has_fingerprint
 from dpi.errors import UserError
 from dpi.runs.files import CHECKPOINT, CONFIG, SESSIONS, SPLIT
 from dpi.runs.identity import ADDED, identity, is_plain
+from dpi.runs.images import Images
 
 PACKAGES = ("dpi", "torch", "lightning", "hydra-core", "numpy", "torchmetrics", "torch-fidelity")
 """Whose versions are recorded."""
@@ -32,14 +32,14 @@ READ = ("image_channels", "training.warmup_steps", "training.lr_schedule")
 """Keys that are read from a run's configuration, and that earlier ones lack."""
 
 
-def check_identity(cfg: DictConfig, run: Path, source: Source, parts: Split) -> None:
+def check_identity(cfg: DictConfig, run: Path, images: Images) -> None:
     """Raise UserError if the folder holds a checkpoint of a run with other settings or images, or
     checkpoints that were kept beside one that is gone.
 
     Args:
         cfg: the composed configuration.
         run: the folder.
-        source, parts: the data set that `cfg` names, and how it is split.
+        images: those that `cfg` names.
     """
     if not (run / CHECKPOINT).exists():
         if kept := sorted(run.glob("*.ckpt")):
@@ -57,8 +57,8 @@ def check_identity(cfg: DictConfig, run: Path, source: Source, parts: Split) -> 
                 f"{run} holds a run with other settings ({key} was {was}, now {given}): "
                 "name the new one with tag=NAME, or delete that folder"
             )
-    before = read_split(run)
-    if not has_fingerprint(source, before.fingerprint):
+    before, parts = read_split(run), images.split
+    if not has_fingerprint(images.source, before.fingerprint):
         raise UserError(
             f"{run} was trained on other images: point data.path at the same ones, or name the "
             "new run with tag=NAME"

@@ -15,8 +15,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 from torch import nn
 
-from dpi.data import Source, memory_map
-from dpi.data.split import Split
+from dpi.data import memory_map
 from dpi.errors import Terminated, UserError
 from dpi.frameworks import Framework
 from dpi.frameworks.draw import network_evaluations
@@ -26,6 +25,7 @@ from dpi.processes import together
 from dpi.runs.build import set_memory_format
 from dpi.runs.checkpoint import load_checkpoint, load_weights
 from dpi.runs.files import CHECKPOINT, samples_path
+from dpi.runs.images import Images
 from dpi.runs.record import record, record_session
 from dpi.training.averaging import EMAWeightAveraging, FurtherAverages, ema_decay, ema_lag
 from dpi.training.checkpoints import AtomicCheckpointIO, SaveCheckpoints, write_averages
@@ -43,16 +43,14 @@ DIVERGED = 10.0
 """A mean squared error on held-out images that no training should end with."""
 
 
-def fit(
-    cfg: DictConfig, framework: Framework, network: nn.Module, source: Source, parts: Split
-) -> None:
+def fit(cfg: DictConfig, framework: Framework, network: nn.Module, images: Images) -> None:
     """Train, or resume from the last checkpoint, up to the samples and losses of the last step.
 
     Args:
         cfg: the composed configuration, see configs/train.yaml; that of the run, if its folder
             holds one.
         framework, network: built from it; the network is trained in place.
-        source, parts: the images that it names, and how they are split.
+        images: those that it names.
 
     Raises:
         UserError: whatever the user can fix, before anything is written.
@@ -63,14 +61,15 @@ def fit(
     first_step = _resume(cfg, network)
     trainer = _trainer(cfg, run)
     _check_processes(trainer)
-    images = memory_map(source, Path(cfg.data.cache_dir), cfg.data.name)
+    pixels = memory_map(images.source, Path(cfg.data.cache_dir), cfg.data.name)
+    parts = images.split
     draws = make_draws(cfg, len(parts.train), framework.num_scalars)
     device = trainer.strategy.root_device
     module = make_module(cfg, framework, network, draws, device, trainer.world_size)
     accumulate = cfg.trainer.accumulate_grad_batches
-    data = DataModule(images, parts.train, parts.held_out, draws, first_step, accumulate)
+    data = DataModule(pixels, parts.train, parts.held_out, draws, first_step, accumulate)
     if trainer.is_global_zero:
-        record(cfg, run, source.fingerprint, len(images), parts.held_out, parts.left_out)
+        record(cfg, run, images.source.fingerprint, len(pixels), parts.held_out, parts.left_out)
         record_session(run, first_step, device_name(device))
         log_hyperparameters(trainer.loggers, cfg)
         doing = f"resuming from step {first_step}" if first_step else "training"
