@@ -22,5 +22,5 @@ def described(package: str) -> dict[str, tuple[str, str]]:
         first_line = (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0]
         label, colon, does = first_line.partition(": ")
         if colon:
-            found[path.stem] = (label, does)
+            found[path.stem] = (label, does.removesuffix("."))
     return found

@@ -1,4 +1,4 @@
-"""MLP: an embedding of the scalar scales and shifts every normalization (Section 2.3)."""
+"""MLP: an embedding of the scalar scales and shifts every normalization; ADM only (Section 2.3)."""
 
 import inspect
 

@@ -1,4 +1,4 @@
-"""NCSNv2: an unconditional network, whose score is rescaled by the noise level (Section 2.3)."""
+"""NCSNv2: an unconditional network, divided by the noise level; diffusion only (Section 2.3)."""
 
 from torch import Tensor, nn
 

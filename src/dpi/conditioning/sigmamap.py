@@ -1,4 +1,4 @@
-"""σ map: the noise level as an additional input channel (Section 4.2)."""
+"""σ map: the noise level as an additional input channel; diffusion only (Section 4.2)."""
 
 from torch import Tensor, nn
 
