@@ -1,81 +1,202 @@
-"""What the benchmarks of speed share: what is timed, and how."""
+"""What the benchmarks of speed share: tables of ways, each timed in turn with another.
 
+A benchmark takes tables, archs=, out= and options of train.py, in any order:
+
+    python benchmarks/gpu.py training sampling archs=adm scale=small out=rows.jsonl
+
+It prints Markdown. With out= every row is also added to that file, one JSON object a line, and what
+is there is not measured again: the same command goes on where it was stopped.
+"""
+
+import json
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
-from hydra import compose, initialize
+from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
-from torch import Tensor, nn
 from torch.autograd import DeviceType
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.profiler import ProfilerActivity, profile
 
 from dpi.cli import register_resolvers
-from dpi.frameworks import loss
-from dpi.frameworks.draw import start_noise
-from dpi.runs.build import build, image_shape, set_memory_format
-from dpi.training.fit import make_draws, make_module
-from dpi.training.module import MicroBatch
+from dpi.errors import UserError
+from dpi.evaluation.complexity import (
+    Step,
+    gflops,
+    micro_batch_size,
+    peak_memory,
+    sampling_step,
+    training_step,
+)
+from dpi.precision import forbid_tf32
+from dpi.training.fit import device_name
 
 ROOT = Path(__file__).parents[1]
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-ARCHS = ("drunet", "adm")
 
-Step = Callable[[int], object]
+ROUNDS, REPEATS = 5, 3
+"""How often two steps take turns, and how many are taken then, not waited for one by one."""
+
+FINEST = {
+    "drunet": ("head.*", "encoder.0.*", "decoder.2.*", "tail.*"),
+    "adm": ("encoder.0.*", "encoder.1.*", "encoder.2.*", "decoder.6.*", "decoder.7.*", "out.*"),
+}
+"""The parameters of the finest level."""
+
+
+class Table(NamedTuple):
+    """What is measured, of which ways."""
+
+    ways: Callable[[str], dict[str, list[str]]]
+    """The options of train.py for each way to condition a network, by its name."""
+
+    measure: Callable[[list[str], list[str]], dict[str, Any]]
+    """From the options of all ways, and those of one, to the cells of its row."""
+
+
+def conditionings(arch: str) -> dict[str, list[str]]:
+    """Ways to condition a network."""
+    sets = f"cond.dpi.include=[{','.join(f'network.{name}' for name in FINEST[arch])}]"
+    film = {
+        "drunet": {
+            "FiLM of first convolutions": ["cond=film", "cond.include=[*.conv1]"],
+            "the two": ["cond=dpi+film", "cond.film.include=[*.conv1]", sets],
+        },
+        "adm": {"MLP": ["cond=mlp"], "the two": ["cond=dpi+mlp", sets]},
+    }
+    return {
+        "none": ["cond=ncsnv2"],
+        "t map": ["cond=tmap"],
+        "DPI, 1 scalar": ["cond=dpi", "training.distinct_scalars=1"],
+        "DPI, 8 scalars": ["cond=dpi"],
+        "DPI, all distinct": ["cond=dpi", "training.distinct_scalars=null"],
+        "DPI of the finest level": ["cond=dpi", f"cond.include=[{','.join(FINEST[arch])}]"],
+        **film[arch],
+        "FiLM": ["cond=film"],
+    }
+
+
+def some(*names: str, options: Sequence[str] = ()) -> Callable[[str], dict[str, list[str]]]:
+    """Those of these names, with more options."""
+    return lambda arch: {name: [*conditionings(arch)[name], *options] for name in names}
+
+
+few = some("t map", "DPI, 1 scalar", "DPI, 8 scalars")
+compiled = some("t map", "DPI, 1 scalar", "DPI, 8 scalars", options=["trainer.compile=true"])
+sampled = some("t map", "DPI, 8 scalars", "FiLM")
+
+
+def training(options: list[str], own: list[str]) -> dict[str, Any]:
+    """An optimizer step on one micro-batch: draws, forward, backward, AdamW, average of weights."""
+    cfg = read(*options, *own)
+    make = partial(training_step, cfg, DEVICE, autocast(cfg))
+    step = make()
+    first = seconds(step, 0, 1)
+    duration, ratio = against(step, _with_tmap(training_step, *options))
+    batch = micro_batch_size(cfg)
+    return {
+        "ms": 1e3 * duration,
+        "over t map": ratio,
+        # The backward pass takes twice the operations of the forward pass.
+        "TFLOP/s": 3 * gflops(cfg)[1] * batch / duration / 1e3,
+        "MiB": peak_memory(make, DEVICE),
+        "first step, s": first,
+        "days": duration * cfg.training.steps * cfg.trainer.accumulate_grad_batches / 86400,
+    }
+
+
+def sampling(options: list[str], own: list[str]) -> dict[str, Any]:
+    """A network evaluation of a batch; 50,000 samples of 200 steps, or Table 2, are ten million."""
+    cfg = read(*options, *own)
+    step = sampling_step(cfg, DEVICE, autocast(cfg))
+    duration, ratio = against(step, _with_tmap(sampling_step, *options))
+    hours = 10e6 / micro_batch_size(cfg) * duration / 3600
+    return {"ms": 1e3 * duration, "over t map": ratio, "ten million, h": hours}
+
+
+@lru_cache(1)  # one beside the step that is measured
+def _with_tmap(make: Callable[..., Step], *options: str) -> Step:
+    cfg = read(*options, "cond=tmap")
+    return make(cfg, DEVICE, autocast(cfg))
+
+
+def kernels(options: list[str], own: list[str]) -> dict[str, Any]:
+    """What an optimizer step consists of, and how long the CPU takes to launch it."""
+    cfg = read(*options, *own)
+    step = training_step(cfg, DEVICE, autocast(cfg))
+    seconds(step, 0, REPEATS)
+    start = time.perf_counter()
+    step(REPEATS)
+    launching = time.perf_counter() - start
+    gpu = DEVICE.type == "cuda"
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if gpu else [])]
+    with profile(activities=activities) as profiler:
+        seconds(step, REPEATS + 1, 1)
+    events = profiler.key_averages()
+    kind = DeviceType.CUDA if gpu else DeviceType.CPU
+    own_times = [event for event in events if event.device_type == kind]
+    name = "device" if gpu else "cpu"
+    return {
+        "kernels": sum(event.count for event in own_times),
+        "their time, ms": sum(getattr(e, f"self_{name}_time_total") for e in own_times) / 1e3,
+        "of it convolutions, ms": sum(
+            getattr(event, f"{name}_time_total")
+            for event in events
+            if event.key in ("aten::convolution", "aten::convolution_backward")
+        ) / 1e3,
+        "launching them, ms": 1e3 * launching,
+    }  # fmt: skip
+
+
+def trainer(options: list[str], own: list[str]) -> dict[str, Any]:
+    """What train.py makes of the same steps, with images, average, log and progress."""
+    cfg = read(*options, *own)
+    step = training_step(cfg, DEVICE, autocast(cfg))
+    seconds(step, 0, REPEATS)
+    alone = seconds(step, REPEATS, 20) * cfg.trainer.accumulate_grad_batches
+    shown = ["training.show.log_every=20", "training.show.num_steps=10"]
+    with tempfile.TemporaryDirectory() as folder:
+        whole = train(folder, cfg.image_size, *options, *own, "training.steps=60", *shown)
+        log = pd.read_csv(next(Path(folder).glob("run/log/**/metrics.csv")))
+    inside = cfg.training.batch_size / log["images/s"].median()
+    cells = {"step alone, ms": 1e3 * alone, "in train.py, ms": 1e3 * inside}
+    return cells | {"ratio": inside / alone, "whole command, s": whole}
+
+
+def train(folder: str, size: int, *options: str) -> float:
+    """Run train.py on random images in folder/run; returns the seconds that it took.
+
+    Raises:
+        UserError: it failed.
+    """
+    path = Path(folder) / "images.npz"
+    images = np.random.default_rng(0).integers(0, 256, (2000, size, size, 3), np.uint8)
+    np.savez(path, arr_0=images)
+    command = [sys.executable, "train.py", "data=npz", f"data.path={path}", "data.held_out=100"]
+    command += [f"data.cache_dir={folder}", f"run={folder}/run", *options]
+    start = time.perf_counter()
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        raise UserError(done.stderr.strip().splitlines()[-1])
+    return time.perf_counter() - start
 
 
 def read(*overrides: str) -> DictConfig:
     """A configuration of train.py."""
     register_resolvers()
-    with initialize(config_path="../configs", version_base="1.3"):
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
         return compose("train", ["run=none", *overrides])
-
-
-def seconds(step: Step, n: int, repeats: int) -> float:
-    """The mean time of steps n, n + 1, ... that are not waited for one by one."""
-    _wait()
-    start = time.perf_counter()
-    for k in range(repeats):
-        step(n + k)
-    _wait()
-    return (time.perf_counter() - start) / repeats
-
-
-def _wait() -> None:
-    if DEVICE.type == "cuda":
-        torch.cuda.synchronize()
-
-
-def in_turn(steps: dict[str, Step], rounds: int, repeats: int) -> dict[str, list[float]]:
-    """The time of each step in each round, in seconds.
-
-    They take turns, so that a clock that changes, or another program, slows all of them.
-    """
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for k in range(rounds):
-        for name, step in steps.items():
-            times[name].append(seconds(step, 10 + k * repeats, repeats))
-    return times
-
-
-def medians(times: dict[str, list[float]]) -> dict[str, float]:
-    """The median time of each step, in seconds."""
-    return {name: statistics.median(own) for name, own in times.items()}
-
-
-def ratio(times: list[float], baseline: list[float]) -> float:
-    """The median over rounds of the time relative to that of another step."""
-    return statistics.median(a / b for a, b in zip(times, baseline, strict=True))
 
 
 def autocast(cfg: DictConfig) -> Callable:
@@ -84,157 +205,73 @@ def autocast(cfg: DictConfig) -> Callable:
     return partial(torch.autocast, DEVICE.type, torch.bfloat16) if half else nullcontext
 
 
-def optimizer_step(cfg: DictConfig, network: nn.Module | None = None) -> Step:
-    """What takes optimizer step n from fresh weights: draws, corruption, forward and backward of
-    every micro-batch, AdamW, the average of the weights.
-
-    Args:
-        cfg: a configuration of train.py.
-        network: g(x, s), in place of the configuration's.
-    """
-    torch.manual_seed(0)
-    framework, own = build(cfg)
-    network = network or own
-    draws = make_draws(cfg, cfg.training.batch_size, framework.num_scalars)
-    module = make_module(cfg, framework, network, draws, DEVICE).to(DEVICE)
-    optimizer = module.optimizer()
-    parameters = list(network.parameters())
-    average = [parameter.detach().clone() for parameter in parameters]
-    update = get_ema_multi_avg_fn(cfg.training.ema_decay)
-    parts = cfg.trainer.accumulate_grad_batches
-    shape = (cfg.training.batch_size // parts, *image_shape(cfg))
-    images = torch.randint(0, 256, shape, dtype=torch.uint8, device=DEVICE)
-    cast = autocast(cfg)
-
-    def step(n: int) -> Tensor:
-        for index in range(parts):
-            with cast():
-                value = module.loss(MicroBatch(images, n, index)) / parts
-            value.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        update(average, parameters, None)
-        return value.detach()
-
-    return step
-
-
-class Profile(NamedTuple):
-    """What a step consists of."""
-
-    kernels: int
-    """How many on a GPU, how many of PyTorch's operations on a CPU."""
-    milliseconds: float
-    """How long they run."""
-    convolutions: float
-    """Milliseconds of it in convolutions, their gradients included."""
-
-
-def profiled(step: Step) -> Profile:
-    """A look at one step by PyTorch's profiler."""
-    gpu = DEVICE.type == "cuda"
-    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if gpu else [])]
-    with profile(activities=activities) as profiler:
-        seconds(step, 4, 1)
-    events = profiler.key_averages()
-    device = DeviceType.CUDA if gpu else DeviceType.CPU
-    own = [event for event in events if event.device_type == device]
-    kind = "device" if gpu else "cpu"
-    convolutions = ("aten::convolution", "aten::convolution_backward")
-    within = [event for event in events if event.key in convolutions]
-    return Profile(
-        sum(event.count for event in own),
-        sum(getattr(event, f"self_{kind}_time_total") for event in own) / 1e3,
-        sum(getattr(event, f"{kind}_time_total") for event in within) / 1e3,
-    )
-
-
-def network_evaluations(arch: str, *options: str) -> dict[str, Step]:
-    """A network evaluation of a training batch, as a sampler makes them, at three scalars in turn.
-
-    Args:
-        arch, options: of train.py.
-    """
-    scalars = [torch.tensor(t) for t in (995, 500, 0)]
-    cfg = read(f"arch={arch}", *options)
-    x = start_noise(0, range(cfg.training.batch_size), image_shape(cfg)).to(DEVICE)
-    cast = autocast(cfg)
-    tmap, dpi = (
-        _in_evaluation(build(read(f"arch={arch}", *options, f"cond={cond}"))[1])
-        for cond in ("tmap", "dpi")
-    )
-
-    def evaluate(n: int, g: Callable) -> None:
-        with cast(), torch.inference_mode():
-            g(x, scalars[n % 3])
-
-    return {"t map": partial(evaluate, g=tmap), "DPI": partial(evaluate, g=dpi)}
-
-
-def table2(arch: str, count: int, *options: str) -> dict[str, Step]:
-    """The errors of Table 2 for one draw of noise at one scalar, and the draw, which a thread
-    makes beside the network.
-
-    Args:
-        arch, options: of train.py.
-        count: how many images, 500 in the paper.
-    """
-    cfg = read(f"arch={arch}", "cond=dpi", *options)
-    framework, network = build(cfg)
-    _in_evaluation(network)
-    x = start_noise(0, range(count), image_shape(cfg)).to(DEVICE)
-
-    def errors(n: int, cast: Callable) -> None:
-        with cast(), torch.inference_mode():
-            for part in x.split(250):
-                loss(network, framework, part, part, torch.tensor(n % 1000))
-
-    def noise(n: int) -> None:
-        np.random.default_rng(n).standard_normal((count, *x.shape[1:]), np.float32)
-
-    return {
-        "float32": partial(errors, cast=nullcontext),
-        "bfloat16": partial(errors, cast=partial(torch.autocast, DEVICE.type, torch.bfloat16)),
-        "noise": noise,
-    }
-
-
-def _in_evaluation(network: nn.Module) -> nn.Module:
-    network.to(DEVICE).eval()
-    set_memory_format(network, DEVICE)
-    return network
-
-
-def train(folder: str, size: int, *options: str, fails: bool = False) -> float:
-    """Run train.py on random images, in its run's folder or in folder/run.
-
-    Args:
-        folder: keeps the images for the next time.
-        size: of the images.
-        options: of train.py.
-        fails: whether it is to fail.
-
-    Returns:
-        The seconds that it took.
-
-    Raises:
-        SystemExit: it failed, or did not, against expectations.
-    """
-    path = Path(folder) / "images.npz"
-    if not path.exists():
-        images = np.random.default_rng(0).integers(0, 256, (2000, size, size, 3), np.uint8)
-        np.savez(path, arr_0=images)
-    command = [sys.executable, "train.py", "data=npz", f"data.path={path}", "data.held_out=100"]
-    command += [f"data.cache_dir={folder}", f"run={folder}/run", *options]
+def seconds(step: Step, n: int, repeats: int) -> float:
+    """The mean time of steps n, n + 1, ... that are not waited for one by one."""
+    wait = torch.cuda.synchronize if DEVICE.type == "cuda" else lambda: None
+    wait()
     start = time.perf_counter()
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    duration = time.perf_counter() - start
-    if bool(done.returncode) != fails:
-        raise SystemExit((done.stderr.strip() or "train.py did not fail").splitlines()[-1])
-    return duration
+    for k in range(repeats):
+        step(n + k)
+    wait()
+    return (time.perf_counter() - start) / repeats
 
 
-def images_per_second(folder: str) -> float:
-    """The median of what the run in folder/run logged."""
-    metrics = next(Path(folder).glob("run/**/metrics.csv"))
-    return pd.read_csv(metrics)["images/s"].median()
+def against(step: Step, baseline: Step) -> tuple[float, float]:
+    """The time of a step in seconds, and over that of another: medians over rounds.
+
+    They take turns, so that a clock that changes, or another program, slows both.
+    """
+    for way in (step, baseline):
+        seconds(way, 0, 1)
+    times = [
+        [seconds(way, 1 + k * REPEATS, REPEATS) for way in (step, baseline)] for k in range(ROUNDS)
+    ]
+    ratios = [own / other for own, other in times]
+    return statistics.median(own for own, _ in times), statistics.median(ratios)
+
+
+def main(tables: dict[str, Table], about: str, *defaults: str) -> None:
+    """Print the tables that the command line names, or all.
+
+    Args:
+        tables: by name.
+        about: what the benchmark is called.
+        defaults: options of train.py in front of those of the command line.
+    """
+    words = sys.argv[1:]
+    own = dict(word.split("=", 1) for word in words if word.startswith(("archs=", "out=")))
+    options = [word for word in words if word not in tables and word.partition("=")[0] not in own]
+    out = Path(own.get("out", os.devnull))
+    kept = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
+    where = {"device": device_name(DEVICE), "torch": torch.__version__}
+    forbid_tf32()
+    print(f"# {about}\n\n`python {' '.join(sys.argv)}`\n\n{', PyTorch '.join(where.values())}.")
+    for name in [word for word in words if word in tables] or tables:
+        ways, measure = tables[name]
+        print(f"\n## {name.capitalize()}\n\n{measure.__doc__.splitlines()[0]}")
+        heads = []
+        for arch in own.get("archs", "drunet,adm").split(","):
+            shared = [*defaults, f"arch={arch}", *options]
+            for way, given in ways(arch).items():
+                key = {
+                    "table": name,
+                    "network": arch,
+                    "": way,
+                    "options": [*shared, *given],
+                } | where
+                cells = next((row["cells"] for row in kept if key.items() <= row.items()), None)
+                if cells is None:
+                    try:
+                        cells = measure(shared, given)
+                    except (RuntimeError, ImportError, UserError) as error:  # out of memory, say
+                        reason = str(error).strip().splitlines()[0]
+                        print(f"\nLeft out: {arch}, {way}: {reason}\n", file=sys.stderr)
+                        continue
+                    with out.open("a") as file:
+                        print(json.dumps(key | {"cells": cells}), file=file)
+                    torch.compiler.reset()
+                if not heads:
+                    heads = ["network", "", *cells]
+                    print(f"\n| {' | '.join(heads)} |\n|---|---|{'--:|' * len(cells)}")
+                shown = (f"{of:,.0f}" if of >= 100 else f"{of:.3g}" for of in cells.values())
+                print(f"| {' | '.join([arch, way, *shown])} |", flush=True)

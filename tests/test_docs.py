@@ -116,23 +116,6 @@ def test_the_site_fits_and_its_links_lead_somewhere(site, open_page):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["docs/index.html", "docs/EXTENDING.html", "docs/api/data.html"])
-def test_the_site_is_light_by_day_and_dark_by_night(site, open_page, name):
-    page = open_page((site / name).as_uri())
-
-    def shade(tag: str, style: str) -> int:
-        """From 0, black, to 765, white."""
-        text = page.locator(tag).first.evaluate(f"e => getComputedStyle(e).{style}")
-        return sum(map(int, re.findall(r"\d+", text)[:3]))
-
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        ground, ink = shade("body", "backgroundColor"), shade("h1", "color")
-        assert (ground > 600 > 150 > ink) == (scheme == "light"), scheme
-        assert (ground < 150 < 500 < ink) == (scheme == "dark"), scheme
-
-
-@pytest.mark.slow
 def test_the_api_says_what_the_docstrings_say(site):
     text = (site / "docs/api/interpolation.html").read_text()
     assert all(f'id="dpi.interpolation.{name}"' in text for name in ("interpolate", "Range", "at"))

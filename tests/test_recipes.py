@@ -100,44 +100,37 @@ def test_schedulers_of_diffusers_sample():
     assert max(samples) < 0.8 * noise
 
 
-def test_timesteps_of_schedulers_are_what_the_document_says():
+@pytest.mark.parametrize(
+    ("name", "last", "floats", "ends"),
+    [
+        ("EulerDiscrete", 999, True, (999, 0)),
+        ("HeunDiscrete", 999, True, (999, 0)),
+        ("DDIM", 999, False, (960, 0)),
+        ("DPMSolverMultistep", 999, False, (999, 40)),
+        ("FlowMatchEulerDiscrete", 1000, True, (1000, 1)),
+    ],
+)
+def test_timesteps_of_schedulers_are_what_the_document_says(name, last, floats, ends):
     import diffusers
 
-    zero = interpolate(nn.Conv2d(1, 1, 1), scalar=Range(0, 999))
-    flow = interpolate(nn.Conv2d(1, 1, 1), scalar=Range(0, 1000))
-    x = torch.randn(2, 1, 4, 4)
-    for name, net, floats, ends in (
-        ("EulerDiscrete", zero, True, (999, 0)),
-        ("HeunDiscrete", zero, True, (999, 0)),
-        ("DDIM", zero, False, (960, 0)),
-        ("DPMSolverMultistep", zero, False, (999, 40)),
-        ("FlowMatchEulerDiscrete", flow, True, (1000, 1)),
-    ):
-        scheduler = getattr(diffusers, f"{name}Scheduler")()
-        scheduler.set_timesteps(25)
-        t = scheduler.timesteps
-        assert t.is_floating_point() == floats
-        assert (t[0], t[-1]) == ends, name
-        for value in t:
-            net(x, value)
-    scheduler = diffusers.EulerDiscreteScheduler()
-    scheduler.set_timesteps(50)
-    quoted = re.search(r"timesteps are floats, such as ([\d.]+)\. ", DOCUMENT.read_text())[1]
-    assert f"{scheduler.timesteps[1]:.4f}" == quoted
-    scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=3)
+    net = interpolate(nn.Conv2d(1, 1, 1), scalar=Range(0, last))
+    scheduler = getattr(diffusers, f"{name}Scheduler")()
     scheduler.set_timesteps(25)
-    assert scheduler.timesteps[-1].item() == pytest.approx(8.9, abs=0.05)
-    edm = interpolate(nn.Conv2d(1, 1, 1), scalar=edm_range())
+    t = scheduler.timesteps
+    assert t.is_floating_point() == floats and (t[0], t[-1]) == ends
+    for value in t:
+        net(torch.randn(2, 1, 4, 4), value)
+
+
+def test_timesteps_of_edm_are_in_the_documents_range():
+    import diffusers
+
+    found = re.search(r"Range\(math[^`]*\)", DOCUMENT.read_text())
+    scalar = eval(found.group(), {"math": math, "Range": Range})
     scheduler = diffusers.EDMEulerScheduler()
     scheduler.set_timesteps(25)
     for value in scheduler.timesteps:
-        edm(x, value)
-
-
-def edm_range() -> Range:
-    """The range in the document's table."""
-    found = re.search(r"Range\(math[^`]*\)", DOCUMENT.read_text())
-    return eval(found.group(), {"math": math, "Range": Range})
+        interpolate(nn.Conv2d(1, 1, 1), scalar=scalar)(torch.randn(2, 1, 4, 4), value)
 
 
 def test_physical_quantity_generalizes_between_measurements():
@@ -163,10 +156,7 @@ def test_meanflow_samples_in_one_step():
 
 
 def test_samples_are_of_their_class():
-    right = recipe("class_conditional").main()
-    assert right > 0.8  # at random 0.25
-    quoted = re.search(r"After 150 steps (\d+) % of its samples are", DOCUMENT.read_text())
-    assert 100 * right == pytest.approx(float(quoted[1]), abs=5)  # of 64, another CPU's may differ
+    assert recipe("class_conditional").main() > 0.8, "at random 0.25"
 
 
 def random_two_scalars() -> tuple[ModuleType, nn.Module]:
@@ -247,12 +237,7 @@ def small_unet() -> dict:
     return {key: value for key, value in net.theta0.config.items() if not key.startswith("_")}
 
 
-def test_links_and_files():
-    text = DOCUMENT.read_text()
-    files = re.findall(r"\]\(\.\./(examples/[^)]*)\)", text)
-    assert all((ROOT / file).is_file() for file in files)
-    recipes = {f"examples/recipes/{p.name}" for p in (ROOT / "examples/recipes").glob("*.py")}
-    assert recipes <= set(files), "every recipe is in the document"
-    anchors = set(re.findall(r"\]\(#([^)]*)\)", text))
-    titles = re.findall(r"^## (.*)$", text, re.MULTILINE)
-    assert anchors == {re.sub(r"[^a-z0-9 -]", "", t.lower()).replace(" ", "-") for t in titles}
+def test_every_recipe_is_in_the_document():
+    files = re.findall(r"\]\(\.\./(examples/recipes/[^)]*)\)", DOCUMENT.read_text())
+    recipes = (ROOT / "examples/recipes").glob("*.py")
+    assert {f"examples/recipes/{path.name}" for path in recipes} <= set(files)
