@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dpi.described import described
 from dpi.errors import Terminated, UserError
-from dpi.groups import CONFIGS, register_groups, registered
+from dpi.groups import CONFIGS, GLOBAL, register_groups, registered
 from dpi.processes import end_with_parent
 from dpi.progress import bars_closed
 from dpi.runs.identity import flatten, settings, suffix
@@ -195,7 +195,7 @@ def _keys(name: str) -> list[str]:
         for path in (CONFIGS / group).glob("*.yaml"):
             is_global = "@package _global_" in path.read_text()
             keys |= {key if is_global else f"{group}.{key}" for key in _leaves(path)}
-        for option in registered(group).values() if group != "sweep" else []:
+        for option in registered(group).values() if group not in GLOBAL else []:
             keys |= {f"{group}.{key}" for key in flatten(option)}
     return sorted(keys)
 

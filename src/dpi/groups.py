@@ -1,4 +1,4 @@
-"""Config groups whose options are a line or two, and combinations of conditionings."""
+"""Config groups whose options are a few lines each, and combinations of conditionings."""
 
 from pathlib import Path
 from typing import Any
@@ -7,6 +7,9 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 CONFIGS = Path(__file__).parents[2] / "configs"
+
+GLOBAL = ("experiment", "sweep")
+"""Groups whose options set keys of the whole configuration, not of a section of the same name."""
 
 COMBINED = ("dpi+film", "dpi+mlp", "dpi+tmap", "film+mlp", "film+tmap")
 """Conditionings of a network that has another one: options of cond, as dpi and film are."""
@@ -17,7 +20,7 @@ def register_groups() -> None:
     groups = OmegaConf.to_container(OmegaConf.load(CONFIGS / "groups.yaml"))
     groups["cond"] = {name: combination(name) for name in COMBINED}
     for group, options in groups.items():
-        package = "_global_" if group == "sweep" else None
+        package = "_global_" if group in GLOBAL else None
         for name, option in options.items():
             ConfigStore.instance().store(name, option, group, package, provider="groups.yaml")
 
