@@ -16,7 +16,7 @@ from lightning.fabric import Fabric
 from dpi.cli import one_line
 from dpi.data import Folder, memory_map, split
 from dpi.errors import UserError
-from dpi.evaluation.features import INCEPTION, Extractor
+from dpi.evaluation.extractors import feature_network
 from dpi.evaluation.reference import KEEP, read_images, write_reference
 
 
@@ -48,9 +48,7 @@ def main() -> None:
     parser.add_argument(
         "--keep", type=int, default=KEEP, help="images kept for precision, recall and KID"
     )
-    parser.add_argument(
-        "--extractor", default=INCEPTION, help="a feature network of torch-fidelity"
-    )
+    parser.add_argument("--extractor", default="inception", help="as eval.fidelity.extractor")
     parser.add_argument("--weights", help="a file of its weights; default: download them")
     parser.add_argument("--cache", type=Path, default=Path("data/cache"))
     parser.add_argument("--batch-size", type=int, default=100)
@@ -60,7 +58,7 @@ def main() -> None:
         if args.out.exists():
             raise UserError(f"{args.out} already exists: remove it, or name another file")
         fabric = Fabric(accelerator=args.accelerator, devices=1)
-        extractor = Extractor(args.extractor, args.weights, fabric.device)
+        network = feature_network(args.extractor, args.weights, fabric.device)
         images = images_of(args.source, args.image_size, args.convert, args.cache)
         indices = np.arange(len(images))
         if args.held_out:
@@ -68,9 +66,9 @@ def main() -> None:
         if args.count is not None and not 2 <= args.count <= len(indices):
             raise UserError(f"--count {args.count}: there are {len(indices)} images")
         indices = np.random.default_rng(1).permutation(indices)[: args.count]
-        how = (args.keep, extractor, args.cache, args.batch_size, fabric)
+        how = (args.keep, network, args.cache, args.batch_size, fabric)
         write_reference(args.out, images, indices, *how)
-        print(f"{args.out}: statistics of {len(indices):,} images by {extractor.name}")
+        print(f"{args.out}: statistics of {len(indices):,} images by {network.name}")
 
 
 if __name__ == "__main__":

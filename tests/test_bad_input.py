@@ -241,7 +241,7 @@ BAD = {
         image_channels=5                        | image_channels=5
         image_channels=4                        | avatars have 3
         image_channels=1 arch.out_channels=3    | the network's output has shape (2, 3, 8, 8)
-        image_channels=4 data=npz data.path=grey.npz eval=[fidelity] | RGB or greyscale images
+        image_channels=4 data=npz data.path=grey.npz eval=[fidelity] | extractor=pixels
         data.split_seed=-1                      | data.split_seed
         data.random_flip=maybe                  | data.random_flip=maybe
         data.cache_dir=README.md                | README.md
@@ -288,9 +288,9 @@ BAD = {
         eval=[objective] eval.objective.noise_seeds=0 | noise_seeds
         eval=[objective] eval.objective.pictures=4 effort.scalars=0 | scalars=0
         eval=[objective] eval.objective.batch_size=0 | batch_size
-        eval=[pixels] eval.pixels.n=2000000000  | eval.pixels.n=2000000000
+        eval=[fidelity] eval.fidelity.n=2000000000 | eval.fidelity.n=2000000000
         eval=[fidelity] eval.fidelity.n=1       | eval.fidelity.n=1
-        eval=[fidelity] eval.fidelity.extractor=eyes | torch-fidelity has
+        eval=[fidelity] eval.fidelity.extractor=eyes | choose from inception, pixels
         eval=[fidelity] eval.fidelity.weights=none.pth | eval.fidelity.weights=none.pth
         eval=[fidelity] eval.fidelity.reference=none.npz | fidelity.reference=none.npz
         eval=[samples] eval.samples.solver=warp | warp
@@ -332,12 +332,12 @@ BAD = {
         {OBJECTIVE} +eval.objective.foo=4       | eval.objective.foo
         {OBJECTIVE} eval.objective.picture=4    | did you mean eval.objective.pictures?
         run=run eval=complexity eval.complexity.repeats=0 | repeats
-        run=run eval=pixels eval.pixels.n=2000000000 accelerator=cpu | n=2000000000
+        run=run eval=fidelity eval.fidelity.n=2000000000 accelerator=cpu | n=2000000000
         run=run eval=samples eval.samples.solver=5 accelerator=cpu | solver
         run=run {FIDELITY}one.npz               | no run=
         {FIDELITY}nowhere.npz                   | eval.fidelity.samples=nowhere.npz
         {FIDELITY}one.npz                       | eval.fidelity.reference= is missing
-        {FIDELITY}one.npz eval.fidelity.reference=README.md eval.fidelity.extractor=eyes | has
+        {FIDELITY}one.npz eval.fidelity.reference=README.md eval.fidelity.extractor=eyes | choose
     """,
     "sample.py": """
                                                 | run
@@ -391,7 +391,7 @@ BAD = {
     """,
     "scripts/reference_stats.py": """
         small README.md                         | README.md already exists
-        small stats.npz --extractor eyes        | torch-fidelity has
+        small stats.npz --extractor eyes        | choose from inception, pixels
         small stats.npz --weights nowhere       | there is no file nowhere
         small stats.npz --weights README.md     | README.md
     """,

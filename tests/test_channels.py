@@ -13,8 +13,9 @@ from dpi.hub import SharedModel
 from dpi.runs.run import open_run
 
 EVALS = [
-    *("eval=[objective,pixels,complexity]", "eval.objective.pictures=4", "effort.scalars=4"),
-    *("eval.pixels.n=3", "eval.pixels.steps=2", "eval.pixels.cache=cache"),
+    *("eval=[objective,fidelity,complexity]", "eval.objective.pictures=4", "effort.scalars=4"),
+    *("eval.fidelity.n=3", "eval.fidelity.steps=2", "eval.fidelity.cache=cache"),
+    "eval.fidelity.extractor=random",
 ]
 
 
@@ -35,8 +36,8 @@ def test_other_channels_from_end_to_end(command, tiny, channels, mode, model):
     done = command("train.py", *words, *EVALS)
     assert done.status == 0 and "22 images, 8 held out" in done.out, done.err
     assert Image.open("run/samples/step_0000003.png").mode == mode
-    rows = json.loads(Path("run/evaluation/pixels.json").read_text())
-    assert {row["metric"] for row in rows} == {"fd_pixels", "fd_random"}
+    rows = json.loads(Path("run/evaluation/fidelity.json").read_text())
+    assert {row["metric"] for row in rows} == {"fd_random", "kid_random"}
     assert all(np.isfinite(row["value"]) for row in rows)
     done = command("sample.py", "run=run", "n=3", "steps=2", "npz=true", "out=drawn", "device=cpu")
     assert done.status == 0, done.err

@@ -29,11 +29,11 @@ OPTIONS = {
     "image_channels": [3, 1],
     "effort": ["mini", "small"],
 }
-OFFLINE = [name for name in GROUPS["eval"] if name != "fidelity"]  # which downloads its network
 EVAL = [
     *("eval.denoising.pictures=4", "eval.denoising.t=[0,500]", "eval.denoising.noise_seeds=2"),
     *("eval.objective.pictures=4", "eval.objective.scalars=5", "eval.objective.noise_seeds=2"),
-    *("eval.pixels.n=4", "eval.pixels.steps=2", "eval.samples.grid=2", "eval.samples.steps=2"),
+    *("eval.fidelity.extractor=pixels", "eval.fidelity.n=4", "eval.fidelity.steps=2"),
+    *("eval.samples.grid=2", "eval.samples.steps=2"),
     "eval.complexity.repeats=1",
 ]
 
@@ -43,7 +43,7 @@ def overrides(draw) -> list[str]:
     chosen = [f"{group}={draw(st.sampled_from(GROUPS[group]))}" for group in list(GROUPS)[:3]]
     chosen += draw(st.sampled_from(DATA)).split()
     chosen += [f"{key}={draw(st.sampled_from(values))}" for key, values in OPTIONS.items()]
-    evals = draw(st.lists(st.sampled_from(OFFLINE), max_size=2, unique=True))
+    evals = draw(st.lists(st.sampled_from(GROUPS["eval"]), max_size=2, unique=True))
     chosen.append(f"eval=[{','.join(evals)}]")
     return [*chosen, *(word for word in EVAL if word.split(".")[1] in evals)]
 

@@ -788,11 +788,12 @@ def test_weights_that_are_not_finite_are_not_loaded(part, command, tiny):
 
 
 def test_a_check_tries_everything_and_keeps_nothing(command, tiny):
-    evals = "eval=[denoising,pixels,samples,complexity,interpolation]"
-    done = command("train.py", *tiny, "experiment=check", evals, "logger=tensorboard")
+    evals = ["eval=[denoising,fidelity,samples,complexity,interpolation]"]
+    evals.append("eval.fidelity.extractor=pixels")
+    done = command("train.py", *tiny, "experiment=check", *evals, "logger=tensorboard")
     assert done.status == 0, done.err
     assert "Training: 100% 2/2" in done.err
-    for name in ("denoising", "pixels", "complexity", "interpolation"):
+    for name in ("denoising", "fidelity", "complexity", "interpolation"):
         assert f"{name} of outputs/check/avatars-diffusion-drunet-dpi-tiny-seed0" in done.out
     assert done.out.rstrip().endswith("it works, and was deleted")
     assert not list(Path("outputs/check").iterdir())

@@ -89,7 +89,7 @@ def _train(cfg: DictConfig) -> None:
 
     torch.manual_seed(cfg.seed)
     framework, network = build(cfg)
-    check_evaluations(cfg, framework, missing)
+    check_evaluations(cfg, framework, {name: cfg.eval[name] for name in missing}, run)
     with _session(run):
         if not trained:
             fit(cfg, framework, network, images)

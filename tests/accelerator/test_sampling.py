@@ -65,7 +65,7 @@ def fabric(device):
         is_global_zero=True,
         barrier=lambda: None,
         autocast=nullcontext,
-        _precision=SimpleNamespace(precision="32-true"),
+        strategy=SimpleNamespace(precision=SimpleNamespace(precision="32-true")),
     )
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from dpi.data import Avatars, Folder, read_duplicates, split
 from dpi.errors import UserError
-from dpi.evaluation.images import images_of
+from dpi.evaluation.run_images import images_of
 from dpi.runs.run import open_run
 
 

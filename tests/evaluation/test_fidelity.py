@@ -10,11 +10,15 @@ import pytest
 import torch
 import torch_fidelity
 from evaluation import random_inception
-from lightning.fabric import Fabric
+from evaluation.test_neighbours import brute_force
+from PIL import Image
+from torch import nn
+from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-from dpi.evaluation.features import SPATIAL_CHANNELS, Extractor
+from dpi.evaluation.extractors import SPATIAL_CHANNELS, feature_network, random_kernels
 from dpi.evaluation.frechet import frechet_distance, statistics
-from dpi.evaluation.reference import read_reference
+from dpi.evaluation.run_images import images_of
+from dpi.runs.run import open_run
 
 ROOT = Path(__file__).parents[2]
 
@@ -69,17 +73,16 @@ def test_two_files_score_as_torch_fidelity_scores_them(score, tiny_extractor):
     fake, real = pictures(1203, seed=1), pictures(1100, seed=2) // 2
     done = score(fake, real)
     assert done.status == 0, done.err
-    assert "fid" in done.out and "rows.json" in done.out
+    assert "fd_tiny" in done.out and "rows.json" in done.out
     found = scores(Path("rows.json"))
     theirs = torch_fidelity.calculate_metrics(
         input1=Set(fake), input2=Set(real), feature_extractor=tiny_extractor, cuda=False,
         fid=True, kid=True, prc=True, isc=False, verbose=False, save_cpu_ram=True,
     )  # fmt: skip
-    assert found["fid"] == pytest.approx(theirs["frechet_inception_distance"], rel=1e-5)
-    assert found["kid"] == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-4)
-    assert found["precision"] == pytest.approx(theirs["precision"], abs=2 / 1203)
-    assert found["recall"] == pytest.approx(theirs["recall"], abs=2 / 1100)
-    assert "sfid" not in found, "only Inception has spatial features"
+    assert found["fd_tiny"] == pytest.approx(theirs["frechet_inception_distance"], rel=1e-5)
+    assert found["kid_tiny"] == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-4)
+    assert found["precision_tiny"] == pytest.approx(theirs["precision"], abs=2 / 1203)
+    assert found["recall_tiny"] == pytest.approx(theirs["recall"], abs=2 / 1100)
 
 
 def test_batch_size_does_not_matter_and_features_are_kept(score):
@@ -99,50 +102,65 @@ def test_greyscale_scores_as_three_equal_channels(score):
     grey = score(fake, real), scores(Path("rows.json"))
     colour = score(fake.repeat(3, 3), real.repeat(3, 3)), scores(Path("rows.json"))
     assert grey[0].status == colour[0].status == 0 and grey[1] == colour[1]
-    done = score(pictures(60)[..., [0, 1, 2, 2]], real)
-    assert done.status == 1 and "have 4 channels: use eval=pixels" in done.err
+    four = pictures(60)[..., [0, 1, 2, 2]]
+    done = score(four, four)
+    assert done.status == 1 and "have 4 channels" in done.err and "extractor=pixels" in done.err
 
 
 def test_few_samples_raise_a_warning(score):
-    done = score(pictures(10, seed=1), pictures(30, seed=2))
-    assert done.status == 0 and "warning: 10 samples are fewer than the 17" in done.err
+    done = score(pictures(16, seed=1), pictures(30, seed=2))
+    assert done.status == 0 and "warning: 16 samples are fewer than the 17" in done.err
     assert "warning" not in score(pictures(17, seed=1), pictures(30, seed=2)).err
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_folders_score_as_files_of_their_images(score, channels):
+    sets = {"fake": pictures(40, seed=1)[..., [0, 1, 2, 2][:channels]]}
+    sets["real"] = 255 - sets["fake"][::-1]
+    for name, images in sets.items():
+        for i, image in enumerate(images):
+            path = Path(name, "below", f"{i:03}.png")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image.squeeze()).save(path)
+    assert score(sets["fake"], sets["real"], "extractor=random").status == 0
+    of_files = scores(Path("rows.json"))
+    Path("rows.json").unlink()
+    done = score(*sets.values(), "extractor=random", "samples=fake", "reference=real")
+    assert done.status == 0, done.err
+    assert scores(Path("rows.json")) == of_files
+    Image.new("RGB", (9, 8)).save("real/other.png")
+    done = score(*sets.values(), "extractor=random", "reference=real")
+    assert done.status == 1 and "other.png is RGB of 9x8" in done.err
 
 
 def test_statistics_take_the_place_of_pictures(score, command, tiny_extractor):
     fake, real = pictures(100, seed=1), pictures(300, seed=2)
     assert score(fake, real).status == 0
     whole = scores(Path("rows.json"))
-    with pytest.MonkeyPatch.context() as patch:
-        overrides = ["b.npz", "stats.npz", "--extractor", tiny_extractor, "--cache", "cache"]
-        patch.setattr(sys, "argv", ["reference_stats.py", *overrides, "--keep", "50"])
-        assert command("scripts/reference_stats.py", *overrides, "--keep", "50").status == 0
+    overrides = ["b.npz", "stats.npz", "--extractor", tiny_extractor, "--cache", "cache"]
+    assert command("scripts/reference_stats.py", *overrides, "--keep", "50").status == 0
     with np.load("stats.npz") as file:
         assert set(file) == {"arr_0", "mu", "sigma", "extractor", "weights"}
         assert file["arr_0"].shape == (50, 8, 8, 3)
         mu, sigma = file["mu"], file["sigma"]
     assert score(fake, real, "reference=stats.npz").status == 0
-    ours = scores(Path("rows.json"))
-    assert ours["fid"] == pytest.approx(whole["fid"], rel=1e-9)
+    assert scores(Path("rows.json"))["fd_tiny"] == pytest.approx(whole["fd_tiny"], rel=1e-9)
     # EDM's files hold mu and sigma alone: no pictures, so no neighbours
     np.savez("edm.npz", mu=mu, sigma=sigma)
     Path("rows.json").unlink()
     assert score(fake, real, "reference=edm.npz").status == 0
-    assert scores(Path("rows.json")) == {"fid": pytest.approx(whole["fid"], rel=1e-9)}
+    assert scores(Path("rows.json")) == {"fd_tiny": pytest.approx(whole["fd_tiny"], rel=1e-9)}
 
 
-def test_a_run_is_scored_and_a_killed_evaluation_resumes(run, command, tiny_extractor, monkeypatch):
+def test_a_killed_evaluation_of_a_run_resumes(run, command, monkeypatch):
     monkeypatch.setattr("dpi.evaluation.samples.SHARD", 4)
     run = run()
     overrides = [
         "evaluate.py", f"run={run}", "eval=fidelity", "accelerator=cpu",
-        *settings(f"extractor={tiny_extractor}", "n=10", "steps=4", "cache=cache"),
-        *settings("batch_size=3"),
+        *settings("extractor=pixels", "n=10", "steps=4", "cache=cache", "batch_size=3"),
     ]  # fmt: skip
     done = command(*overrides)
     assert done.status == 0, done.err
-    whole = scores(run / "evaluation" / "fidelity.json")
-    assert {"fid", "precision", "recall", "kid"} <= whole.keys()
     shards = sorted(run.glob("evaluation/*/samples*/*.npz"))
     drawn = np.concatenate([np.load(path)["arr_0"] for path in shards])
     assert len(shards) == 3 and drawn.shape == (10, 8, 8, 3)
@@ -160,9 +178,7 @@ def test_a_run_is_scored_and_a_killed_evaluation_resumes(run, command, tiny_extr
     again = np.concatenate([np.load(path)["arr_0"] for path in shards])
     assert np.abs(again.astype(int) - drawn).max() <= 1
     # a damaged one is drawn again
-    damaged = bytearray(shards[1].read_bytes())
-    damaged[len(damaged) // 2] ^= 1
-    shards[1].write_bytes(damaged)
+    flip(shards[1])
     assert command(*overrides).status == 0
     assert shards[0].stat().st_mtime_ns == stamp
     np.testing.assert_array_equal(np.load(shards[1])["arr_0"], again[4:8])
@@ -173,9 +189,67 @@ def test_a_run_is_scored_and_a_killed_evaluation_resumes(run, command, tiny_extr
     assert {row["settings"]["n"] for row in rows} == {5, 10}
 
 
-def test_solvers_go_by_name_and_their_evaluations_are_counted(run, command, tiny_extractor):
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("extractor", ["pixels", "random"])
+def test_a_runs_samples_are_compared_with_its_training_images(run, command, extractor):
+    run = run()
+    few = [f"extractor={extractor}", "n=12", "steps=4", "cache=cache", "batch_size=5"]
+    overrides = [f"run={run}", "eval=fidelity", "accelerator=cpu", *settings(*few)]
+    done = command("evaluate.py", *overrides)
+    assert done.status == 0, done.err
+    rows = json.loads((run / "evaluation/fidelity.json").read_text())
+    samples = np.concatenate([np.load(p)["arr_0"] for p in run.glob("evaluation/*/samples*/*.npz")])
+    images = images_of(open_run(run))
+    real = np.ascontiguousarray(images.all[images.train].transpose(0, 2, 3, 1))
+    network = feature_network(extractor)
+    theirs, ours = network.features(real).pool, network.features(samples).pool
+    assert len(theirs) == 32 and len(ours) == 12
+    expected = {"fd": frechet_distance(*statistics(ours), *statistics(theirs))}
+    expected["precision"], expected["recall"], *_ = brute_force(theirs, ours, 3)
+    *_, expected["density"], expected["coverage"] = brute_force(theirs, ours, 5)
+    found = {row["metric"]: row["value"] for row in rows}
+    assert found.pop(f"kid_{extractor}") != 0
+    named = {f"{metric}_{extractor}": value for metric, value in expected.items()}
+    assert found == pytest.approx(named, rel=1e-4)
+    split = json.loads((run / "split.json").read_text())
+    assert {row["images"] for row in rows} == {split["fingerprint"]}
+    assert {len(row["split"]) for row in rows} == {8}
+    for path in Path("cache").rglob("features/*/*.npz"):
+        flip(path)
+    (run / "evaluation/fidelity.json").unlink()
+    assert command("evaluate.py", *overrides).status == 0
+    assert json.loads((run / "evaluation/fidelity.json").read_text()) == rows
+
+
+def test_pixels_of_larger_images_are_averages():
+    large = pictures(2, size=64)
+    blocks = large.reshape(2, 16, 4, 16, 4, 3).mean(axis=(2, 4)) / 127.5 - 1
+    found = feature_network("pixels").features(large).pool
+    assert found == pytest.approx(blocks.transpose(0, 3, 1, 2).reshape(2, -1), abs=1e-6)
+
+
+def test_the_random_network_is_always_the_same():
+    """Its weights depend on no generator of PyTorch; on an image of one colour by hand."""
+    torch.manual_seed(5)
+    network = feature_network("random")
+    assert network.weights == "f09db2f0"
+    first = torch.from_numpy(random_kernels(3)[0])
+    assert first[0, 0, 0, :2].tolist() == pytest.approx([0.4801, 0.1089], abs=1e-4)
+    x = torch.full((1, 3, 9, 9), 1.0)
+    expected = nn.functional.conv2d(x, first, stride=2, padding=1).relu()
+    found = network.features(np.full((1, 9, 9, 3), 255, np.uint8)).pool[0]
+    assert found[:32] == pytest.approx(expected[0].mean(dim=(1, 2)).numpy(), abs=1e-5)
+    assert found[32:64] == pytest.approx(expected[0].amax(dim=(1, 2)).numpy(), abs=1e-5)
+
+
+def test_solvers_go_by_name_and_their_evaluations_are_counted(run, command):
     run = run("flow")
-    few = [f"run={run}", "eval=fidelity", f"extractor={tiny_extractor}", "n=4", "cache=cache"]
+    few = [f"run={run}", "eval=fidelity", "extractor=pixels", "n=4", "cache=cache"]
     overrides = settings(*few)
     assert command("evaluate.py", *overrides, *settings("steps=3", "solver=rk4")).status == 0
     (row, *_) = json.loads((run / "evaluation" / "fidelity.json").read_text())
@@ -192,6 +266,7 @@ def test_mistakes_are_one_line(score, command, tiny_extractor, tmp_path):
     np.savez("narrow.npz", mu=np.zeros(9), sigma=np.zeros((9, 9)))
     np.savez("foreign.npz", mu=np.zeros(16), sigma=np.eye(16), extractor=np.array("vgg16"))
     Path("broken.npz").write_bytes(b"PK broken")
+    Path("empty").mkdir()
     for overrides, hint in {
         ("reference=text.npz",): "not uint8 images",
         ("reference=floats.npz",): "not uint8 images",
@@ -201,8 +276,10 @@ def test_mistakes_are_one_line(score, command, tiny_extractor, tmp_path):
         ("reference=broken.npz",): "broken.npz is not an .npz file",
         ("reference=nowhere.npz",): "reference=nowhere.npz: there is no such file",
         ("reference=null",): "reference= is missing",
+        ("reference=empty",): "empty is empty",
         ("samples=other.npz",): "holds no images",
-        ("extractor=eyes",): "torch-fidelity has inception-v3-compat",
+        ("extractor=eyes",): "choose from inception, pixels",
+        ("extractor=pixels", "weights=broken.npz"): "extractor=pixels takes none",
         ("run=run",): "in place of a run",
         ("n=1",): "n=1",
         (
@@ -215,7 +292,17 @@ def test_mistakes_are_one_line(score, command, tiny_extractor, tmp_path):
         assert done.status == 1 and hint in done.err, (overrides, done.err)
         assert "Traceback" not in done.err and not Path("rows.json").exists()
     done = score(good, small)
-    assert done.status == 1 and "8x8" in done.err and "4x4" in done.err
+    assert done.status == 1 and "8x8x3" in done.err and "4x4x3" in done.err
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_features_that_are_not_finite_are_refused(score, monkeypatch, bad):
+    kernels = random_kernels(3)
+    kernels[0][3] = bad
+    monkeypatch.setattr("dpi.evaluation.extractors.random_kernels", lambda channels: kernels)
+    done = score(pictures(20), pictures(20, seed=1), "extractor=random")
+    assert done.status == 1 and "features" in done.err and "are not finite" in done.err
+    assert not Path("rows.json").exists()
 
 
 def test_weights_that_cannot_be_downloaded_are_named(score, monkeypatch):
@@ -242,10 +329,10 @@ def inception(tmp_path_factory) -> str:
 
 @pytest.mark.slow
 def test_inceptions_spatial_features_are_guided_diffusions(inception):
-    extractor = Extractor(weights=inception)
     shown = pictures(3, size=64)
-    features = extractor(shown)
-    net = extractor._network
+    features = feature_network("inception", inception).features(shown)
+    layers = ["2048", "logits_unbiased"]
+    net = FeatureExtractorInceptionV3("mine", layers, feature_extractor_weights_path=inception)
     x = torch.from_numpy(shown.transpose(0, 3, 1, 2).copy())
     captured = []
     net.Mixed_6d.register_forward_hook(lambda module, inputs, output: captured.append(output))
@@ -263,27 +350,21 @@ def test_inceptions_spatial_features_are_guided_diffusions(inception):
 @pytest.mark.slow
 def test_inception_scores_two_files_with_guided_diffusions_statistics(score, inception):
     fake, real = pictures(8, seed=1), pictures(12, seed=2)
-    overrides = ["extractor=inception-v3-compat", f"weights={inception}"]
+    overrides = ["extractor=inception", f"weights={inception}"]
     assert score(fake, real, *overrides).status == 0
     found = scores(Path("rows.json"))
-    names = {"fid", "sfid", "precision", "recall", "kid", "inception_score"}
+    names = {"fid", "sfid", "precision", "recall", "density", "coverage", "kid", "inception_score"}
     assert found.keys() == names
-    extractor = Extractor(weights=inception)
-    ours, theirs = extractor(fake).spatial, extractor(real).spatial
-    mu_s, sigma_s = statistics(theirs)
-    expected = frechet_distance(*statistics(ours), mu_s, sigma_s)
+    network = feature_network("inception", inception)
+    ours, theirs = network.features(fake), network.features(real)
+    pool, spatial = statistics(theirs.pool), statistics(theirs.spatial)
+    expected = frechet_distance(*statistics(ours.spatial), *spatial)
     assert found["sfid"] == pytest.approx(expected, rel=1e-5)
-    # The same statistics from guided-diffusion's file as from the images.
-    pool = statistics(extractor(real).pool)
-    stored = dict(zip(("mu", "sigma", "mu_s", "sigma_s"), (*pool, mu_s, sigma_s), strict=True))
+    # The same from the statistics of guided-diffusion's file as from the images.
+    stored = dict(zip(("mu", "sigma", "mu_s", "sigma_s"), (*pool, *spatial), strict=True))
     np.savez("adm.npz", arr_0=real, **stored)
-    how = ((8, 8), extractor, Path("cache"), 10, Fabric(accelerator="cpu", devices=1))
-    for path in ("adm.npz", "b.npz"):
-        reference = read_reference(Path(path), *how)
-        for found, expected in zip(reference.pool, pool, strict=True):
-            assert np.allclose(found, expected, rtol=1e-4, atol=1e-4)
-        for found, expected in zip(reference.spatial, (mu_s, sigma_s), strict=True):
-            assert np.allclose(found, expected, rtol=1e-4, atol=1e-4)
+    assert score(fake, real, *overrides, "reference=adm.npz").status == 0
+    assert scores(Path("rows.json")) == pytest.approx(found, rel=1e-4)
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from dpi.evaluation.images import held_out_images
+from dpi.evaluation.run_images import held_out_images
 from dpi.frameworks.quadrature import weights
 from dpi.runs.run import open_run
 

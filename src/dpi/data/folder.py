@@ -85,6 +85,17 @@ class Folder:
             self._zip.read(self.names[i]) if self._zip else (self.path / self.names[i]).read_bytes()
         )
 
+    def open(self, i: int) -> Image.Image:
+        """Image i as its file holds it, turned as its EXIF orientation says.
+
+        Raises:
+            UserError: the file is corrupt.
+        """
+        with decoding(f"{self.path}/{self.names[i]}"):
+            image = ImageOps.exif_transpose(Image.open(io.BytesIO(self.read(i))))
+            image.load()
+        return image
+
     def __getitem__(self, i: int) -> np.ndarray:
         """Image i, shape (image_channels, image_size, image_size), uint8.
 
@@ -92,10 +103,7 @@ class Folder:
             UserError: the file is corrupt, of another mode, or smaller than image_size.
         """
         where = f"{self.path}/{self.names[i]}"
-        with decoding(where):
-            image = ImageOps.exif_transpose(Image.open(io.BytesIO(self.read(i))))
-            image.load()
-        return prepare(image, where, self.image_size, self.image_channels, self.convert)
+        return prepare(self.open(i), where, self.image_size, self.image_channels, self.convert)
 
 
 def _is_image(name: str) -> bool:

@@ -39,7 +39,7 @@ def complexity(run: Run, fabric: Fabric, folder: Path, repeats: int) -> list[Row
     draws = make_draws(cfg, size, run.framework.num_scalars)
     here = {
         "device": device_name(fabric.device),
-        "precision": fabric._precision.precision,
+        "precision": fabric.strategy.precision.precision,
         "micro_batch": size,
         "distinct_scalars": len(draws.scalars(0)[:size].unique()),
     }

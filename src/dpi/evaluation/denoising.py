@@ -43,9 +43,8 @@ def denoising(
         Rows `mse` and `noise_scaled_mse` at each step, and the mean of `mse` over the schedule.
 
     Raises:
-        UserError: the run is not a diffusion model, or what `objective` raises.
+        UserError: what `objective` raises.
     """
-    check_diffusion(run.framework)
     mse = objective(run, fabric, folder, pictures, noise_seeds, t, scalars, batch_size, "mse")
     rows = list(mse)
     for row in mse:

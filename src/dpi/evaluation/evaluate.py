@@ -24,7 +24,7 @@ from dpi.progress import bars_closed
 from dpi.runs.build import image_shape, set_memory_format
 from dpi.runs.files import CHECKPOINT
 from dpi.runs.lock import lock
-from dpi.runs.record import find_runs
+from dpi.runs.record import find_runs, read_split
 from dpi.runs.rows import SHOWN, Row, as_text, write_rows
 from dpi.runs.run import Run, open_run
 
@@ -49,11 +49,14 @@ def evaluate(
         UserError: whatever the user can fix.
     """
     set_memory_format(run.network, fabric.device)
+    split = read_split(run.folder)
     header = {
         "run": run.folder.name,
         "step": run.step,
         "finished": run.finished,
         "weights": run.weights,
+        "images": split.fingerprint,
+        "split": split.digest,
     }
     folder, kept = run.evaluation, run.checkpoint != CHECKPOINT
     of = f"{run.folder}/{run.checkpoint}" if kept else run.folder
@@ -108,7 +111,9 @@ def evaluate_all(cfg: DictConfig) -> None:
         for folder in folders:
             try:
                 with bars_closed():
-                    evaluate(_open(folder, cfg), cfg.eval, fabric, cfg.out and Path(cfg.out))
+                    run = _open(folder, cfg)
+                    check_evaluations(run.cfg, run.framework, cfg.eval, folder)
+                    evaluate(run, cfg.eval, fabric, cfg.out and Path(cfg.out))
             except UserError as error:
                 if len(folders) == 1:
                     raise
@@ -149,24 +154,31 @@ def check_settings(evals: Mapping[str, DictConfig]) -> None:
             raise UserError(f"eval.{name}.{key}: {name} has no such setting, see train.py --help")
 
 
-def check_evaluations(cfg: DictConfig, framework: Framework, names: Iterable[str]) -> None:
-    """Raise UserError where these evaluations of a composed train.yaml would, hours later."""
-    evals = {name: cfg.eval[name] for name in names}
+def check_evaluations(
+    cfg: DictConfig, framework: Framework, evals: Mapping[str, DictConfig], folder: Path
+) -> None:
+    """Raise UserError where evaluations of a run would, perhaps hours later.
+
+    Args:
+        cfg, framework: of the run.
+        evals: as those of `evaluate`.
+        folder: of the run.
+    """
     check_settings(evals)
     for name, settings in evals.items():
         if name == "denoising":
             check_diffusion(framework)
-        if name == "fidelity":
-            from dpi.evaluation.fidelity import check_fidelity  # its packages take seconds
-
-            check_fidelity(settings)
         if settings.get("t") is not None:
             check_scalars(settings.t, framework.num_scalars, f"eval.{name}.t")
         if "solver" in settings:
             network_evaluations(framework, settings.steps, settings.solver)
         if "n" in settings:
             size = samples_size(settings.n, image_shape(cfg))
-            check_space(Path(cfg.run), size, f"eval.{name}.n={settings.n}")
+            check_space(folder, size, f"eval.{name}.n={settings.n}")
+        if name == "fidelity":
+            from dpi.evaluation.fidelity import check_fidelity  # its packages take seconds
+
+            check_fidelity(settings)
 
 
 def _measure(

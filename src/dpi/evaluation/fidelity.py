@@ -1,9 +1,9 @@
-"""Table 3: FID, sFID, precision and recall, of a run's samples or of a file of images."""
+"""Table 3: how near a run's samples, or those of a file, are to real images."""
 
 import sys
+from hashlib import sha256
 from pathlib import Path
 
-import numpy as np
 import torch
 from lightning.fabric import Fabric
 from omegaconf import DictConfig
@@ -12,17 +12,19 @@ from torch_fidelity.metric_kid import kid_features_to_metric
 
 from dpi.data import read_npz
 from dpi.errors import UserError
-from dpi.evaluation.features import Chunks, Extractor, Features, extract, warn_of_few
-from dpi.evaluation.frechet import frechet_distance, statistics
-from dpi.evaluation.neighbours import precision_recall
+from dpi.evaluation.extractors import INCEPTION, feature_network
+from dpi.evaluation.features import Features, chunks, extract, read_features
+from dpi.evaluation.frechet import frechet_distance
+from dpi.evaluation.neighbours import density_coverage, precision_recall
 from dpi.evaluation.reference import (
-    Reference,
-    content,
+    Gaussian,
+    gaussians,
     read_images,
     read_reference,
-    training_reference,
+    training_images,
 )
-from dpi.evaluation.samples import draw_shards, sample_settings
+from dpi.evaluation.samples import draw_shards, read_shards, sample_settings
+from dpi.runs.build import image_shape
 from dpi.runs.rows import Row
 from dpi.runs.run import Run
 
@@ -31,8 +33,8 @@ def check_fidelity(settings: DictConfig) -> None:
     """Raise UserError where `fidelity` would, once hours of training have passed: an unknown
     feature network, weights that are missing or cannot be downloaded, a reference that is none.
     """
-    Extractor(settings.extractor, settings.weights)
-    if settings.reference is not None:
+    feature_network(settings.extractor, settings.weights)
+    if settings.reference is not None and settings.reference.endswith(".npz"):
         read_npz(Path(settings.reference), ["mu"])
 
 
@@ -51,72 +53,114 @@ def fidelity(
     cache: str,
     batch_size: int,
 ) -> list[Row]:
-    """Compare samples with real images.
+    """Compare samples with real images by their features.
 
     Args:
         run, fabric, folder: of the evaluation; the samples are kept in the folder.
-        samples: an .npz of images to compare in place of the run's samples.
+        samples: images to compare in place of the run's samples, see `read_images`.
         n, seed, steps, solver: of the samples that are drawn; sample i is the sample i that
             sample.py draws from this seed.
-        reference: an .npz, see `read_reference`; None for the run's training images.
-        extractor, weights: the feature network, see `Extractor`.
-        cache: a folder for features and reference statistics, found again by content.
+        reference: see `read_reference`; None for the run's training images.
+        extractor, weights: the feature network, see `feature_network`.
+        cache: a folder for features, found again by content.
         batch_size: images at once; does not change the result but for rounding.
 
     Returns:
-        Rows fid, sfid, precision, recall, kid and inception_score, as far as the feature network
-        and the reference provide for them.
+        Rows fid, sfid, kid, precision, recall, density, coverage and inception_score, as far as the
+        reference provides for them; with another network than Inception fd_NAME, kid_NAME and so
+        on. Precision and recall are of the third nearest neighbour, density and coverage of the
+        fifth, as their authors recommend, and of more images than that.
 
     Raises:
-        UserError: see `Extractor`, `read_reference`, `draw_shards`.
+        UserError: see `feature_network`, `read_images`, `read_reference`, `draw_shards`.
     """
     if run is None and reference is None:
         raise UserError(
-            "eval.fidelity.reference= is missing: give an .npz of real images or their statistics"
+            "eval.fidelity.reference= is missing: give real images or an .npz of their statistics"
         )
-    network = Extractor(extractor, weights, fabric.device)
-    how = (network, Path(cache), batch_size, fabric)
-    given = None if samples is None else read_images(Path(samples))
-    size = (run.cfg.image_size,) * 2 if given is None else given.shape[1:3]
-    # The reference first: mistakes show before hours of sampling.
-    path = training_reference(run, *how) if reference is None else Path(reference)
-    real = read_reference(path, size, *how)
-    settings = {"extractor": network.name, "extractor_weights": network.weights}
-    settings |= {"reference": path.name, "reference_content": content(real.pool[0])}
-    if given is not None:
-        fakes = Chunks(given)
-        settings |= {"samples": Path(samples).name, "n": len(given)}
+    network = feature_network(extractor, weights, fabric.device)
+    if samples is None:
+        channels, *size = image_shape(run.cfg)
+        shape = (*size, channels)
     else:
-        settings |= sample_settings(run, fabric, n, seed, steps, solver)
-        fakes = draw_shards(run, fabric, folder, n, seed, steps, solver, batch_size)
-    features = extract(fakes, *how)
+        given = read_images(Path(samples))
+        shape = given.shape[1:]
+    how = (network, Path(cache), batch_size, fabric)
+    # The reference first: mistakes show before hours of sampling.
+    if reference is None:
+        real = training_images(run)
+    else:
+        real = read_reference(Path(reference), shape, network)
+    real_files = []
+    if len(real.order):
+        real_files = extract(chunks(real.images, real.order), len(real.order), *how)
+    if samples is None:
+        settings = sample_settings(run, fabric, n, seed, steps, solver)
+        shards = draw_shards(run, fabric, folder, n, seed, steps, solver, batch_size)
+        fake_files = extract(read_shards(shards, n), n, *how)
+    else:
+        settings = {"samples": Path(samples).name, "n": len(given)}
+        fake_files = extract(chunks(given, range(len(given))), len(given), *how)
     if not fabric.is_global_zero:
         return []
-    warn_of_few(len(features.pool), network, "FID")
+    print("Frechet distances, neighbours ...", file=sys.stderr)
+    theirs = read_features(real_files) if real_files else None
+    known = real.known or gaussians(theirs)
+    settings |= {"extractor": network.name, "extractor_weights": network.weights}
+    settings |= {"reference": real.name, "reference_content": _content(known)}
+    kept = None if theirs is None else torch.from_numpy(theirs.pool[: real.keep])
+    values = _metrics(read_features(fake_files), known, kept, fabric.device)
     return [
-        Row(metric, value, error, settings=settings)
-        for metric, (value, error) in _metrics(features, real, fabric.device).items()
+        Row(_named(metric, network.name), value, error, settings=settings)
+        for metric, (value, error) in values.items()
     ]
 
 
 def _metrics(
-    fake: Features, real: Reference, device: torch.device
+    fake: Features, known: dict[str, Gaussian], real: torch.Tensor | None, device: torch.device
 ) -> dict[str, tuple[float, float | None]]:
-    print("Frechet distances, neighbours ...", file=sys.stderr)
-    values = {"fid": (frechet_distance(*statistics(fake.pool), *real.pool), None)}
-    if real.spatial is not None:
-        values["sfid"] = (frechet_distance(*statistics(fake.spatial), *real.spatial), None)
-    if real.features is not None:
-        ours, theirs = torch.from_numpy(fake.pool), torch.from_numpy(real.features)
-        if min(len(ours), len(theirs)) > 3:
-            p, r = precision_recall(theirs.to(device), ours.to(device), progress=True)
-            values |= {"precision": (p, None), "recall": (r, None)}
-        subset = min(1000, len(ours), len(theirs))
-        kid = kid_features_to_metric(ours, theirs, kid_subset_size=subset, verbose=False)
-        values["kid"] = (kid["kernel_inception_distance_mean"], None)
+    """Values and standard errors."""
+    _warn_of_few(*fake.pool.shape)
+    ours = gaussians(fake)
+    values = {"fd": frechet_distance(*ours["pool"], *known["pool"])}
+    if {"spatial"} <= ours.keys() & known.keys():
+        values["sfid"] = frechet_distance(*ours["spatial"], *known["spatial"])
+    if real is not None:
+        pool = torch.from_numpy(fake.pool)
+        fewest = min(len(pool), len(real))
+        kid = kid_features_to_metric(pool, real, kid_subset_size=min(1000, fewest), verbose=False)
+        values["kid"] = kid["kernel_inception_distance_mean"]
+        both = real.to(device), pool.to(device)
+        if fewest > 3:
+            values["precision"], values["recall"] = precision_recall(*both, 3, progress=True)
+        if fewest > 5:
+            values["density"], values["coverage"] = density_coverage(*both, 5, progress=True)
+    found = {metric: (value, None) for metric, value in values.items()}
     if fake.logits is not None:
         splits = min(10, len(fake.logits))
         score = isc_features_to_metric(torch.from_numpy(fake.logits), splits)
-        error = score["inception_score_std"] / np.sqrt(splits)
-        values["inception_score"] = (score["inception_score_mean"], float(error))
-    return values
+        error = score["inception_score_std"] / splits**0.5
+        found["inception_score"] = (score["inception_score_mean"], error)
+    return found
+
+
+def _named(metric: str, network: str) -> str:
+    if network == INCEPTION:
+        return "fid" if metric == "fd" else metric
+    return f"{metric}_{network}"
+
+
+def _content(known: dict[str, Gaussian]) -> str:
+    """Twelve hexadecimal digits that identify real images by the mean of their features."""
+    return sha256(known["pool"][0].tobytes()).hexdigest()[:12]
+
+
+def _warn_of_few(count: int, size: int) -> None:
+    """Say on stderr that there are too few samples for a Frechet distance, if there are."""
+    if count <= size:
+        print(
+            f"warning: {count:,} samples are fewer than the {size + 1:,} for which a covariance of "
+            f"{size:,} features is regular: this Frechet distance is far above that of more "
+            "samples; compare it only with that of as many",
+            file=sys.stderr,
+        )

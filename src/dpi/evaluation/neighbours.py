@@ -90,8 +90,10 @@ def _points(real: Tensor | np.ndarray, fake: Tensor | np.ndarray, k: int) -> tup
         raise ValueError(f"k={k} needs more than {k} points, got {len(real)} and {len(fake)}")
     if not (real.isfinite().all() and fake.isfinite().all()):
         raise ValueError("features must be finite")
-    mean = real.double().mean(dim=0)
-    return real.double() - mean, fake.to(real.device).double() - mean
+    device = real.device
+    real, fake = (of.to(device, torch.float64, copy=True) for of in (real, fake))
+    mean = real.mean(dim=0)
+    return real.sub_(mean), fake.sub_(mean)
 
 
 def _radii(points: Tensor, k: int, progress: bool) -> Tensor:

@@ -7,8 +7,8 @@ import numpy as np
 from lightning.fabric import Fabric
 
 from dpi.errors import UserError
-from dpi.evaluation.images import held_out_images
 from dpi.evaluation.per_scalar import scalar_errors
+from dpi.evaluation.run_images import held_out_images
 from dpi.frameworks.quadrature import nodes, weights
 from dpi.runs.rows import Row
 from dpi.runs.run import Run
@@ -41,15 +41,11 @@ def objective(
         errors over noise seeds.
 
     Raises:
-        UserError: scalars that the run does not have, too few held-out images.
+        UserError: too few held-out images, or an error that is not finite.
     """
     num_scalars = run.framework.num_scalars
-    if t is None:
-        steps = nodes(scalars or num_scalars, num_scalars)
-    else:
-        check_scalars(t, num_scalars)
-        steps = sorted(set(t))
-    precision = fabric._precision.precision
+    steps = nodes(scalars or num_scalars, num_scalars) if t is None else sorted(set(t))
+    precision = fabric.strategy.precision.precision
     errors = scalar_errors(
         run,
         fabric,
@@ -78,7 +74,7 @@ def _mean(at_seeds: np.ndarray) -> tuple[float, float | None]:
     return float(at_seeds.mean()), float(at_seeds.std(ddof=1) / np.sqrt(len(at_seeds)))
 
 
-def check_scalars(t: Sequence[int], num_scalars: int, key: str = "t") -> None:
+def check_scalars(t: Sequence[int], num_scalars: int, key: str) -> None:
     """Raise UserError unless all are steps of the schedule, and there is one."""
     if not t or not all(isinstance(s, int) and 0 <= s < num_scalars for s in t):
         last = num_scalars - 1

@@ -1,6 +1,5 @@
-"""What samples are compared with: statistics of real images, in guided-diffusion's layout."""
+"""What samples are compared with: real images, or their statistics in guided-diffusion's layout."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -8,30 +7,113 @@ from typing import NamedTuple
 import numpy as np
 from lightning.fabric import Fabric
 
-from dpi.data import read_npz, save_npz
-from dpi.data.npz import is_whole
+from dpi.data import Folder, read_npz, save_npz
+from dpi.data.prepare import MODES
 from dpi.errors import UserError
-from dpi.evaluation.features import Chunks, FeatureNetwork, extract
+from dpi.evaluation.features import FeatureNetwork, Features, chunks, extract, read_features
 from dpi.evaluation.frechet import statistics
-from dpi.evaluation.images import images_of
+from dpi.evaluation.run_images import images_of
 from dpi.runs.run import Run
 
 Gaussian = tuple[np.ndarray, np.ndarray]
 """A mean, (D,), and a covariance, (D, D)."""
 
+ARRAYS = {"pool": ("mu", "sigma"), "spatial": ("mu_s", "sigma_s")}
+"""Where a file has the Gaussian of the features of a kind."""
+
 KEEP = 10_000
-"""Real images that are kept for metrics of neighbours and KID."""
+"""Training images that KID and the metrics of neighbours take."""
 
 
 class Reference(NamedTuple):
-    """Features of real images."""
+    """Real images, their statistics, or both."""
 
-    pool: Gaussian
-    """For FID."""
-    spatial: Gaussian | None
-    """For sFID, where there are spatial features."""
-    features: np.ndarray | None
-    """(M, D) float32, of those images that precision, recall and KID take."""
+    name: str
+    images: np.ndarray
+    """(N, H, W, C) uint8; N is 0 where there are statistics alone."""
+    order: np.ndarray
+    """Indices of the images to take."""
+    keep: int
+    """How many of them KID and the metrics of neighbours take."""
+    known: dict[str, Gaussian]
+    """The statistics of each kind of features; empty if they are those of the images."""
+
+
+def training_images(run: Run) -> Reference:
+    """The images that a run was trained on; UserError if they have changed."""
+    images = images_of(run)
+    order = np.random.default_rng(0).permutation(images.train)
+    return Reference(run.cfg.data.name, images.all.transpose(0, 2, 3, 1), order, KEEP, {})
+
+
+def read_reference(path: Path, shape: Sequence[int], network: FeatureNetwork) -> Reference:
+    """Read images, or statistics that `write_reference`, guided-diffusion or EDM wrote.
+
+    Args:
+        path: as that of `read_images`, or an .npz with `mu` and `sigma`.
+        shape: (H, W, C) of the samples.
+        network: which the statistics have to be of.
+
+    Raises:
+        UserError: it cannot be read, holds neither statistics nor images, images of another shape,
+            or statistics of another network.
+    """
+    if path.suffix != ".npz":
+        images, known = read_images(path), {}
+    else:
+        names = [name for pair in ARRAYS.values() for name in pair]
+        arrays = read_npz(path, ["arr_0", "extractor", "weights", *names])
+        known = {
+            kind: (arrays[mu], arrays[sigma])
+            for kind, (mu, sigma) in ARRAYS.items()
+            if {"mu", "sigma", mu, sigma} <= arrays.keys()
+        }
+        if not known and "arr_0" not in arrays:
+            raise UserError(f"{path} holds neither statistics (mu, sigma) nor images (arr_0)")
+        _check_network(path, arrays, known, shape, network)
+        images = np.empty((0, *shape), np.uint8)
+        if "arr_0" in arrays:
+            images = _check_images(path, arrays["arr_0"])
+    if images.shape[1:] != tuple(shape):
+        raise UserError(
+            f"{path} holds images of {_by(images.shape[1:])}, and the samples are {_by(shape)}: "
+            "compare images of one shape"
+        )
+    return Reference(path.name, images, np.arange(len(images)), len(images), known)
+
+
+def read_images(path: Path) -> np.ndarray:
+    """Read images: (N, H, W, C) uint8.
+
+    Args:
+        path: an .npz, whose `arr_0` they are, or a folder or a zip of files of one size and mode.
+
+    Raises:
+        UserError: there are none, or others.
+    """
+    if path.suffix == ".npz":
+        arrays = read_npz(path, ["arr_0"])
+        if not arrays:
+            raise UserError(f"{path} holds no images (arr_0, uint8, N x H x W x 3 or 1)")
+        return _check_images(path, arrays["arr_0"])
+    folder = Folder(path, 1)
+    images = [folder.open(i) for i in range(len(folder))]
+    for image, name in zip(images, folder.names, strict=True):
+        if (image.mode, image.size) != (images[0].mode, images[0].size):
+            raise UserError(
+                f"{path}: {name} is {image.mode} of {_by(image.size)}, and {folder.names[0]} "
+                f"{images[0].mode} of {_by(images[0].size)}: compare images of one size and mode"
+            )
+    if images[0].mode not in MODES.values():
+        raise UserError(f"{path} holds images of mode {images[0].mode}: convert them to RGB")
+    arrays = np.stack([np.asarray(image) for image in images])
+    return _check_images(path, arrays.reshape(*arrays.shape[:3], -1))
+
+
+def gaussians(features: Features) -> dict[str, Gaussian]:
+    """The mean and the covariance of each kind of features."""
+    kinds = {kind: getattr(features, kind) for kind in ARRAYS}
+    return {kind: statistics(values) for kind, values in kinds.items() if values is not None}
 
 
 def write_reference(
@@ -39,7 +121,7 @@ def write_reference(
     images: np.ndarray,
     indices: np.ndarray,
     keep: int,
-    extractor: FeatureNetwork,
+    network: FeatureNetwork,
     cache: Path,
     batch_size: int,
     fabric: Fabric,
@@ -54,99 +136,21 @@ def write_reference(
         images: (N, H, W, C) uint8.
         indices: of those to take.
         keep: how many images to write, a random subset of them.
-        extractor, cache, batch_size, fabric: see `extract`.
+        network, cache, batch_size, fabric: see `extract`.
     """
-    # The kept ones come first, so that their features are those of the first chunks.
     order = np.random.default_rng(0).permutation(indices)
-    features = extract(Chunks(images, order), extractor, cache, batch_size, fabric)
+    paths = extract(chunks(images, order), len(order), network, cache, batch_size, fabric)
     if fabric.is_global_zero:
-        mu, sigma = statistics(features.pool)
-        arrays = {
-            "arr_0": images[order[:keep]],
-            "mu": mu,
-            "sigma": sigma,
-            "extractor": np.array(extractor.name),
-            "weights": np.array(extractor.weights),
-        }
-        if features.spatial is not None:
-            arrays["mu_s"], arrays["sigma_s"] = statistics(features.spatial)
+        arrays = {"arr_0": images[order[:keep]]}
+        arrays |= {"extractor": np.array(network.name), "weights": np.array(network.weights)}
+        for kind, pair in gaussians(read_features(paths)).items():
+            arrays |= dict(zip(ARRAYS[kind], pair, strict=True))
         save_npz(path, arrays)
-    fabric.barrier()
-
-
-def training_reference(
-    run: Run, extractor: FeatureNetwork, cache: Path, batch_size: int, fabric: Fabric
-) -> Path:
-    """The file of statistics of a run's training images, written if there is none."""
-    images = images_of(run)
-    key = content(images.fingerprint, images.train, extractor.name, extractor.weights, KEEP)
-    path = cache / f"reference-{run.cfg.data.name}-{run.cfg.image_size}-{key}.npz"
-    exists = is_whole(path)
-    fabric.barrier()
-    if not exists:
-        real = images.all.transpose(0, 2, 3, 1)
-        write_reference(path, real, images.train, KEEP, extractor, cache, batch_size, fabric)
-    return path
-
-
-def read_reference(
-    path: Path,
-    size: Sequence[int],
-    extractor: FeatureNetwork,
-    cache: Path,
-    batch_size: int,
-    fabric: Fabric,
-) -> Reference:
-    """Read statistics that this module, guided-diffusion or EDM (`mu`, `sigma`) wrote, or
-    compute them from the images in the file.
-
-    Args:
-        path: an .npz.
-        size: (H, W) of the samples.
-        extractor, cache, batch_size, fabric: see `extract`.
-
-    Raises:
-        UserError: it cannot be read, holds neither statistics nor images, images of another size,
-            or statistics of another extractor.
-    """
-    arrays = read_npz(path, ("arr_0", "mu", "sigma", "mu_s", "sigma_s", "extractor", "weights"))
-    has_statistics = {"mu", "sigma"} <= arrays.keys()
-    if not has_statistics and "arr_0" not in arrays:
-        raise UserError(f"{path} holds neither statistics (mu, sigma) nor images (arr_0)")
-    _check_extractor(path, arrays, extractor, has_statistics)
-    features = None
-    if "arr_0" in arrays:
-        real = _check_images(path, arrays["arr_0"])
-        if tuple(real.shape[1:3]) != tuple(size):
-            raise UserError(
-                f"{path} holds images of {real.shape[1]}x{real.shape[2]}, and the samples are "
-                f"{size[0]}x{size[1]}: compare images of one size"
-            )
-        features = extract(Chunks(real), extractor, cache, batch_size, fabric)
-    if not fabric.is_global_zero:
-        return Reference((np.empty(0), np.empty((0, 0))), None, None)
-    stored = (arrays["mu"], arrays["sigma"]) if has_statistics else None
-    pool = stored or statistics(features.pool)
-    spatial = None
-    if extractor.is_inception:
-        if {"mu_s", "sigma_s"} <= arrays.keys():
-            spatial = (arrays["mu_s"], arrays["sigma_s"])
-        elif not has_statistics:
-            spatial = statistics(features.spatial)
-    return Reference(pool, spatial, features.pool if features else None)
-
-
-def read_images(path: Path) -> np.ndarray:
-    """The images in an .npz, `arr_0`: (N, H, W, C) uint8; UserError if there are none."""
-    arrays = read_npz(path, ["arr_0"])
-    if not arrays:
-        raise UserError(f"{path} holds no images (arr_0, uint8, N x H x W x 3 or 1)")
-    return _check_images(path, arrays["arr_0"])
 
 
 def _check_images(path: Path, images: np.ndarray) -> np.ndarray:
     """Raise UserError unless the images are uint8 and N x H x W x C, C = 1 to 4, at least two."""
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in range(1, 5):
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in MODES:
         raise UserError(
             f"{path} holds {images.dtype} of shape {images.shape}, not uint8 images of shape "
             "N x H x W x 3, or x 1 for greyscale"
@@ -156,29 +160,30 @@ def _check_images(path: Path, images: np.ndarray) -> np.ndarray:
     return images
 
 
-def content(*parts: object) -> str:
-    """Twelve hexadecimal digits that change when one of the parts does."""
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part.tobytes() if isinstance(part, np.ndarray) else str(part).encode())
-        digest.update(b"\0")
-    return digest.hexdigest()[:12]
-
-
-def _check_extractor(
-    path: Path, arrays: dict[str, np.ndarray], extractor: FeatureNetwork, has_statistics: bool
+def _check_network(
+    path: Path,
+    arrays: dict[str, np.ndarray],
+    known: dict[str, Gaussian],
+    shape: Sequence[int],
+    network: FeatureNetwork,
 ) -> None:
-    for key, ours in (("extractor", extractor.name), ("weights", extractor.weights)):
+    """Raise UserError if a file says, or shows, that its statistics are of another network."""
+    for key, ours in (("extractor", network.name), ("weights", network.weights)):
         if key in arrays and str(arrays[key]) != ours:
             raise UserError(
                 f"{path} holds statistics of another extractor ({key} {arrays[key]}, here {ours}): "
                 "name that one with eval.fidelity.extractor= and .weights=, or recompute them with "
                 "scripts/reference_stats.py"
             )
-    if has_statistics:
-        found = (arrays["mu"].shape, arrays["sigma"].shape)
-        if found != ((extractor.size,), (extractor.size, extractor.size)):
+    if known:
+        size = network.features(np.zeros((1, *shape), np.uint8)).pool.shape[1]
+        found = [array.shape for array in known["pool"]]
+        if found != [(size,), (size, size)]:
             raise UserError(
                 f"{path} holds statistics of another extractor: mu is {found[0]} and sigma "
-                f"{found[1]}, and {extractor.name} gives {extractor.size} features"
+                f"{found[1]}, and {network.name} gives {size} features"
             )
+
+
+def _by(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))

@@ -10,10 +10,9 @@ from lightning.fabric import Fabric
 from omegaconf import DictConfig
 from torch import Tensor
 
-from dpi.atomic import check_space
 from dpi.data import read_npz, save_npz
 from dpi.errors import UserError
-from dpi.frameworks.draw import draw, network_evaluations, samples_size
+from dpi.frameworks.draw import draw, network_evaluations
 from dpi.plots import save_grid
 from dpi.precision import forbid_tf32
 from dpi.progress import Progress
@@ -91,33 +90,9 @@ def samples(
     shards = draw_shards(run, fabric, folder, grid, seed, steps, solver, batch_size)
     if fabric.is_global_zero:
         path = run.evaluation / "samples.png"
-        save_grid(shards[0][:grid], path)
+        save_grid(next(read_shards(shards, grid)), path)
         print(f"samples {path}")
     return []
-
-
-class Shards(Sequence[np.ndarray]):
-    """Samples 0 ... n-1 on disk, (SHARD, H, W, C) uint8 a file, read when asked for.
-
-    Files are .npz archives, which have a checksum.
-    """
-
-    def __init__(self, folder: Path, n: int) -> None:
-        self.paths = [folder / f"{first:07d}.npz" for first in range(0, n, SHARD)]
-        self.sizes = [min(SHARD, n - first) for first in range(0, n, SHARD)]
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, i: int) -> np.ndarray:
-        return read_npz(self.paths[i], ["arr_0"])["arr_0"][: self.sizes[i]]
-
-    def read(self, i: int) -> np.ndarray | None:
-        """A file's samples, of which there may be too few; None if it is missing or damaged."""
-        try:
-            return self[i]
-        except (UserError, KeyError):
-            return None
 
 
 def sample_settings(
@@ -131,7 +106,7 @@ def sample_settings(
         "solver": solver,
         "steps": steps,
         "network_evaluations": network_evaluations(run.framework, steps, solver),
-        "precision": fabric._precision.precision,
+        "precision": fabric.strategy.precision.precision,
     }
 
 
@@ -144,8 +119,8 @@ def draw_shards(
     steps: int,
     solver: str | None,
     batch_size: int,
-) -> Shards:
-    """Draw samples 0 ... n-1, or those of them that are missing.
+) -> list[Path]:
+    """Draw samples 0 ... n-1, or those of them that are missing, SHARD in a file.
 
     Args:
         run: the model.
@@ -156,42 +131,51 @@ def draw_shards(
         steps, solver: see the framework's `sample`; None for its default.
         batch_size: samples at once; does not change them but for rounding.
 
-    Raises:
-        UserError: the framework has no such solver, or it cannot take so many steps.
+    Returns:
+        The files, .npz archives, which have a checksum; for `read_shards`.
     """
     solver = solver or run.framework.solvers[0]
-    network_evaluations(run.framework, steps, solver)
     shape = image_shape(run.cfg)
-    check_space(folder, samples_size(n, shape), f"n={n}")
-    folder = folder / f"samples-seed{seed}-{solver}{steps}-{fabric._precision.precision}"
+    folder = folder / f"samples-seed{seed}-{solver}{steps}-{fabric.strategy.precision.precision}"
     network = run.network.to(fabric.device)
 
     def predict(x: Tensor, s: Tensor) -> Tensor:
         with fabric.autocast():
             return network(x, s).float()
 
-    def drawn(indices: range) -> Iterator[np.ndarray]:
-        how = (seed, steps, solver, batch_size, fabric.device)
-        return draw(run.framework, predict, shape, indices, *how)
-
-    shards = Shards(folder, n)
-    mine = range(fabric.global_rank, len(shards), fabric.world_size)
-    total = sum(shards.sizes[i] for i in mine)
-    bar = Progress(total=total, desc="Sampling", unit="sample", disable=not fabric.is_global_zero)
+    paths = [folder / f"{first:07d}.npz" for first in range(0, n, SHARD)]
+    bar = Progress(total=n, desc="Sampling", unit="sample", disable=not fabric.is_global_zero)
     with bar:
-        for i in mine:
-            path, first = shards.paths[i], i * SHARD
-            known = shards.read(i)
-            if known is None:
-                known = np.empty((0, *shape[1:], shape[0]), np.uint8)
-            bar.update(len(known))
-            batches = [known]
-            for batch in drawn(range(first + len(known), first + shards.sizes[i])):
+        for i, path in enumerate(paths):
+            indices = range(i * SHARD, min(n, (i + 1) * SHARD))
+            if i % fabric.world_size != fabric.global_rank:
+                bar.update(len(indices))
+                continue
+            batches = _read_whole(path)
+            missing = indices[sum(map(len, batches)) :]
+            bar.update(len(indices) - len(missing))
+            how = (seed, steps, solver, batch_size, fabric.device)
+            for batch in draw(run.framework, predict, shape, missing, *how):
                 batches.append(batch)
                 bar.update(len(batch))
-            if len(batches) > 1:
+            if missing:
                 save_npz(path, {"arr_0": np.concatenate(batches)})
     fabric.barrier()
     if fabric.is_global_zero:
-        save_grid(shards[0][:GRID], folder.with_name(f"{folder.name}.png"))
-    return shards
+        first = next(read_shards(paths, n))
+        save_grid(first[:GRID], folder.with_name(f"{folder.name}.png"))
+    return paths
+
+
+def read_shards(paths: Sequence[Path], n: int) -> Iterator[np.ndarray]:
+    """The first n samples, (SHARD, H, W, C) uint8 at a time; files may hold more."""
+    for i, path in enumerate(paths):
+        yield read_npz(path, ["arr_0"])["arr_0"][: n - i * SHARD]
+
+
+def _read_whole(path: Path) -> list[np.ndarray]:
+    """A file's samples, of which there may be too few; none if it is missing or damaged."""
+    try:
+        return list(read_npz(path, ["arr_0"]).values())
+    except UserError:
+        return []

@@ -198,7 +198,7 @@ def check_training(cfg: DictConfig) -> None:
             raise Excluded(message)
     _check_files(cfg.eval)
     for name in cfg.eval:
-        if name == "fidelity":
+        if name == "fidelity" and cfg.eval.fidelity.extractor not in OFFLINE:
             check_feature_channels(cfg.image_channels)
         if name == "denoising" and cfg.framework.get("_target_") == "dpi.frameworks.FlowMatching":
             raise UserError(
@@ -237,12 +237,16 @@ def _check_lr_schedule(training: DictConfig) -> None:
         )
 
 
+OFFLINE = ("pixels", "random")
+"""The feature networks of eval=fidelity that need no weights, for images of any channels."""
+
+
 def check_feature_channels(channels: int) -> None:
-    """Raise UserError for images that the feature networks of eval=fidelity do not take."""
+    """Raise UserError for images that eval=fidelity's pretrained networks do not take."""
     if channels not in (1, 3):
         raise UserError(
-            f"eval=fidelity is of RGB or greyscale images, and these have {channels} channels: "
-            "use eval=pixels"
+            f"eval=fidelity: these images have {channels} channels, and this extractor takes RGB "
+            "or greyscale: use eval.fidelity.extractor=pixels or random"
         )
 
 
@@ -298,7 +302,7 @@ def _check_files(evals: Mapping[str, Any]) -> None:
     for name, settings in evals.items():
         for key in ("weights", "reference", "samples"):
             path = settings.get(key)
-            if path is not None and not Path(path).is_file():
+            if path is not None and not Path(path).exists():
                 raise UserError(f"eval.{name}.{key}={path}: there is no such file")
 
 
