@@ -6,7 +6,7 @@ import hydra
 from omegaconf import DictConfig
 
 from dpi.cli import one_line, run
-from dpi.runs.check import Sample, check, check_out
+from dpi.runs.check import Sample, check
 from dpi.runs.record import read_config
 
 
@@ -14,8 +14,6 @@ from dpi.runs.record import read_config
 def main(cfg: DictConfig) -> None:
     with one_line():
         check(cfg, Sample)
-        if cfg.out is not None:
-            check_out("out", cfg.out)
         read_config(Path(cfg.run))
         from dpi.evaluation.samples import sample  # imports PyTorch, which takes seconds
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
 from PIL import Image
 
 from dpi.hub import SharedModel
@@ -46,23 +45,3 @@ def test_other_channels_from_end_to_end(command, tiny, channels, mode, model):
     shared = SharedModel.from_run(open_run("run"))
     assert shared.sample(torch.randn(2, *shared.shape), 2).shape == (2, channels, 8, 8)
     assert f"torch.randn(16, {channels}, 8, 8)" in str(shared.generate_model_card())
-
-
-def test_a_run_from_before_there_was_a_choice_goes_on(command, tiny):
-    """Its configuration lacks the keys; name, identity and weights are those of today's default."""
-    for run in ("old", "new"):
-        assert command("train.py", *tiny, "cond=tmap", f"run={run}").status == 0
-    config = yaml.safe_load(Path("old/config.yaml").read_text())
-    del config["image_channels"], config["data"]["source"]["image_channels"]
-    del config["arch"]["in_channels"], config["arch"]["out_channels"]
-    del config["cond"]["image_channels"]
-    Path("old/config.yaml").write_text(yaml.safe_dump(config))
-    assert command("sample.py", "run=old", "n=1", "steps=1", "device=cpu").status == 0
-    for run in ("old", "new"):
-        done = command("train.py", *tiny, "cond=tmap", f"run={run}", "training.steps=4")
-        assert "resuming from step 3" in done.out, done.err
-    old, new = (torch.load(f"{run}/last.ckpt", weights_only=True) for run in ("old", "new"))
-    for name, tensor in new["current_model_state"].items():
-        assert torch.equal(old["current_model_state"][name], tensor), name
-    done = command("train.py", *tiny, "cond=tmap", "run=old", "image_channels=1")
-    assert done.status == 1 and "other settings (image_channels was 3, now 1)" in done.err

@@ -89,7 +89,7 @@ def test_what_the_method_excludes_is_skipped(command, tiny):
     done = command("train.py", "-m", *tiny, "cond=mlp,tmap", "framework=diffusion,flow")
     assert done.status == 0, done.err
     lines = [line for line in done.out.splitlines() if line.startswith("skipped: ")]
-    assert len(lines) == 2 and "cond=mlp: it modulates normalization" in lines[0]
+    assert len(lines) == 2 and "cond=mlp: this architecture" in lines[0]
     assert "4 runs: 2 done, 2 skipped" in done.out
     assert len(list(Path("outputs").glob("avatars-*"))) == 2
 

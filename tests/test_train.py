@@ -454,7 +454,7 @@ def test_a_small_collection_holds_out_a_tenth(command, tiny):
     assert done.status == 0 and "18 images, 2 held out" in done.out, done.err
     assert "is finished" in command("train.py", *words, "data.held_out=0.1").out, "the same images"
     done = command("train.py", *words, "data.held_out=5")
-    assert done.status == 1 and "held out other images (2, now 5): give data.held_out=2" in done.err
+    assert done.status == 1 and "has held out other images (2, now 5)" in done.err
 
 
 def test_a_finished_run_is_not_touched(command, tiny):
@@ -637,7 +637,7 @@ def test_a_run_records_what_it_was_made_with(command, tiny):
     assert "CPU" in first["device"]
     git = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
     commit = subprocess.run(git, capture_output=True, text=True).stdout.strip()
-    assert (first["git"] or {"commit": ""})["commit"] == commit
+    assert (first["commit"] or "").removesuffix("-dirty") == commit
     assert "training.steps=3" in second["command"]
     assert json.loads(Path("it/status.json").read_text())["seconds"] > 0
 

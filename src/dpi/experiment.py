@@ -198,7 +198,7 @@ def _evaluate(
 
 def _print_next(cfg: DictConfig, run: Path, framework: "Framework") -> None:
     from dpi.frameworks import VPDiffusion
-    from dpi.runs.build import foreign_code
+    from dpi.runs.trust import foreign_code
 
     shown = {
         "samples": max(run.glob("samples/step_*.png"), default=None),

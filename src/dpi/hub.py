@@ -5,13 +5,16 @@ Loading opens no pickle and instantiates nothing that is not dpi's own.
 
 import copy
 import glob
+import inspect
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, NoReturn, get_args
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
-from huggingface_hub import ModelCard, ModelCardData, PyTorchModelHubMixin
+from huggingface_hub import ModelCard, ModelCardData, ModelHubMixin, hf_hub_download
 from omegaconf import OmegaConf
+from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 
 from dpi.errors import UserError
@@ -25,37 +28,53 @@ from dpi.interpolation import (
     interpolate,
 )
 from dpi.interpolation.interpolate import Schedule
-from dpi.runs.build import MODEL, build, image_shape, refuse_foreign_code
+from dpi.runs.build import MODEL, build, image_shape
 from dpi.runs.rows import read_rows
 from dpi.runs.run import Run
+from dpi.runs.trust import refuse_foreign_code
 
 TAGS = ["deep-parameter-interpolation"]
-PAPER = "Park et al., Deep Parameter Interpolation for Scalar Conditioning"
+WEIGHTS = "model.safetensors"
+CARD = Path(__file__).with_name("model_card.md.j2")
 
 
-class _Safe(PyTorchModelHubMixin):
-    # The mixin would open a pickle where a repository has no safetensors, and would silently
-    # ignore weights that do not fit.
+class Safetensors(ModelHubMixin):
+    """save_pretrained, from_pretrained and push_to_hub of a module; its weights are safetensors."""
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        save_model(self, str(save_directory / WEIGHTS))
 
     @classmethod
-    def _load_as_safetensor(
-        cls, model: Any, model_file: str, map_location: str, strict: bool
+    def _from_pretrained(
+        cls,
+        *,
+        model_id: str,
+        config: dict[str, Any] | None,
+        map_location: str = "cpu",
+        **options: Any,
     ) -> Any:
+        download = ("revision", "cache_dir", "force_download", "local_files_only", "token")
+        how = {key: options.pop(key) for key in download}
+        known = inspect.signature(cls).parameters
+        for key, value in (config or {}).items():
+            if key not in known and value is not None:
+                raise UserError(f"{model_id}: {key}={value} is not known to this version of dpi")
+        if not Path(model_id).is_dir():
+            file = hf_hub_download(model_id, WEIGHTS, **how)
+        elif not (file := Path(model_id, WEIGHTS)).is_file():
+            raise UserError(f"{model_id} holds no {WEIGHTS}, and pickles are not opened")
+        model = cls(**options)
         try:
-            return super()._load_as_safetensor(model, model_file, map_location, strict=True)
+            load_model(model, file, device=map_location)
         except RuntimeError as error:
             line = " ".join(str(error).split())
-            raise UserError(f"{model_file} belongs to another network: {line}") from None
-
-    @classmethod
-    def _load_as_pickle(cls, *args: Any, **kwargs: Any) -> NoReturn:
-        raise UserError("this repository holds no model.safetensors, and pickles are not opened")
+            raise UserError(f"{file} belongs to another network: {line}") from None
+        return model.eval()
 
 
-class SharedInterpolated(Interpolated, _Safe, library_name="dpi", tags=TAGS):
+class SharedInterpolated(Interpolated, Safetensors, library_name="dpi", tags=TAGS):
     """`interpolate(net, ...)` with save_pretrained, from_pretrained and push_to_hub.
 
-        shared = SharedInterpolated(MyNetwork(), num_scalars=100)
         shared = SharedInterpolated.of(net)          # of interpolate(MyNetwork(), ...), trained
         shared.save_pretrained("folder")             # or push_to_hub("me/mine")
         again = SharedInterpolated.from_pretrained("folder", net=MyNetwork())
@@ -96,14 +115,6 @@ class SharedInterpolated(Interpolated, _Safe, library_name="dpi", tags=TAGS):
         super().__init__(made.thetas(), made.interpolation, mode, made.shared, checkpointing)
 
     @classmethod
-    def _from_pretrained(cls, *, config: dict[str, Any] | None, **options: Any) -> Any:
-        for key in ("rank", "in_dims", "out_dims", "schedule"):
-            value = (config or {}).get(key)
-            if value not in (None, *get_args(Schedule)):
-                raise UserError(f"{key}={value} left: commit 5255f5f is the last that reads it")
-        return super()._from_pretrained(**options)
-
-    @classmethod
     def of(cls, net: Interpolated) -> "SharedInterpolated":
         """Share a network that was made by `interpolate`. It is copied, in evaluation mode."""
         weights = net.interpolation
@@ -128,9 +139,7 @@ class SharedInterpolated(Interpolated, _Safe, library_name="dpi", tags=TAGS):
         return shared.eval()
 
 
-class SharedModel(
-    nn.Module, _Safe, library_name="dpi", tags=[*TAGS, "unconditional-image-generation"]
-):
+class SharedModel(nn.Module, Safetensors):
     """A conditioned model g(x, s) of this repository, with its framework.
 
         SharedModel.from_run(open_run("outputs/...")).save_pretrained("folder")
@@ -147,20 +156,24 @@ class SharedModel(
 
     def __init__(self, model: dict[str, Any]) -> None:
         super().__init__()
-        cfg = OmegaConf.create({"image_channels": 3} | model)  # as all models once had
+        cfg = OmegaConf.create(model)
         refuse_foreign_code(cfg, "this model's configuration")
         self.framework, self.network = build(cfg)
+        self.model = model
         self.shape = image_shape(cfg)
         """(C, H, W) of its images."""
-        self.results: dict[str, Any] = {}
+        self.described: dict[str, Any] = {"title": "A conditioned generative model"}
 
     @classmethod
     def from_run(cls, run: Run) -> "SharedModel":
-        """The averaged weights of a trained model, and the rows of its evaluations."""
-        model = {key: OmegaConf.to_container(run.cfg)[key] for key in MODEL}
-        shared = cls(model=model)
+        """The averaged weights of a trained model; its card has the rows of its evaluations."""
+        shared = cls(model={key: OmegaConf.to_container(run.cfg)[key] for key in MODEL})
         shared.network.load_state_dict(run.network.state_dict())
-        shared.results = {"run": run.folder.name, "steps": run.step, "rows": _rows(run)}
+        rows = [row for path in sorted(run.evaluation.glob("*.json")) for row in read_rows(path)]
+        shared.described = {
+            "title": f"{run.folder.name}, trained for {run.step} steps",
+            "rows": [r for r in rows if r["scalar"] is None and r["weights"] == run.weights],
+        }
         return shared.eval()
 
     def forward(self, x: Tensor, s: Tensor | float) -> Tensor:
@@ -173,34 +186,10 @@ class SharedModel(
 
     def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
         """The run's configuration and evaluation."""
-        data = ModelCardData(library_name="dpi", tags=[*TAGS, "unconditional-image-generation"])
-        configuration = json.dumps(self._hub_mixin_config, indent=2)
-        rows = "\n".join(
-            f"| {row['eval']} | {row['metric']} | {row['value']:.6g} "
-            f"| {json.dumps(row['settings'])} |"
-            for row in self.results.get("rows", [])
+        return ModelCard.from_template(
+            ModelCardData(library_name="dpi", tags=[*TAGS, "unconditional-image-generation"]),
+            template_path=str(CARD),
+            shape=self.shape,
+            configuration=json.dumps(self.model, indent=2),
+            **self.described,
         )
-        run = self.results.get("run", "unknown")
-        steps = self.results.get("steps", "unknown")
-        table = f"| evaluation | metric | value | settings |\n|---|---|--:|---|\n{rows}\n"
-        shape = ", ".join(map(str, (16, *self.shape)))
-        return ModelCard(
-            f"---\n{data.to_yaml()}\n---\n\n# {run}\n\n"
-            f"A generative model of images after {PAPER}, trained for {steps} steps.\n\n"
-            "```python\nimport torch\nfrom dpi.hub import SharedModel\n\n"
-            'model = SharedModel.from_pretrained("FOLDER_OR_REPOSITORY")\n'
-            f"images = model.sample(torch.randn({shape}))\n```\n\n"
-            f"## Evaluation\n\n{table if rows else 'None yet.'}\n\n"
-            f"## Configuration\n\n```json\n{configuration}\n```\n"
-        )
-
-
-def _rows(run: Run) -> list[dict[str, Any]]:
-    """The rows of evaluate.py for these weights, over all scalars."""
-    rows = []
-    for path in sorted(run.evaluation.glob("*.json")):
-        try:
-            rows += read_rows(path)
-        except ValueError as error:
-            raise UserError(f"{path} is damaged ({error}): evaluate the run again") from None
-    return [row for row in rows if row["scalar"] is None and row["weights"] == run.weights]

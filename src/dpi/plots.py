@@ -1,9 +1,9 @@
 """Plots as PNG files: sample grids, the learned lambda, loss curves."""
 
-import csv
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from einops import rearrange
 from matplotlib.figure import Figure
 from PIL import Image
@@ -50,16 +50,19 @@ def plot_lambda(table: np.ndarray, path: Path) -> None:
 
 
 def plot_losses(logs: list[Path], path: Path) -> None:
-    """Draw the training and the validation loss from a run's metrics.csv files."""
+    """Draw the training and the validation loss from a run's metrics.csv files, if it has any."""
+    if not logs:
+        return
+    # A resumed session overwrites the steps that it repeated.
+    metrics = pd.concat([pd.read_csv(log) for log in logs]).groupby("step").last()
     figure = Figure(figsize=(5, 3.2), layout="constrained")
     axes = figure.subplots()
-    for column, name, style in (
+    for column, label, style in (
         ("loss", "loss", {"color": "0.7"}),
         ("val_loss", "val_loss, averaged weights", {"color": "C3", "marker": "."}),
     ):
-        points = _column(logs, column)
-        if points:
-            axes.plot(*zip(*sorted(points.items()), strict=True), label=name, **style)
+        if column in metrics:
+            axes.plot(metrics[column].dropna(), label=label, **style)
     axes.set(xlabel="optimizer step", ylabel="mean squared error", yscale="log")
     axes.legend(frameon=False)
     _save(figure, path)
@@ -86,14 +89,3 @@ def plot_over_scalars(panels: dict[str, dict[int, float]], path: Path) -> None:
 def _save(figure: Figure, path: Path) -> None:
     with atomic(path) as file:
         figure.savefig(file, format="png", dpi=150)
-
-
-def _column(logs: list[Path], column: str) -> dict[int, float]:
-    # A resumed session overwrites the steps that it repeated.
-    points = {}
-    for log in logs:
-        with log.open(newline="") as file:
-            for row in csv.DictReader(file):
-                if row.get(column):
-                    points[int(row["step"])] = float(row[column])
-    return points

@@ -1,10 +1,8 @@
-"""Whether a class of the user's own can be imported, and has the members that it is used by."""
+"""Whether classes of the user's own can be imported, and have the members that they are used by."""
 
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+import pkgutil
+from typing import Any
 
-from hydra.errors import InstantiationException
 from typing_extensions import get_protocol_members
 
 from dpi.errors import UserError
@@ -29,17 +27,25 @@ def check_protocol(thing: object, protocol: type, key: str) -> None:
         )
 
 
-@contextmanager
-def importable() -> Iterator[None]:
-    """Around `hydra.utils.instantiate`: what cannot be imported is a UserError."""
+def targets(node: Any) -> list[str]:
+    """All that `hydra.utils.instantiate` would call for a part of a configuration, by name.
+
+    Args:
+        node: of dictionaries and lists, resolved.
+    """
+    if isinstance(node, list):
+        return [target for item in node for target in targets(item)]
+    if isinstance(node, dict):
+        own = [str(node["_target_"])] if "_target_" in node else []
+        return own + targets(list(node.values()))
+    return []
+
+
+def check_importable(target: str) -> None:
+    """Raise UserError if a name such as mine.Network cannot be imported; the message says why."""
     try:
-        yield
-    except InstantiationException as error:
-        target = re.match("Error locating target '([^']+)'", str(error))
-        if not target:
-            raise
-        located = error.__cause__
-        reason = located.__cause__ or located
-        module = target[1].partition(".")[0]
-        hint = "; put its folder on PYTHONPATH" * (getattr(reason, "name", "") == module)
-        raise UserError(f"{target[1]} cannot be imported: {reason}{hint}") from error
+        pkgutil.resolve_name(target)
+    except (ImportError, AttributeError, ValueError) as error:
+        own = getattr(error, "name", None) == target.partition(".")[0]
+        hint = "; put its folder on PYTHONPATH" * (own and isinstance(error, ImportError))
+        raise UserError(f"{target} cannot be imported: {error}{hint}") from error

@@ -95,8 +95,8 @@ def test_a_run_leaves_them_out_and_is_recognized_by_what_it_left_out(command, ti
     done = command("train.py", *overrides, "data.duplicates=moved.txt")
     assert done.status == 0 and "is finished" in done.out
     for path, said in {
-        "other.txt": "left other near-duplicates out (2 images, now 1)",
-        "null": "left other near-duplicates out (2 images, now 0)",
+        "other.txt": "has left out other images (2, now 1)",
+        "null": "has left out other images (2, now 0)",
         "wrong.txt": "names 1 images that the data set does not have, 'wrong.png'",
     }.items():
         done = command("train.py", *overrides, f"data.duplicates={path}")

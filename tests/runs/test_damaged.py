@@ -3,7 +3,6 @@
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from dpi.reporting.explorer import data_uri
@@ -35,23 +34,16 @@ def runs(command, tiny, finished, tmp_path) -> list[str]:
 
 
 def damage(path: Path, how: str) -> None:
-    content = path.read_bytes()
-    if how == "truncated":
-        path.write_bytes(content[: len(content) // 2])
-    elif how == "empty":
-        path.write_bytes(b"")
-    else:
-        assert how == "flipped"
-        flipped = np.frombuffer(content, np.uint8).copy()
-        flipped[len(flipped) // 2] ^= 1
-        path.write_bytes(flipped.tobytes())
+    content = bytearray(path.read_bytes())
+    half = len(content) // 2
+    content[half] ^= 1  # a bit is flipped
+    path.write_bytes(content if how == "flipped" else content[:half])
 
 
 @pytest.mark.parametrize(
     ("name", "how"),
     [
         ("status.json", "truncated"),
-        ("status.json", "empty"),
         ("evaluation/objective.json", "truncated"),
         ("evaluation/step*/errors*/*.jsonl", "truncated"),
         ("evaluation/step*/samples*/*.npz", "truncated"),
@@ -109,6 +101,6 @@ def test_a_report_leaves_out_what_cannot_be_read_and_names_it(command, runs):
     assert all(str(path) in done.err for path in damaged)
     page = Path("outputs/report/avatars-tiny/index.html").read_text()
     assert "Left out: files that cannot be read" in page and second.name in page
-    damage(first / "config.yaml", "empty")
+    (first / "config.yaml").write_bytes(b"")
     done = command("report.py")
     assert done.status == 0 and first.name in done.out, "no run, as folders without `names`"

@@ -33,20 +33,18 @@ def test_a_run_gives_what_it_gave(tmp_path, mode):
 
 
 LOW_RANK = {"_target_": "dpi.conditioning.LowRank"}
-COMPOSED = {"_target_": "dpi.conditioning.Compose", "lowrank": LOW_RANK}
-LEFT = "has low-rank sets, which left: commit 5255f5f is the last that reads them"
 
 
 @pytest.mark.parametrize(
-    ("cond", "said"),
+    ("cond", "trust", "said"),
     [
-        (LOW_RANK, LEFT),
-        (COMPOSED, LEFT),
-        ({"mode": "one_pass"}, "mode must be 'auto' or 'grouped', got 'one_pass'"),
+        (LOW_RANK, "false", "names code from outside, cond: dpi.conditioning.LowRank"),
+        (LOW_RANK, "true", "dpi.conditioning.LowRank cannot be imported"),
+        ({"nested": [LOW_RANK]}, "false", "code from outside, cond: dpi.conditioning.LowRank"),
+        ({"mode": "one_pass"}, "false", "mode must be 'auto' or 'grouped', got 'one_pass'"),
     ],
 )
-@pytest.mark.parametrize("trust", ["false", "true"])
-def test_what_left_is_one_line(command, tmp_path, cond, said, trust):
+def test_what_left_is_one_line(command, tmp_path, cond, trust, said):
     changed(tmp_path, cond)
     for script, *options in (("sample.py", "n=1"), ("evaluate.py", "eval=objective")):
         done = command(script, "run=run", f"trust={trust}", *options)

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from PIL import Image
+from tqdm import tqdm
 
 from dpi.reporting.frame import Damaged, parse
 from dpi.reporting.labels import natural
-from dpi.runs.status import duration, read_status
+from dpi.runs.status import read_status
 
 POINTS = 200
 """Of a curve, at most."""
@@ -51,7 +52,7 @@ def explore(
             "settings": json.loads(run.config),
             "status": status,
             "state": "failed" if status.failed else status.stage or done,
-            "time": duration(status.seconds) if status.seconds else "",
+            "time": tqdm.format_interval(status.seconds) if status.seconds else "",
             "metrics": own[own.scalar.isna()].set_index("metric").value.to_dict(),
             "samples": parse(drawn[-1], data_uri, "sample again", damaged) if drawn else None,
             "val_loss": log["val_loss"].iloc[-1] if "val_loss" in log else None,

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from omegaconf import MISSING, DictConfig, OmegaConf
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from dpi.errors import Excluded, UserError
 from dpi.runs.identity import flatten, is_plain
-from dpi.runs.rows import read_rows
 
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
@@ -22,6 +21,41 @@ Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 CheckpointName = Annotated[str, Field(pattern=r"^(last|best|step_\d{7,}|ema_[\d.e-]+)\.ckpt$")]
 """Of a file in a run's folder."""
+
+
+def _plain(name: Any) -> Any:
+    if not is_plain(str(name)):
+        raise ValueError("is part of a folder's name: give letters, digits, ., -, + and _")
+    return name
+
+
+def _run_folder(run: str) -> str:
+    folder, here = Path(run).resolve(), Path.cwd()
+    is_file = any(path.is_file() for path in (folder, *folder.parents))
+    if not run.strip() or folder in (here, *here.parents, here / "outputs") or is_file:
+        raise ValueError("cannot be the folder of a run: give one of its own")
+    return run
+
+
+def _existing(path: str) -> str:
+    if not Path(path).exists():
+        raise ValueError("does not exist")
+    return path
+
+
+def _writable(path: str) -> str:
+    parents = Path(path).absolute().parents
+    file = next((parent for parent in parents if parent.is_file()), None)
+    if file is not None:
+        raise ValueError(f"cannot be written: {file} is a file, not a folder")
+    if Path(path).is_dir():
+        raise ValueError("is a folder: give a path in it")
+    return path
+
+
+Plain = Annotated[Any, AfterValidator(_plain)]
+Existing = Annotated[str, AfterValidator(_existing)]
+Writable = Annotated[str, AfterValidator(_writable)]
 
 
 class Section(BaseModel):
@@ -60,9 +94,11 @@ class TrainingSection(Section):
 
 
 class Trainer(Section, extra="allow"):
-    """Any other key is an option of Lightning's Trainer."""
+    """Any other key is an option of Lightning's Trainer. Its other strategies are not tested with
+    averaged weights, nor to resume with any number of devices."""
 
     accelerator: str
+    strategy: Literal["auto", "ddp", "ddp_find_unused_parameters_true"] = "auto"
     precision: Precision
     accumulate_grad_batches: Count
     gradient_clip_val: Annotated[float, Field(gt=0)] | None
@@ -70,7 +106,7 @@ class Trainer(Section, extra="allow"):
     compile: bool
 
 
-class Devices(Section, extra="ignore"):
+class Devices(Section):
     """Of train.yaml, what may depend on the machine."""
 
     trainer: Trainer
@@ -102,16 +138,22 @@ class Evaluation(Section, extra="allow"):
     steps: SolverSteps = 1
     repeats: Count = 1
     batch_size: Count = 1
+    samples: Existing | None = None
+    reference: Existing | None = None
+    weights: Existing | None = None
 
 
 class Framework(Section, extra="allow"):
     precondition: bool = False
 
 
-class Train(Section, extra="ignore"):
+class Train(Section):
     """train.yaml but for the trainer; what else describes the model is checked when it is built."""
 
     seed: Seed
+    run: Annotated[str, AfterValidator(_run_folder)]
+    tag: Plain | None
+    names: dict[str, Plain]
     image_size: Annotated[int, Field(ge=1, le=2**16)]
     image_channels: Annotated[int, Field(ge=1, le=4)]
     training: TrainingSection
@@ -121,22 +163,18 @@ class Train(Section, extra="ignore"):
 
 
 class Evaluate(Section):
-    """evaluate.yaml"""
+    """evaluate.yaml, but for the devices."""
 
-    run: str | None
     checkpoint: CheckpointName
     unfinished: bool
     data_path: str | None
     trust: bool
-    accelerator: str
-    devices: Any
     precision: Precision
-    out: str | None
-    effort: dict[str, Any]
+    out: Writable | None
     eval: dict[str, Evaluation]
 
 
-class Sample(Section, extra="ignore"):
+class Sample(Section):
     """sample.yaml, but for the device."""
 
     run: str
@@ -147,63 +185,34 @@ class Sample(Section, extra="ignore"):
     steps: SolverSteps
     batch_size: Count
     npz: bool
-    out: str | None
+    out: Writable | None
     trust: bool
-
-
-STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
-"""Lightning's that are tested with the averaged weights, resumed on any number of devices."""
-
-EXCLUDED = {
-    ("dpi.conditioning.MLP", "dpi.architectures.DRUNet"): "cond=mlp: it modulates normalization "
-    "layers, and DRUNet has none; use arch=adm, or cond=dpi or cond=tmap",
-    ("dpi.conditioning.NCSNv2", "dpi.frameworks.FlowMatching"): "cond=ncsnv2: it rescales a score, "
-    "and framework=flow predicts a velocity; use cond=dpi, cond=tmap or cond=mlp",
-    ("dpi.conditioning.SigmaMap", "dpi.frameworks.FlowMatching"): "cond=sigmamap: it is a map of "
-    "noise levels, and framework=flow has none; use cond=dpi, cond=tmap or cond=mlp",
-}
-"""The combinations that the paper excludes. The conditionings refuse them, too, for any network."""
 
 
 def check_training(cfg: DictConfig) -> None:
     """Raise UserError (Excluded for a combination that the method excludes) unless a composed
     train.yaml can be trained and evaluated, as far as its values alone say."""
     check(cfg, Train)
-    _check_names(cfg)
+    _check_lr_schedule(cfg.training)
     size, distinct = cfg.training.batch_size, cfg.training.distinct_scalars
     if distinct is not None and distinct > size:
         raise UserError(
             f"training.distinct_scalars={distinct}: a step of training.batch_size={size} images "
             f"draws 1 to {size}, or null for one an image"
         )
-    _check_lr_schedule(cfg.training)
     if (cfg.training.ema_decay is None) == (cfg.training.ema_halflife is None):
         raise UserError(
             "training.ema_halflife: in place of training.ema_decay; give one of them, and null "
             "for the other"
         )
-    if (
-        cfg.training.loss_weighting == "min_snr"
-        and cfg.framework.get("_target_") != "dpi.frameworks.VPDiffusion"
-    ):
+    min_snr = cfg.training.loss_weighting == "min_snr"
+    if min_snr and cfg.framework.get("_target_") != "dpi.frameworks.VPDiffusion":
         raise Excluded(
             "training.loss_weighting=min_snr: it weights the error of the noise, which only "
             "framework=diffusion predicts; use null or uncertainty"
         )
-    for (cond, other), message in EXCLUDED.items():
-        if cfg.cond.get("_target_") == cond and other in (
-            cfg.arch.get("_target_"),
-            cfg.framework.get("_target_"),
-        ):
-            raise Excluded(message)
-    _check_files(cfg.eval)
-    for name in cfg.eval:
-        if name == "fidelity" and cfg.eval.fidelity.extractor not in OFFLINE:
-            check_feature_channels(cfg.image_channels)
-        if name == "denoising" and cfg.framework.get("_target_") == "dpi.frameworks.FlowMatching":
-            raise UserError(
-                "eval=denoising: it is only of diffusion, which predicts noise; use eval=objective"
-            )
+    if "fidelity" in cfg.eval and cfg.eval.fidelity.extractor not in OFFLINE:
+        check_feature_channels(cfg.image_channels)
 
 
 def check_pictures(evals: Mapping[str, Any], held_out: int) -> None:
@@ -220,20 +229,14 @@ def check_pictures(evals: Mapping[str, Any], held_out: int) -> None:
 def _check_lr_schedule(training: DictConfig) -> None:
     schedule, decay, warmup = training.lr_schedule, training.lr_decay_steps, training.warmup_steps
     if (schedule == "constant") != (decay is None):
-        hint = "give training.lr_schedule=cosine or rsqrt" if decay else "give the steps"
         raise UserError(
-            f"training.lr_schedule={schedule} with training.lr_decay_steps="
-            f"{'null' if decay is None else decay}: {hint}"
+            f"training.lr_schedule={schedule} with training.lr_decay_steps={json.dumps(decay)}: "
+            "constant takes null, and cosine and rsqrt the steps"
         )
-    if schedule == "cosine" and not warmup < decay:
+    if schedule == "cosine" and not max(warmup + 1, training.steps) <= decay:
         raise UserError(
-            f"training.lr_decay_steps={decay}: cosine decays after training.warmup_steps={warmup}; "
-            "give more"
-        )
-    if schedule == "cosine" and training.steps > decay:
-        raise UserError(
-            f"training.steps={training.steps}: the learning rate is 0 from step "
-            f"training.lr_decay_steps={decay} on; give no more steps"
+            f"training.lr_decay_steps={decay}: cosine decays from training.warmup_steps={warmup} "
+            f"to 0 at this step, and training.steps={training.steps} are taken: give more"
         )
 
 
@@ -252,12 +255,6 @@ def check_feature_channels(channels: int) -> None:
 
 def check_trainer(cfg: DictConfig) -> None:
     """Raise UserError unless the section `trainer` is sound; imports PyTorch to look for a GPU."""
-    strategy = cfg.trainer.get("strategy", "auto")
-    if strategy not in STRATEGIES:
-        raise UserError(
-            f"trainer.strategy={strategy}: choose from {', '.join(STRATEGIES)}; others are not "
-            "tested with averaged weights, nor to resume with any number of devices"
-        )
     check(cfg, Devices)
     if cfg.trainer.gradient_clip_val is not None and cfg.trainer.precision == "16-mixed":
         raise UserError(
@@ -277,33 +274,6 @@ def check_evaluate(cfg: DictConfig) -> None:
     if not cfg.eval:
         raise UserError("eval= is missing: choose evaluations, such as eval=[denoising]")
     check(cfg, Evaluate)
-    _check_files(cfg.eval)
-    if cfg.out is not None:
-        check_out("out", cfg.out)
-        try:
-            read_rows(Path(cfg.out))
-        except FileNotFoundError:
-            return
-        except ValueError:
-            raise UserError(f"out={cfg.out}: this file exists, and holds no rows") from None
-
-
-def check_out(key: str, path: str) -> None:
-    """Raise UserError if a file cannot be written there."""
-    parents = Path(path).absolute().parents
-    file = next((parent for parent in parents if parent.is_file()), None)
-    if file is not None:
-        raise UserError(f"{key}={path}: {file} is a file, not a folder")
-    if Path(path).is_dir():
-        raise UserError(f"{key}={path} is a folder: give a path in it")
-
-
-def _check_files(evals: Mapping[str, Any]) -> None:
-    for name, settings in evals.items():
-        for key in ("weights", "reference", "samples"):
-            path = settings.get(key)
-            if path is not None and not Path(path).exists():
-                raise UserError(f"eval.{name}.{key}={path}: there is no such file")
 
 
 def check(cfg: DictConfig, schema: type[Section]) -> None:
@@ -316,40 +286,17 @@ def check(cfg: DictConfig, schema: type[Section]) -> None:
     for key, value in flatten(OmegaConf.to_container(cfg)).items():
         if value == MISSING:
             raise UserError(f"{key} is missing: give {key}=...")
-    keys = cfg.keys()
-    if schema.model_config["extra"] == "ignore":
-        keys &= schema.model_fields.keys()
+    keys = cfg.keys() & schema.model_fields.keys()
     try:
         schema.model_validate({key: _resolved(cfg, key) for key in keys})
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        if first["type"] == "extra_forbidden":
-            raise UserError(f"{key}: there is no such setting, see --help") from None
-        given, reason = first["input"], first["msg"].removeprefix("Input ")
+        key, given = ".".join(map(str, first["loc"])), first["input"]
         value = given if isinstance(given, str) else json.dumps(given, default=str)
-        raise UserError(f"{key}={value}: it {reason}") from None
+        message = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"{key}={value}: {message}") from None
 
 
 def _resolved(cfg: DictConfig, key: str) -> Any:
     value = cfg[key]
     return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-
-
-def _check_names(cfg: DictConfig) -> None:
-    names = {f"names.{key}": value for key, value in cfg.names.items()}
-    if cfg.tag is not None:
-        names["tag"] = cfg.tag
-    for key, name in names.items():
-        if not is_plain(str(name)):
-            raise UserError(
-                f"{key}={name}: it is part of a folder's name, so give letters, digits, dots, "
-                "dashes and underscores"
-            )
-    if not cfg.run or not str(cfg.run).strip():
-        raise UserError("run= is empty: give the folder of the run, or leave it out")
-    folder = Path(cfg.run).resolve()
-    here = Path.cwd()
-    is_file = any(path.is_file() for path in (folder, *folder.parents))
-    if folder in (here, *here.parents, here / "outputs") or is_file:
-        raise UserError(f"run={cfg.run} cannot be the folder of a run: give one of its own")

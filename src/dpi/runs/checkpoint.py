@@ -31,14 +31,11 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         others = sorted(other.name for other in path.parent.glob("*.ckpt"))
         hint = f"choose from {', '.join(others)}" if others else "train first, or name another run"
         raise UserError(f"there is no checkpoint {path}: {hint}") from None
-    except pickle.UnpicklingError:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, zipfile.BadZipFile) as error:
+        line = str(error).partition("\n")[0] or "it is empty"
         raise UserError(
-            f"{path} is not a checkpoint of train.py: it is no checkpoint at all, or holds code, "
-            "which is not run"
+            f"{path} is damaged, no checkpoint, or holds code, which is not run: {line}"
         ) from None
-    except (RuntimeError, EOFError, OSError, zipfile.BadZipFile) as error:
-        line = str(error).splitlines()[0] if str(error) else "it is empty"
-        raise UserError(f"{path} cannot be read, it is damaged or truncated: {line}") from None
     for key, kind in KEYS.items():
         found = checkpoint.get(key) if isinstance(checkpoint, dict) else None
         weights = found.values() if isinstance(found, dict) else ()

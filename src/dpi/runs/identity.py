@@ -28,24 +28,9 @@ HARMLESS = (
 RECORDED = ("data.held_out",)
 """Which images are held out is recorded, and that is compared instead."""
 
-ADDED = {
-    **{"image_channels": 3, "in_channels": 3, "out_channels": 3, "convert": False},
-    **{"warmup_steps": 0, "lr_schedule": "constant"},
-}
-"""Keys, by their last part, that older configurations lack, and what was fixed then: with these
-values a run is the one it was."""
-
 GROUPS = (
-    "data",
-    "framework",
-    "arch",
-    "cond",
-    "scale",
-    "trainer",
-    "logger",
-    "eval",
-    "effort",
-    "sweep",
+    *("data", "framework", "arch", "cond", "scale"),
+    *("trainer", "logger", "eval", "effort", "sweep"),
 )
 """Config groups that are part of a run's name already, or whose choice is harmless."""
 
@@ -56,12 +41,7 @@ LONGEST = 120
 def identity(cfg: DictConfig) -> dict[str, Any]:
     """The values that two configurations of one run share, under dotted keys."""
     values = flatten(OmegaConf.to_container(cfg, resolve=True))
-    return {
-        key: value
-        for key, value in values.items()
-        if not _within(key, (*HARMLESS, *RECORDED))
-        and (key.rpartition(".")[2], value) not in ADDED.items()
-    }
+    return {key: value for key, value in values.items() if not _within(key, (*HARMLESS, *RECORDED))}
 
 
 def hyperparameters(cfg: DictConfig) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from omegaconf import DictConfig
 
 from dpi.data import Source, check_source, read_duplicates, split
 from dpi.errors import UserError
-from dpi.protocol import importable
+from dpi.protocol import check_importable
 
 
 def open_source(cfg: DictConfig) -> Source:
@@ -18,8 +18,8 @@ def open_source(cfg: DictConfig) -> Source:
         UserError: the images are missing or cannot be used, the source's settings are not its
             arguments, or it is not a `Source`.
     """
-    with importable():
-        make = instantiate(cfg.data.source, _partial_=True)
+    check_importable(cfg.data.source._target_)
+    make = instantiate(cfg.data.source, _partial_=True)
     try:
         source = make()
     except TypeError as error:

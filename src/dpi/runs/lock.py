@@ -13,8 +13,6 @@ from dpi.errors import UserError
 LOCK = ".lock"
 PATIENCE = 2.0
 """Seconds to wait: another process may hold the lock for a moment to see whether it is free."""
-ATTEMPTS = 1000
-"""To make the folder while its last owner removes it."""
 
 
 @contextmanager
@@ -44,19 +42,19 @@ def lock(folder: Path, name: str = "") -> Iterator[None]:
 
 def _acquire(path: Path, what: str) -> FileLock:
     held = FileLock(path)
-    for _ in range(ATTEMPTS):
-        # Its owner removes the folder at the same time.
-        with suppress(FileNotFoundError, FileExistsError):
+    while True:
+        try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                held.acquire(timeout=PATIENCE)
-            except Timeout:
-                owner = path.read_text() or "another process"
-                raise UserError(f"{what} is locked by {owner}: wait for it, or stop it") from None
+            held.acquire(timeout=PATIENCE)
             path.write_text(f"process {os.getpid()} on {socket.gethostname()}")
             return held
-        held.release()
-    raise UserError(f"{path} cannot be made: is {path.parent} a folder?")
+        except Timeout:
+            owner = path.read_text() or "another process"
+            raise UserError(f"{what} is locked by {owner}: wait for it, or stop it") from None
+        except (FileNotFoundError, FileExistsError):  # its last owner removes the folder
+            held.release()
+            if path.parent.is_file():
+                raise
 
 
 def is_locked(folder: Path) -> bool:

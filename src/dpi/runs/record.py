@@ -8,28 +8,26 @@ import sys
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from glob import glob, has_magic
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 from pathlib import Path
 
-import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from dpi.atomic import atomic_write
 from dpi.data import has_fingerprint
 from dpi.errors import UserError
 from dpi.runs.files import CHECKPOINT, CONFIG, SESSIONS, SPLIT
-from dpi.runs.identity import ADDED, identity, is_plain
+from dpi.runs.identity import identity, is_plain
 from dpi.runs.images import Images
 
 PACKAGES = ("dpi", "torch", "lightning", "hydra-core", "numpy", "torchmetrics", "torch-fidelity")
 """Whose versions are recorded."""
 
-KEYS = ("framework", "arch", "cond", "image_size", "data.source", "training.steps")
+KEYS = (
+    *("framework", "arch", "cond", "image_size", "image_channels"),
+    *("data.source", "training.steps"),
+)
 """What the configuration of a run has at least."""
-
-
-READ = ("image_channels", "training.warmup_steps", "training.lr_schedule")
-"""Keys that are read from a run's configuration, and that earlier ones lack."""
 
 
 def check_identity(cfg: DictConfig, run: Path, images: Images) -> None:
@@ -50,30 +48,25 @@ def check_identity(cfg: DictConfig, run: Path, images: Images) -> None:
         return
     then, now = identity(read_config(run)), identity(cfg)
     for key in sorted(then.keys() | now.keys(), key=lambda key: (key.count("."), key)):
-        last = key.rpartition(".")[2]
-        was, given = (values.get(key, ADDED.get(last)) for values in (then, now))
+        was, given = then.get(key), now.get(key)
         if was != given:
             raise UserError(
                 f"{run} holds a run with other settings ({key} was {was}, now {given}): "
                 "name the new one with tag=NAME, or delete that folder"
             )
-    before, parts = read_split(run), images.split
+    before, now = read_split(run), RecordedSplit.of(images)
     if not has_fingerprint(images.source, before.fingerprint):
         raise UserError(
             f"{run} was trained on other images: point data.path at the same ones, or name the "
             "new run with tag=NAME"
         )
-    if before.held_out != parts.held_out.tolist():
-        raise UserError(
-            f"{run} held out other images ({len(before.held_out)}, now {len(parts.held_out)}): "
-            f"give data.held_out={len(before.held_out)}, or name the new run with tag=NAME"
-        )
-    if before.left_out != parts.left_out.tolist():
-        raise UserError(
-            f"{run} left other near-duplicates out ({len(before.left_out)} images, now "
-            f"{len(parts.left_out)}): give the same data.duplicates=, or name the new "
-            "run with tag=NAME"
-        )
+    for key, setting in (("held_out", "data.held_out"), ("left_out", "data.duplicates")):
+        was, given = getattr(before, key), getattr(now, key)
+        if was != given:
+            raise UserError(
+                f"{run} has {key.replace('_', ' ')} other images ({len(was)}, now {len(given)}): "
+                f"give the same {setting}=, or name the new run with tag=NAME"
+            )
 
 
 def read_config(folder: Path) -> DictConfig:
@@ -91,9 +84,6 @@ def read_config(folder: Path) -> DictConfig:
     name = str(OmegaConf.select(cfg, "data.name"))
     if not is_plain(name):
         raise UserError(f"{path}: data.name={name} is not a plain name, and files are named so")
-    for key in READ:
-        if OmegaConf.select(cfg, key) is None:
-            OmegaConf.update(cfg, key, ADDED[key.rpartition(".")[2]])
     return cfg
 
 
@@ -127,6 +117,12 @@ class RecordedSplit:
     left_out: list[int]
     """Indices of those in neither part."""
 
+    @classmethod
+    def of(cls, images: Images) -> "RecordedSplit":
+        """What is recorded of images."""
+        held_out, left_out = images.split.held_out.tolist(), images.split.left_out.tolist()
+        return cls(images.source.fingerprint, len(images.source), held_out, left_out)
+
     @property
     def digest(self) -> str:
         """Eight hexadecimal digits of the hash of the indices."""
@@ -152,24 +148,15 @@ def read_split(run: Path) -> RecordedSplit:
         ) from None
 
 
-def record(
-    cfg: DictConfig,
-    run: Path,
-    fingerprint: str,
-    num_images: int,
-    held_out: np.ndarray,
-    left_out: np.ndarray,
-) -> None:
+def record(cfg: DictConfig, run: Path, images: Images) -> None:
     """Write the configuration, every interpolation resolved, and how the data set was split.
 
     Args:
         cfg: the composed configuration.
         run: the folder, created if need be.
-        fingerprint, num_images: of the data set.
-        held_out, left_out: indices of the held-out images, and of those in neither part.
+        images: those that `cfg` names.
     """
-    split = RecordedSplit(fingerprint, num_images, held_out.tolist(), left_out.tolist())
-    atomic_write(run / SPLIT, json.dumps(asdict(split)))
+    atomic_write(run / SPLIT, json.dumps(asdict(RecordedSplit.of(images))))
     # A run with half a configuration could not be resumed.
     atomic_write(run / CONFIG, OmegaConf.to_yaml(cfg, resolve=True))
 
@@ -183,31 +170,18 @@ def record_session(run: Path, first_step: int, device: str) -> None:
         "device": device,
         "host": platform.node(),
         "python": platform.python_version(),
-        "packages": {name: found for name in PACKAGES if (found := _version(name))},
-        "git": _git(),
+        "packages": {each.name: each.version for each in distributions() if each.name in PACKAGES},
+        "commit": _commit(),
     }
     with (run / SESSIONS).open("a") as file:
         file.write(json.dumps(session) + "\n")
 
 
-def _version(package: str) -> str | None:
+def _commit() -> str | None:
+    """This code's commit, with -dirty if files were changed since; None outside a checkout."""
+    where = ["git", "-C", str(Path(__file__).parent)]
+    ask = [*where, "describe", "--always", "--exclude=*", "--dirty", "--abbrev=40"]
     try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _git() -> dict[str, str | bool] | None:
-    """The commit of this code and whether files were changed since; None outside a checkout."""
-
-    def ask(*arguments: str) -> str:
-        command = ["git", "-C", str(Path(__file__).parent), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        return {
-            "commit": ask("rev-parse", "HEAD"),
-            "modified": bool(ask("status", "--porcelain", "--untracked-files=no")),
-        }
+        return subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None

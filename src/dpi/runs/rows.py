@@ -67,11 +67,11 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     """
     rows = json.loads(path.read_text("utf-8"))
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise ValueError("it is not a list of rows")
+        raise ValueError("is not a list of rows")
     for row in rows:
         row.pop("crc32", None)  # of earlier versions
         if not {"metric", "value", "settings"} <= row.keys():
-            raise ValueError("it holds something else than rows")
+            raise ValueError("holds something else than rows")
     return rows
 
 

@@ -10,10 +10,11 @@ from omegaconf import DictConfig
 from torch import nn
 
 from dpi.frameworks import Framework
-from dpi.runs.build import build, refuse_foreign_code
+from dpi.runs.build import build
 from dpi.runs.checkpoint import load_checkpoint, load_weights
 from dpi.runs.files import CHECKPOINT, CONFIG
 from dpi.runs.record import read_config
+from dpi.runs.trust import refuse_foreign_code
 
 
 @dataclass(frozen=True)
@@ -68,13 +69,13 @@ def open_run(
         checkpoint: the last one, or one that was kept.
 
     Raises:
-        UserError: no such run, a damaged one, one of low-rank sets, or one that names code from
-            outside without trust.
+        UserError: no such run, a damaged one, or one that names code from outside without trust.
     """
     folder = Path(folder)
     cfg = read_config(folder)
-    hint = "; if you know where this run comes from, use trust=true"
-    refuse_foreign_code(cfg, str(folder / CONFIG), hint, trust)
+    if not trust:
+        hint = "; if you know where this run comes from, use trust=true"
+        refuse_foreign_code(cfg, str(folder / CONFIG), hint)
     return load_run(folder, cfg, checkpoint)
 
 

@@ -69,7 +69,7 @@ def fit(cfg: DictConfig, framework: Framework, network: nn.Module, images: Image
     accumulate = cfg.trainer.accumulate_grad_batches
     data = DataModule(pixels, parts.train, parts.held_out, draws, first_step, accumulate)
     if trainer.is_global_zero:
-        record(cfg, run, images.source.fingerprint, len(pixels), parts.held_out, parts.left_out)
+        record(cfg, run, images)
         record_session(run, first_step, device_name(device))
         log_hyperparameters(trainer.loggers, cfg)
         doing = f"resuming from step {first_step}" if first_step else "training"

@@ -1,0 +1,42 @@
+"""What a configuration may name: dpi's own classes, and others only where the user says so."""
+
+from omegaconf import DictConfig, OmegaConf
+
+import dpi.conditioning
+from dpi.errors import UserError
+from dpi.protocol import targets
+
+SOURCES = ("Avatars", "Folder", "HuggingFace", "Npz", "TorchVision")
+
+OWN = {
+    "framework": ("dpi.frameworks.FlowMatching", "dpi.frameworks.VPDiffusion"),
+    "arch": ("dpi.architectures.ADM", "dpi.architectures.DRUNet"),
+    "cond": tuple(f"dpi.conditioning.{name}" for name in dpi.conditioning.__all__),
+    "data.source": tuple(f"dpi.data.{name}" for name in SOURCES),
+}
+"""What a section may name."""
+
+
+def foreign_code(cfg: DictConfig) -> list[str]:
+    """What a configuration would call that is not in OWN, e.g. "arch: mine.Network".
+
+    Args:
+        cfg: with some of the sections of OWN.
+    """
+    found = []
+    for section, own in OWN.items():
+        node = OmegaConf.select(cfg, section, default=OmegaConf.create())
+        named = targets(OmegaConf.to_container(node, resolve=True))
+        found += [f"{section}: {target}" for target in named if target not in own]
+    return found
+
+
+def refuse_foreign_code(cfg: DictConfig, where: str, hint: str = "") -> None:
+    """Raise UserError if there is `foreign_code`.
+
+    Args:
+        cfg: the configuration.
+        where, hint: what the message calls it, and what to do.
+    """
+    if found := foreign_code(cfg):
+        raise UserError(f"{where} names code from outside, {found[0]}{hint}")
