@@ -67,7 +67,7 @@ table1 table2 table3 table4 table5 figures tables ablations conditioning:
 		echo "train.py sweep=$@ scale=$(SCALE) seed=$(SEEDS) $$grid $(ARGS)"; \
 		$(PYTHON) train.py sweep=$(@:table1=table4) scale=$(SCALE) seed=$(SEEDS) $$grid $(ARGS) \
 			|| status=1; \
-	done; $(PYTHON) report.py scale=$(SCALE); exit $$status
+	done; $(PYTHON) report.py scale=$(SCALE) $(if $(filter-out conditioning,$@),paper=true); exit $$status
 
 status: $(READY)  ## the status of every run
 	@$(PYTHON) status.py

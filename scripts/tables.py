@@ -68,7 +68,7 @@ def reported(pattern: str, name: str) -> str:
 @cache
 def _report(pattern: str) -> dict[str, str]:
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(None):
-        report(ROOT / pattern, Path(folder))
+        report(ROOT / pattern, Path(folder), paper=True)
         return {path.stem: path.read_text() for path in Path(folder).glob("*/*.md")}
 
 

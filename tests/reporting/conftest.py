@@ -50,5 +50,5 @@ def papers_report(papers_runs, tmp_path_factory) -> tuple[Path, str]:
     out = tmp_path_factory.mktemp("report")
     said = io.StringIO()
     with redirect_stdout(said):
-        report(papers_runs, out)
+        report(papers_runs, out, paper=True)
     return out / "avatars-mini", said.getvalue()

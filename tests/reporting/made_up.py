@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import yaml
 from PIL import Image
 
-from dpi.reporting.frame import read_rows, read_runs, results
+from dpi.reporting.frame import joined, read_folder, results
+from dpi.reporting.labels import labelled
 from dpi.reporting.paper import printed
-from dpi.reporting.table import Table
-from dpi.reporting.tables import tables
+from dpi.reporting.tables import Table, tables
 
 Rows = dict[str, list[dict[str, Any]]]
 """By evaluation."""
@@ -119,12 +120,22 @@ def save_samples(path: Path, seed: int = 0) -> None:
     Image.fromarray(pixels).resize((132, 132)).save(path)
 
 
-def tables_of(folder: Path) -> dict[str, Table]:
+def results_of(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The runs in a folder, and the rows that count."""
+    damaged: dict[Path, str] = {}
+    runs, rows = read_folder(folder, damaged)
+    assert not damaged
+    runs = labelled(runs)
+    return runs, results(joined(runs, rows))
+
+
+def tables_of(folder: Path, paper: bool = True) -> dict[str, Table]:
     """All tables of a folder of runs, by name."""
-    runs, _ = read_runs(folder)
-    return {table.spec.name: table for table in tables(results(read_rows(runs)))}
+    return {table.spec.name: table for table in tables(results_of(folder)[1], paper)}
 
 
-def shown(table: Table, block: str, row: str, column: str) -> Any:
-    """A cell of a table in print."""
-    return next(cell for cell in table.layout[block][row] if cell.column == column)
+def shown(table: Table, block: str, row: str) -> dict[str, tuple[str, str]]:
+    """The cells of a row in print, (number, error) by column."""
+    cells = table.cells[(table.cells.block == block) & (table.cells.row == row)]
+    columns = table.spec.columns
+    return {of.column: columns[of.column].show(of.value, of.error) for of in cells.itertuples()}

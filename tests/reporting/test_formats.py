@@ -6,7 +6,7 @@ import pytest
 import yaml
 from reporting.made_up import row, tables_of
 
-from dpi.reporting.formats import markdown, markdown_pairs
+from dpi.reporting.formats import markdown, printed, printed_pairs
 from dpi.reporting.page import render
 from dpi.reporting.pairs import differences
 
@@ -15,7 +15,9 @@ HOSTILE = r"a|b_&%$#{}~^\input{x} <script>"
 
 @pytest.fixture(scope="module")
 def tables(papers_runs):
-    return tables_of(papers_runs)
+    found = tables_of(papers_runs)
+    pairs = printed_pairs(differences(found.values()), "What came out.")
+    return {name: printed(table) for name, table in found.items()} | {"pairs": pairs}
 
 
 @pytest.fixture
@@ -25,7 +27,7 @@ def hostile(make_run, runs):
     config = yaml.safe_load((folder / "config.yaml").read_text())
     config["settings"] = {"tag": HOSTILE, "cond.x": HOSTILE}
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    return tables_of(runs)["table2"]
+    return printed(tables_of(runs)["table2"])
 
 
 def body(text):
@@ -55,6 +57,7 @@ def test_markdown_marks_the_best_and_keeps_its_columns(tables):
     assert "**8.32** ± 0.01 |" in text
     assert "| *0.667* ± 0.001 |" in re.sub(" +", " ", text)
     assert "\n- The paper's numbers are of FFHQ 64x64" in text
+    assert "\n- Ours were measured with: training steps 3,000" in text
 
 
 def test_markdown_survives_hostile_names(hostile):
@@ -79,7 +82,7 @@ def test_latex_has_as_many_cells_in_every_row(tables):
 def test_latex_has_a_line_for_each_block_however_long(make_run, runs):
     settings = {f"training.a_setting_{i}": i for i in range(9)}
     make_run(("diffusion", "adm", "own"), {"denoising": [row("mse", 1.0)]}, settings=settings)
-    text = render("table.tex.j2", table=tables_of(runs)["table2"])
+    text = render("table.tex.j2", table=printed(tables_of(runs)["table2"]))
     check_tex(text)
     lines = re.findall(r"\\multicolumn\{12}{l}{(.*)} \\\\", text)
     assert " ".join(lines).startswith(r"ADM, diffusion; a\_setting\_0 = 0, a\_setting\_1 = 1")
@@ -95,20 +98,19 @@ def test_latex_escapes_names(hostile):
 
 
 def test_paired_differences_in_markdown(tables):
-    found = differences(tables.values())
-    lines = body(markdown_pairs(found, "What came out."))
-    assert len(lines) == 2 + len(found) == 2 + 35 + 40 + 4
-    rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in lines]
-    where = ["Table 3", "ADM, diffusion", "recall ↑", "DPI against MLP"]
-    (cells,) = [row for row in rows if row[:4] == where]
-    assert (cells[4:6], cells[8]) == (["2", "+10.23"], "better")
-    low, high = map(float, cells[6].split(" to "))
+    lines = body(markdown(tables["pairs"]))
+    assert len(lines) == 2 + len(tables["pairs"].numbers) == 2 + 35 + 40 + 4
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    start = next(i for i, cells in enumerate(rows) if cells[0] == "Table 3; ADM, diffusion")
+    cells = next(cells for cells in rows[start:] if cells[1:3] == ["DPI against MLP", "recall ↑"])
+    assert (cells[3:5], cells[7]) == (["2", "+10.23"], "better")
+    low, high = map(float, cells[5].split(" to "))
     assert low < 10.23 < high
 
 
 def test_a_tables_csv_is_unrounded(tables):
-    cells = pd.read_csv(io.StringIO(tables["table3"].cells.to_csv(index=False)))
-    cell = cells[(cells.block == "ADM, diffusion") & (cells.row == "DPI") & (cells.column == "fid")]
-    assert cell.value.item() == pytest.approx(8.32)
-    assert cell.error.item() == pytest.approx(8.32 * 0.001)
-    assert (cell.paper.item(), cell.seeds.item()) == (8.32, 2)
+    cells = pd.read_csv(io.StringIO(tables["table3"].numbers.to_csv(index=False)))
+    cells = cells[(cells.block == "ADM, diffusion") & (cells.row == "DPI")].set_index("column")
+    assert cells.value["fid"] == pytest.approx(8.32)
+    assert cells.error["fid"] == pytest.approx(8.32 * 0.001)
+    assert (cells.value["paper fid"], cells.seeds["fid"]) == (8.32, 2)

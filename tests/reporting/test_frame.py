@@ -1,22 +1,22 @@
 import json
 
+import pandas as pd
 import pytest
-from reporting.made_up import row
+from reporting.made_up import results_of, row, write_log
 
-from dpi.errors import UserError
-from dpi.reporting.frame import read_rows, read_runs, results
+from dpi.reporting.explorer import read_losses
+from dpi.reporting.frame import read_folder
 
 DPI = ("diffusion", "drunet", "dpi")
 
 
 def only(runs) -> float:
     """The value of the only number that was measured."""
-    found = results(read_rows(read_runs(runs)[0]))
-    return found.value[found["eval"] != "architecture"].item()
+    return results_of(runs)[1].value.item()
 
 
 def labels(runs, *columns):
-    frame, _ = read_runs(runs)
+    frame, _ = results_of(runs)
     return [tuple(of) for of in frame[list(columns)].itertuples(index=False)]
 
 
@@ -33,13 +33,6 @@ def test_the_most_thorough_row_counts_wherever_it_is(make_run, runs):
     rows = [quick, thorough, row("mse", 3.0, scalars=1000, noise_seeds=1), unknown]
     make_run(DPI, {"denoising": rows})
     assert only(runs) == 1.0
-
-
-def test_numbers_have_the_six_digits_that_results_csv_keeps(make_run, runs):
-    rows = [row("mse", 0.0123456789), row("parameters", 127_803_112)]
-    make_run(DPI, {"denoising": rows})
-    found = results(read_rows(read_runs(runs)[0])).set_index("metric").value
-    assert (found["mse"], found["parameters"]) == (0.0123457, 127_803_112)
 
 
 @pytest.mark.parametrize("header", [{"finished": False}, {"step": 2999}])
@@ -111,52 +104,43 @@ def test_runs_come_in_the_order_of_the_tables(make_run, runs):
     ]
 
 
-def test_folders_without_names_or_settings_are_named(make_run, runs):
-    make_run(DPI)
-    (runs / "sweeps").mkdir()
-    for name, text in (("old", "seed: 0\n"), ("older", "names: {data: avatars}\n"), ("empty", "")):
-        (runs / name).mkdir()
-        (runs / name / "config.yaml").write_text(text)
-    found, unnamed = read_runs(runs)
-    assert (len(found), unnamed) == (1, ["empty", "old", "older"])
-
-
 @pytest.mark.parametrize(
     ("name", "text"),
     [
         ("config.yaml", "[{"),
         ("config.yaml", "names: {}\nsettings: {}\n"),
+        ("config.yaml", "seed: 0\n"),
         ("config.yaml", b"\xff\xfe\x00"),
         ("evaluation/denoising.json", "[{"),
         ("evaluation/denoising.json", "{}}"),
-        ("evaluation/denoising.json", json.dumps([{"metric": "mse"}])),
         ("evaluation/denoising.json", json.dumps([row("mse", 1.0) | {"eval": "denoising"}])),
+        *(("evaluation/denoising.json", value) for value in ('"a"', "[1]", "null")),
+        ("log/version_0/metrics.csv", "step,val_loss\n1,a\n"),
+        ("log/version_0/metrics.csv", "1,2\n"),
     ],
 )
-def test_a_damaged_file_is_named_in_one_line(make_run, runs, name, text):
+def test_a_damaged_file_is_named_in_one_line_and_the_others_are_read(make_run, runs, name, text):
     folder = make_run(DPI, {"denoising": [row("mse", 1.0)]})
-    (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(UserError) as error:
-        read_rows(read_runs(runs)[0])
-    assert str(error.value).startswith(f"{folder / name} cannot be read (")
-    assert "\n" not in str(error.value)
+    make_run(DPI, {"denoising": [row("mse", 1.0)]}, seed=1)
+    path = folder / name
+    if text in ('"a"', "[1]", "null"):
+        text = path.read_text().replace('"value": 1.0', f'"value": {text}')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    damaged = {}
+    found, rows = read_folder(runs, damaged)
+    read_losses(found, damaged)
+    assert list(damaged) == [path]
+    assert damaged[path].startswith(f"{path} cannot be read (") and "\n" not in damaged[path]
+    assert "avatars-diffusion-drunet-dpi-mini-seed1" in set(rows.run)
 
 
-@pytest.mark.parametrize("value", ['"a"', "[1]", "null"])
-def test_a_value_that_is_no_number_is_damage(make_run, runs, value):
-    folder = make_run(DPI, {"denoising": [row("mse", 1.0)]})
-    path = folder / "evaluation" / "denoising.json"
-    path.write_text(path.read_text().replace('"value": 1.0', f'"value": {value}'))
-    with pytest.raises(UserError, match=r"denoising\.json cannot be read"):
-        read_rows(read_runs(runs)[0])
-
-
-@pytest.mark.parametrize("name", ["../../x", "a/b", "..", "a\\b", "a\0b", "a\nb"])
-@pytest.mark.parametrize("key", ["data", "scale"])
-def test_a_name_that_is_no_file_name_is_refused(make_run, runs, name, key):
+def test_later_sessions_overwrite_the_losses_of_steps_that_they_did_again(make_run, runs):
     folder = make_run(DPI)
-    path = folder / "config.yaml"
-    old = {"data": "avatars", "scale": "mini"}[key]
-    path.write_text(path.read_text().replace(f"{key}: {old}", f"{key}: {json.dumps(name)}"))
-    with pytest.raises(UserError, match=rf"config\.yaml cannot be read \(names\.{key}="):
-        read_runs(runs)
+    write_log(folder, 9, {1: (5.0, 6.0), 2: (4.0, 5.0)})
+    write_log(folder, 10, {2: (3.0, 2.0), 3: (1.0, 0.5)})
+    (folder / "log" / "version_11").mkdir()
+    (folder / "log" / "version_11" / "metrics.csv").touch()  # only just started
+    found = read_losses(results_of(runs)[0], {})
+    assert found.set_index("scalar").value.to_dict() == {1: 6.0, 2: 2.0, 3: 0.5}
+    assert read_losses(pd.DataFrame(index=["a run that is known by its numbers alone"]), {}).empty

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from dpi.reporting.paper import Column, printed, specs
+from dpi.reporting.paper import Column, printed
 
 
 @pytest.mark.parametrize(
@@ -34,8 +34,6 @@ def test_the_papers_numbers_are_those_of_its_columns():
         "parameters": 121.74,
         "memory": 38.84,
         "gflops": 49.77,
+        "gflops_true": None,
     }
     assert printed("table5")[None, "adm", "λ learned"] == {"diffusion": 1.772e-2, "flow": 1.086e-1}
-    assert printed("table1")[None, None, "drunet"]["base_channels"] == 64
-    for name, spec in specs().items():
-        assert all(len(row) <= 3 + len(spec.columns) for row in spec.paper), name

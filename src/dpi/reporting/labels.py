@@ -8,24 +8,81 @@ from typing import Any
 
 import pandas as pd
 
-LABELS = {
-    "drunet": "DRUNet",
-    "adm": "ADM",
-    "ncsnv2": "NCSNv2",
-    "sigmamap": "σ map",
-    "tmap": "t map",
-    "mlp": "MLP",
-    "film": "FiLM",
-    "lowrank": "low-rank sets",
-    "mixture": "mixture",
-    "dpi": "DPI",
-}
-"""Names as they are printed; names of one's own are printed as they are."""
+from dpi.described import described
+
+PRINTED = {
+    name: printed
+    for package in ("architectures", "conditioning")
+    for name, (printed, _) in described(package).items()
+} | {"lowrank": "low-rank sets"}
+"""Names as they are printed; those of one's own as they are. Low-rank sets are gone, their rows are
+not."""
 
 LAMBDAS = {"DPI, schedule = linear": "λ(s) = s", "DPI": "λ learned"}
 """The models of Table 5, and what they are called there."""
 
-ORDER = [*LABELS, "diffusion", "flow", *LABELS.values(), *LAMBDAS.values(), "default"]
+NAMES = ("drunet", "adm", "ncsnv2", "sigmamap", "tmap", "mlp", "dpi", "diffusion", "flow")
+"""In the order of the paper; others come behind."""
+
+ORDER = [*NAMES, *(PRINTED.get(name, name) for name in NAMES), *LAMBDAS.values(), "default"]
+
+MODEL = ("arch.", "cond.")
+"""Settings of the model. All others are the protocol: how it was trained, and on what. Settings of
+the architecture that all models of a block have are of the protocol, too."""
+
+LABELS = ["network", "model", "protocol", "block"]
+
+
+def labelled(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs, in the order of the tables, with LABELS for people: `network`, `model` and
+    `protocol`, each with the settings that belong to it, and `block`, network, framework and
+    protocol.
+
+    Args:
+        runs: as from `read_runs`.
+    """
+    runs = runs.assign(parts=runs.config.map(said(runs.config)))
+    shared: dict[Any, set[str]] = {}
+    for run in runs.itertuples():
+        arch = {part for key, part in run.parts.items() if key.startswith("arch.")}
+        shared[_kind(run)] = shared.get(_kind(run), arch) & arch
+    labels = [_labels(run, shared[_kind(run)]) for run in runs.itertuples()]
+    runs = runs.assign(**pd.DataFrame(labels, runs.index, LABELS)).drop(columns="parts")
+    return runs.sort_values(["protocol", "arch", "framework", "model"], key=order, kind="stable")
+
+
+def _kind(run: Any) -> tuple[str, ...]:
+    """What the runs of a block have in common."""
+    protocol = (part for key, part in run.parts.items() if not key.startswith(MODEL))
+    return run.data, run.scale, run.framework, run.arch, *protocol
+
+
+def _labels(run: Any, shared: set[str]) -> tuple[str, ...]:
+    """Of a run whose settings read as `parts`; all runs of its kind have those in `shared`."""
+    arch = [part for key, part in run.parts.items() if key.startswith("arch.")]
+    of_model = [k for k, part in run.parts.items() if k.startswith(MODEL) and part not in shared]
+    model = label(run.cond, *(run.parts[key] for key in of_model))
+    protocol = ", ".join(part for key, part in run.parts.items() if key not in of_model)
+    return label(run.arch, *arch), model, protocol, title([run.arch, run.framework], protocol)
+
+
+def said(configs: Iterable[str]) -> dict[str, dict[str, str]]:
+    """The settings of each `config` as text by their keys, e.g. "channels = 23, 45". A key is shown
+    by its last part, or as a whole if several end alike, but for those of `cond`."""
+    settings = {config: json.loads(config) for config in configs}
+    last = {key: key.rpartition(".")[2] for own in settings.values() for key in own}
+    count = Counter(last.values())
+    short = {key: s if count[s] == 1 or key == f"cond.{s}" else key for key, s in last.items()}
+    return {
+        config: {key: setting(short[key], value) for key, value in own.items()}
+        for config, own in settings.items()
+    }
+
+
+def setting(key: str, value: Any) -> str:
+    """E.g. "channels = 23, 45"."""
+    values = value if isinstance(value, list) else [value]
+    return f"{key} = {', '.join(of if isinstance(of, str) else json.dumps(of) for of in values)}"
 
 
 def order(column: pd.Series) -> pd.Series:
@@ -41,27 +98,13 @@ def natural(text: str) -> str:
 
 def label(name: str, *settings: str) -> str:
     """E.g. "DPI, schedule = linear", or "DPI + t map" of the name dpi+tmap."""
-    names = " + ".join(LABELS.get(part, part) for part in name.split("+"))
+    names = " + ".join(PRINTED.get(part, part) for part in name.split("+"))
     return ", ".join([names, *settings])
 
 
 def title(names: Iterable[str], protocol: str = "") -> str:
     """Of a block of a table, e.g. "DRUNet, diffusion; held_out = 200"."""
     return "; ".join(filter(None, [", ".join(map(label, names)), protocol]))
-
-
-def setting(key: str, value: Any) -> str:
-    """E.g. "channels = 23, 45"."""
-    values = value if isinstance(value, list) else [value]
-    texts = (v if isinstance(v, str) else json.dumps(v, default=str) for v in values)
-    return f"{key} = {', '.join(texts)}"
-
-
-def short_names(keys: Iterable[str]) -> dict[str, str]:
-    """The last part of each dotted key; the whole key if several end alike, but for `cond`'s."""
-    last = {key: key.rpartition(".")[2] for key in keys}
-    count = Counter(last.values())
-    return {key: s if count[s] == 1 or key == f"cond.{s}" else key for key, s in last.items()}
 
 
 def some(names: Iterable[str], separator: str = ", ", most: int = 3) -> str:

@@ -1,21 +1,23 @@
 """What is to be said under a table, mostly: with what its numbers were measured."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
 
+from dpi.reporting.frame import IMAGES
 from dpi.reporting.labels import some
 from dpi.reporting.paper import MISSING
-from dpi.reporting.table import Table
+from dpi.reporting.tables import Table
 
-TRAINING = ["training_steps", "batch_size"]
-"""Settings of the training that are compared, of the evaluations that depend on it."""
+TRAINING = ["training_steps", "batch_size", *IMAGES]
+"""Of the training and its images what is compared, of the evaluations that depend on it."""
 
 TRAINED = ("denoising", "objective", "fidelity")
 """Those evaluations."""
 
-UNPRINTED = ("reference content", "extractor weights")
+UNPRINTED = ("reference content", "extractor weights", *IMAGES)
 """Settings that are compared but, where all agree, not printed."""
 
 
@@ -39,20 +41,14 @@ def warnings(table: Table) -> Iterator[str]:
         yield f"Seeds are missing in some columns: {some(few, '; ')}."
 
 
-COUNTS = (
-    "The paper's count of GFLOPs takes a transposed convolution of stride 2, as in DRUNet, for "
-    "four times its operations, and leaves out attention: it may be above or below all of them."
-)
-
-
 def remarks(table: Table) -> Iterator[str]:
-    """What ours and the paper's numbers are of."""
+    """What is marked, and what ours and the paper's numbers are of."""
+    if any(column.better for column in table.spec.columns.values()):
+        yield "Best and second best of each block are marked; ± standard error over seeds."
     data, scale = table.numbers[["data", "scale"]].iloc[0]
-    if any(table.paired.values()):
+    if table.cells.column.str.startswith("paper ").any():
         ours = f"ours are of {data} at scale {scale}"
         yield f"The paper's numbers are of FFHQ 64x64 and 500,000 steps, {ours}."
-    if {"gflops", "gflops_true"} <= set(table.numbers.column):
-        yield COUNTS
     settings = _settings(table.numbers)
     shown = ~settings.setting.isin(UNPRINTED) & (settings.value != MISSING)
     values = settings[shown].groupby("setting", sort=False).value.unique()
@@ -74,7 +70,5 @@ def _settings(numbers: pd.DataFrame) -> pd.DataFrame:
 
 
 def _text(value: Any) -> str:
-    if pd.isna(value):
-        return MISSING
-    is_whole = isinstance(value, int | float) and float(value).is_integer()
-    return f"{int(value):,}" if is_whole and not isinstance(value, bool) else str(value)
+    text = MISSING if pd.isna(value) else str(value)
+    return f"{int(text):,}" if re.fullmatch(r"[1-9]\d*", text) else text

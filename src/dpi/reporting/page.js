@@ -1,63 +1,35 @@
 "use strict";
-// The runs: each is a <tbody> of two rows, its line and its details.
-const table = document.querySelector("#runs table");
-const filter = document.querySelector("#filter");
-const runs = [...table.tBodies];
-
-function show(run, open) {
-  run.rows[1].hidden = !open;
-  run.querySelector("button").setAttribute("aria-expanded", open);
-}
-
-function value(run, column) {
-  const cell = run.rows[0].cells[column];
-  return cell.dataset.value ?? cell.textContent.trim();
-}
+// The table of runs: a click on a header sorts it, a text narrows it.
+const body = document.querySelector("#runs tbody");
+const filter = document.querySelector("#runs input");
+const rows = [...body.rows];
 
 // Numbers by value, texts by their numbers ("seed 8" before "seed 16"); what is missing comes last.
 function compare(a, b, sign) {
-  if (a === "" || b === "") return (a === "") - (b === "");
-  const difference = a - b;
-  return sign * (isNaN(difference) ? a.localeCompare(b, "en", { numeric: true }) : difference);
+  if (a === "–" || b === "–") return (a === "–") - (b === "–");
+  const [x, y] = [a, b].map((text) => Number(text.replaceAll(",", "")));
+  return sign * (x - y || (isNaN(x - y) && a.localeCompare(b, "en", { numeric: true })));
 }
 
-function sort(header) {
-  const descending = header.getAttribute("aria-sort") === "ascending";
-  for (const other of table.querySelectorAll("th[aria-sort]")) other.removeAttribute("aria-sort");
-  header.setAttribute("aria-sort", descending ? "descending" : "ascending");
-  const column = header.cellIndex;
-  const sign = descending ? -1 : 1;
-  runs.sort((a, b) => compare(value(a, column), value(b, column), sign));
-  table.append(...runs);
+for (const header of document.querySelectorAll("#runs thead th")) {
+  const button = document.createElement("button");
+  button.append(...header.childNodes);
+  header.append(button);
+  button.addEventListener("click", () => {
+    const sign = header.ariaSort === "ascending" ? -1 : 1;
+    for (const other of header.parentNode.cells) other.ariaSort = null;
+    header.ariaSort = sign > 0 ? "ascending" : "descending";
+    const text = (row) => row.cells[header.cellIndex].textContent.trim();
+    body.append(...rows.sort((a, b) => compare(text(a), text(b), sign)));
+  });
 }
 
-function narrow() {
+filter.addEventListener("input", () => {
   const parts = filter.value.toLowerCase().split(/\s+/);
-  for (const run of runs) {
-    const text = run.rows[0].textContent.toLowerCase();
-    run.hidden = !parts.every((part) => text.includes(part));
+  for (const row of rows) {
+    const text = row.textContent.toLowerCase();
+    row.hidden = !parts.every((part) => text.includes(part));
   }
-  const shown = runs.filter((run) => !run.hidden).length;
-  document.querySelector("#count").textContent = `${shown} of ${runs.length}`;
-}
-
-// A seed in a table is a link to its run.
-function follow() {
-  const run = document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  if (!runs.includes(run)) return;
-  run.hidden = false;
-  show(run, true);
-  run.scrollIntoView();
-}
-
-for (const run of runs) {
-  const button = run.querySelector("button");
-  button.addEventListener("click", () => show(run, button.getAttribute("aria-expanded") !== "true"));
-}
-for (const header of table.tHead.rows[0].cells) {
-  header.querySelector("button").addEventListener("click", () => sort(header));
-}
-filter.addEventListener("input", narrow);
-addEventListener("hashchange", follow);
-narrow();
-follow();
+  const shown = rows.filter((row) => !row.hidden).length;
+  document.querySelector("#runs output").textContent = `${shown} of ${rows.length}`;
+});

@@ -1,4 +1,4 @@
-"""Paired differences: DPI against every other row, seed by seed, and what came out."""
+"""Paired differences: one row of a table against every other, seed by seed, and what came out."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -7,16 +7,13 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtr, stdtrit  # scipy.stats would take a second to import
 
-from dpi.reporting.labels import some
-
 if TYPE_CHECKING:
-    from dpi.reporting.table import Table
+    from dpi.reporting.tables import Table
+
+HINT = "python evaluate.py run=outputs/RUN eval=[objective] measures a run"
 
 LEVEL = 0.05
 """Of significance; 1 - LEVEL is that of the confidence intervals."""
-
-REFERENCES = {"table2": "DPI", "table3": "DPI", "table5": "λ learned"}
-"""The row of each table that is compared with all others."""
 
 
 def compare(ours: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
@@ -58,26 +55,27 @@ def holm(p: pd.Series) -> pd.Series:
 
 
 def differences(tables: Iterable["Table"]) -> pd.DataFrame:
-    """DPI against every other row of Tables 2 and 3, learned against linear lambda in Table 5.
+    """In each table that says so, its reference against every other row: DPI in Tables 2 and 3,
+    learned against linear lambda in Table 5, the best in the ranking.
 
     Returns:
         As from `compare`, with the `table` and the column's `metric`; p corrected within each
         table; and the `outcome`: better, worse, not significant, or one seed.
     """
-    parts = [_of_table(table) for table in tables if table.spec.name in REFERENCES]
+    parts = [_of_table(table) for table in tables if table.spec.compared]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["table"])
 
 
 def _of_table(table: "Table") -> pd.DataFrame:
-    columns, ours = table.spec.columns, table.numbers.row == REFERENCES[table.spec.name]
-    found = compare(table.numbers[ours], table.numbers[~ours])
+    columns = {key: column for key, column in table.spec.columns.items() if column.better}
+    numbers, ours = table.numbers, table.is_reference
+    found = compare(numbers[ours], numbers[~ours & numbers.column.isin(columns)])
     # In the order of the table.
     order = table.cells[["block", "row", "column"]].rename(columns={"row": "against"})
-    found = order.merge(found).assign(table=table.spec.title)
+    found = order.merge(found).assign(table=table.spec.title.partition(":")[0])
     found["metric"] = found.column.map(lambda key: columns[key].title)
     found["p"] = holm(found.p)
-    direction = found.column.map(lambda key: columns[key].direction).astype(float)  # also of none
-    signed = found.difference * direction
+    signed = found.difference * found.column.map(lambda key: columns[key].direction).astype(float)
     significant = np.where(signed < 0, "better", "worse")
     undecided = np.where(found.seeds > 1, "not significant", "one seed")
     found["outcome"] = np.where(found.p < LEVEL, significant, undecided)
@@ -85,26 +83,17 @@ def _of_table(table: "Table") -> pd.DataFrame:
 
 
 def conclusion(found: pd.DataFrame) -> str:
-    """One sentence on what the differences say."""
+    """Whether any of these differences is significant, in one sentence."""
     if found.empty:
-        return "There are no runs yet to compare DPI with."
-    parts = []
-    overall = found[(found.table == "Table 2") & (found.column == "mean")]
-    lower = overall.groupby("block").difference.max() < 0
-    if len(lower):
-        parts.append(
-            "over the schedule DPI's error is lower than that of every other model in "
-            f"{lower.sum()} of {len(lower)} block{'s' * (len(lower) > 1)}"
-        )
-    better, worse = (found[found.outcome == outcome] for outcome in ("better", "worse"))
+        return f"There is nothing to compare yet: {HINT}."
     tested = (found.outcome != "one seed").sum()
-    if tested:
-        where = worse.block + ": " + worse.metric.str.rstrip(" ↑↓") + " against " + worse.against
-        parts.append(
-            f"of {tested} comparisons it is significantly better in {len(better)} and "
-            f"significantly worse in {len(worse)}" + f" ({some(where, '; ')})" * bool(len(worse))
-        )
-    else:
-        parts.append("no difference can be called significant, which needs at least two seeds")
-    sentence = "; ".join(parts)
-    return f"{sentence[0].upper()}{sentence[1:]}."
+    significant = found[found.outcome.isin(["better", "worse"])]
+    if not tested:
+        return "Nothing can be called significant, which needs two seeds of each row."
+    if significant.empty:
+        return f"Nothing is significant, of {tested} differences."
+    counts = [
+        f"{row}: {(of == 'better').sum()} better, {(of == 'worse').sum()} worse"
+        for row, of in significant.groupby("row", sort=False).outcome
+    ]
+    return f"{len(significant)} of {tested} differences are significant ({'; '.join(counts)})."

@@ -1,6 +1,6 @@
 """The tables of paper.yaml: what each shows, and the numbers that the paper prints."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from math import floor, isfinite, isnan, log10, nan
@@ -56,45 +56,46 @@ class Spec:
     """A table: its name, also of its files and its make target, and what paper.yaml says."""
 
     name: str
-    heading: str
+    title: str
     caption: str
     stub: str
     keys: list[str]
     columns: dict[str, Column]
     paper: list[list[Any]]
-
-    @property
-    def title(self) -> str:
-        """Table 2, Ablations."""
-        return self.name.capitalize().replace("Table", "Table ")
-
-    @property
-    def ranked(self) -> bool:
-        """Whether best and second best are marked."""
-        return any(column.better for column in self.columns.values())
+    compared: bool = False
+    """Whether the other rows of a block are compared with one of them, see `pairs`."""
+    reference: str = ""
+    """That row; the first if there is no name."""
+    best_first: bool = False
 
 
 @cache
 def specs() -> dict[str, Spec]:
     """All tables by name, in their order."""
     text = files(__package__).joinpath("paper.yaml").read_text("utf-8")
-    return {
-        name: Spec(name, columns={k: Column(**c) for k, c in spec.pop("columns").items()}, **spec)
-        for name, spec in yaml.load(text, yaml.CSafeLoader).items()
-    }
+    tables = yaml.load(text, yaml.CSafeLoader)
+    return {name: Spec(name, **of | {"columns": _columns(of)}) for name, of in tables.items()}
 
 
-def printed(table: str) -> dict[tuple[str | None, ...], dict[str, float]]:
+def _columns(table: dict[str, Any]) -> dict[str, Column]:
+    """Behind each column that of the paper's numbers."""
+    columns = {}
+    for key, about in table["columns"].items():
+        columns[key] = Column(**about)
+        columns[f"paper {key}"] = replace(columns[key], title="paper", metric="")
+    return columns
+
+
+def printed(table: str) -> dict[tuple[str | None, ...], dict[str, float | None]]:
     """The paper's numbers in one table: {(framework, network, row): {column: number}}."""
     spec = specs()[table]
-    return {tuple(row[:3]): dict(zip(spec.columns, row[3:], strict=False)) for row in spec.paper}
+    columns = [key for key in spec.columns if not key.startswith("paper ")]
+    return {tuple(row[:3]): dict(zip(columns, row[3:], strict=True)) for row in spec.paper}
 
 
 def printed_frame(table: str) -> pd.DataFrame:
-    """The same with a row a number: framework, arch, row, column, paper."""
-    records = [
-        (framework, arch, label(row), column, number)
-        for (framework, arch, row), numbers in printed(table).items()
-        for column, number in numbers.items()
-    ]
-    return pd.DataFrame(records, columns=["framework", "arch", "row", "column", "paper"])
+    """The same with a row a number: framework, arch, row, column ("paper fid"), value."""
+    of, paper = ["framework", "arch", "row"], specs()[table].paper
+    columns = [key for key in specs()[table].columns if key.startswith("paper ")]
+    numbers = pd.DataFrame(paper, columns=[*of, *columns]).melt(of, var_name="column")
+    return numbers.assign(row=numbers.row.map(label)).dropna(subset="value")

@@ -2,33 +2,23 @@
 
 from glob import glob
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from dpi.errors import UserError
-from dpi.reporting.frame import IMAGES, NAMES, check_names, in_order, parse
-
-RUN = [
-    *(*NAMES, "seed", "training_steps", "batch_size", "config"),
-    *("network", "model", "protocol", "variant", "block"),
-]
-"""Columns of a run, the same in all of its rows."""
-
-INTERNAL = ["finished", "weights"]
-"""Columns that the file does not have: they are alike in all results."""
+from dpi.reporting.frame import ROW, Damaged, parse
 
 
 def to_csv(results: pd.DataFrame) -> str:
     """The file's text, of results as from `frame`."""
-    settings = results.columns[results.columns.str.startswith("settings.")]
-    unused = [key for key in settings if results[key].isna().all()]
-    # 15 digits are those of a number rounded to fewer, and no more.
-    return results.drop(columns=[*INTERNAL, *unused]).to_csv(index=False, float_format="%.15g")
+    settings = results.filter(like="settings.")
+    unused = settings.columns[settings.isna().all()]
+    # The first two are alike in all results.
+    return results.drop(columns=["finished", "weights", *unused]).to_csv(index=False)
 
 
 def read_csv(pattern: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The runs and their rows, as from `read_runs` and before `labelled`; without folders.
+    """The runs and their rows, as from `read_folder`, without folders.
 
     Args:
         pattern: a file that a report has written, or a pattern of several.
@@ -36,31 +26,23 @@ def read_csv(pattern: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     Raises:
         UserError: there is none, or one that cannot be read.
     """
-    paths = sorted(glob(pattern))
-    if not paths:
-        raise UserError(f"runs={pattern}: there is no such file; name a results.csv of a report")
+    damaged: Damaged = {}
     remedy = "name a results.csv as report.py writes it"
-    rows = pd.concat([parse(Path(path), _rows, remedy) for path in paths], ignore_index=True)
-    runs = rows.drop_duplicates("run").set_index("run")[RUN]
-    return in_order(runs), rows.drop(columns=RUN)
+    found = [parse(Path(path), _read, remedy, damaged) for path in sorted(glob(pattern))]
+    if damaged or not found:
+        missing = f"runs={pattern}: there is no such file; {remedy}"
+        raise UserError("; ".join(damaged.values()) or missing)
+    rows = pd.concat(found, ignore_index=True)
+    of_row = rows.columns.isin(ROW) | rows.columns.str.startswith("settings.")
+    runs = rows.loc[:, ~of_row].drop_duplicates("run").set_index("run")
+    return runs, rows.loc[:, of_row].assign(run=rows.run)
 
 
-def _rows(path: Path) -> pd.DataFrame:
-    # As text first: an empty protocol is not a missing one, and a data set may be called "nan".
+def _read(path: Path) -> pd.DataFrame:
+    # As text first: a data set may be called "nan".
     rows = pd.read_csv(path, dtype=str, keep_default_na=False)
-    rows = rows.assign(config=rows.get("config", ""))  # files of older versions have none
-    for names in rows[NAMES].drop_duplicates().to_dict("records"):
-        check_names(names)
-    number = lambda key: rows[key].replace("", "nan").astype(float)  # noqa: E731
-    numbers = {key: number(key) for key in ("scalar", "value", "standard_error")}
-    settings = {key: rows[key].map(_setting) for key in rows if key.startswith("settings.")}
-    settings |= {key: rows[key].replace("", None) for key in IMAGES if key in rows}
-    rows = rows.assign(**numbers, **settings, finished=True, weights="")
-    whole = ["seed", "training_steps", "batch_size", "step"]
-    return rows.astype(dict.fromkeys(whole, int))
-
-
-def _setting(text: str) -> Any:
-    if not text:
-        return None
-    return int(text) if text.isdecimal() and str(int(text)) == text else text
+    optional = rows.filter(regex="^(scalar|standard_error|images|split|settings)").columns
+    rows[optional] = rows[optional].replace("", None)
+    types = dict.fromkeys(("seed", "training_steps", "batch_size", "step"), int)
+    types |= dict.fromkeys(("scalar", "value", "standard_error"), float)
+    return rows.assign(finished=True, weights="").astype({"config": str} | types)

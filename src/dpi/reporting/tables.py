@@ -1,50 +1,69 @@
-"""Which results belong in which table, in which block and row."""
+"""The tables: which results belong in which block, row and column, beside the paper's numbers."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import pandas as pd
 
-from dpi.reporting.labels import LAMBDAS, title
+from dpi.reporting.labels import LAMBDAS, order, said, title
 from dpi.reporting.pairs import compare
-from dpi.reporting.paper import specs
-from dpi.reporting.table import CELL, Table, fill, select
+from dpi.reporting.paper import Spec, printed_frame, specs
+
+CELL = ["block", "row", "column"]
 
 UNCHANGED = ("ncsnv2", "tmap", "sigmamap")
 """Conditionings at the input or the output, which leave a network as it is."""
 
 
-def tables(results: pd.DataFrame) -> list[Table]:
+@dataclass(frozen=True)
+class Table:
+    """A table with its numbers."""
+
+    spec: Spec
+    numbers: pd.DataFrame
+    """Results, a row a number, with block, row and column."""
+    cells: pd.DataFrame
+    """A row a cell, in the order of print: value and error (mean and standard error over seeds),
+    seeds, and mark: "best" or "second" in its block. Columns without a number are left out."""
+
+    @cached_property
+    def runs(self) -> dict[tuple[str, str], dict[str, int]]:
+        """The seeds of each block's and row's runs, by their names."""
+        rows = self.numbers.groupby(["block", "row"])
+        return {row: dict(zip(own.run, own.seed, strict=True)) for row, own in rows}
+
+    @property
+    def is_reference(self) -> pd.Series:
+        """Whether each number is of the row that the others of its block are compared with: the
+        one that the table names, or the first that has a number."""
+        first = self.cells.dropna(subset="value").drop_duplicates("block")
+        rows = self.spec.reference or self.numbers.block.map(first.set_index("block").row)
+        return self.numbers.row == rows
+
+
+def tables(results: pd.DataFrame, paper: bool) -> list[Table]:
     """All tables of which there is at least one number of ours.
 
     Args:
-        results: as from `frame`; of one data set at one scale, no run twice.
+        results: as from `frame.results`; of one data set at one scale, no run twice.
+        paper: the paper's tables in place of the ranking.
     """
-    spec = specs()
-    shown = {column.scalar for of in spec.values() for column in of.columns.values()} - {None}
-    results = results[results.scalar.isna() | results.scalar.isin(shown)]
-    objectives = _objectives(results)
-    numbers = {
-        "table1": _by_network(select(results, spec["table1"])),
-        **{name: _by_model(select(results, spec[name])) for name in ("table2", "table3", "table4")},
-        "table5": _by_lambda(select(objectives, spec["table5"])),
-        "ablations": _by_variant(select(objectives, spec["ablations"])),
-    }
-    made = [fill(spec[name], of) for name, of in numbers.items() if len(of)]
-    return [_with_change(table) if "change" in table.spec.columns else table for table in made]
-
-
-def _objectives(results: pd.DataFrame) -> pd.DataFrame:
-    """Diffusion's objective is the mean error of the predicted noise, so either does."""
-    own = results[results.metric.isin(["objective", "mse"]) & results.scalar.isna()]
-    own = own.sort_values("metric", ascending=False).drop_duplicates("run")
-    return own.assign(metric="objective").sort_index()
+    own = results.scalar.isna() & (results.metric == "objective")
+    errors = results[results.scalar.isna() & (results.metric == "mse")]
+    # The mean error of the predicted noise is diffusion's objective, so it is the next best.
+    errors = errors[~errors.run.isin(results.run[own])].assign(metric="objective")
+    results = pd.concat([results, errors])
+    rows = {"table1": _by_network, "table5": _by_lambda, "ablations": _by_variant}
+    left_out = {"ranking"} if paper else {name for name, of in specs().items() if of.paper}
+    chosen = {name: of for name, of in specs().items() if name not in left_out}
+    numbers = {name: rows.get(name, _by_model)(select(results, of)) for name, of in chosen.items()}
+    return [fill(chosen[name], of) for name, of in numbers.items() if len(of)]
 
 
 def _by_network(numbers: pd.DataFrame) -> pd.DataFrame:
-    """Of each network one run, one whose parameters were counted if there is any."""
-    own = numbers[numbers.cond.isin(UNCHANGED)].assign(block="", row=numbers.network)
-    counted = own.sort_values("column", key=lambda column: column != "parameters", kind="stable")
-    return own[own.run == own.row.map(counted.groupby("row").run.first())]
+    """Of each network one run."""
+    own = numbers[numbers.cond.isin(UNCHANGED)]
+    return own.assign(block="", row=own.network).drop_duplicates("row")
 
 
 def _by_model(numbers: pd.DataFrame) -> pd.DataFrame:
@@ -59,23 +78,63 @@ def _by_lambda(numbers: pd.DataFrame) -> pd.DataFrame:
 
 def _by_variant(numbers: pd.DataFrame) -> pd.DataFrame:
     """Each variant in a block with its default: the one that has the most of its settings."""
+    texts = {config: [*of.values()] for config, of in said(numbers.config.unique()).items()}
     parts = [numbers[:0].assign(row="")]
     for kind, own in numbers.groupby(["arch", "framework", "cond"], sort=False):
-        settings = {variant: set(filter(None, variant.split("; "))) for variant in own.variant}
-        for variant, of in settings.items():
-            fewer = [other for other in settings if settings[other] < of]
-            default = max(fewer, key=lambda other: len(settings[other]), default=None)
+        for config in own.config.unique():
+            fewer = [of for of in own.config.unique() if set(texts[of]) < set(texts[config])]
+            default = max(fewer, key=lambda of: len(texts[of]), default=None)
             if default is not None:
-                added = "; ".join(s for s in variant.split("; ") if s not in settings[default])
-                rows = own.variant.map({default: "default", variant: added})
-                parts.append(own.assign(block=title(kind, default), row=rows)[rows.notna()])
+                added = "; ".join(text for text in texts[config] if text not in texts[default])
+                rows = own.config.map({default: "default", config: added})
+                block = title(kind, "; ".join(texts[default]))
+                parts.append(own.assign(block=block, row=rows)[rows.notna()])
     return pd.concat(parts).drop_duplicates(["block", "row", "run"])
 
 
+def select(results: pd.DataFrame, spec: Spec) -> pd.DataFrame:
+    """The results that belong in the table's columns, with the `column` and in its unit."""
+    parts = [results[:0].assign(column="")]
+    for key, column in spec.columns.items():
+        scalar = results.scalar.fillna(-1) == (-1 if column.scalar is None else column.scalar)
+        framework = results.framework == (column.framework or results.framework)
+        own = results[scalar & framework & (results.metric == column.metric)]
+        parts.append(own.assign(column=key, value=own.value * column.unit))
+    return pd.concat(parts).sort_index(kind="stable")
+
+
+def fill(spec: Spec, numbers: pd.DataFrame) -> Table:
+    """The table of results that have a block, row and column; the blocks in their order."""
+    blocks = numbers[["block", *spec.keys]].drop_duplicates()
+    on = {"on": spec.keys} if spec.keys else {"how": "cross"}
+    paper = blocks.merge(printed_frame(spec.name), **on)[[*CELL, "value"]]
+    means = {"value": ("value", "mean"), "error": ("value", "sem"), "seeds": ("seed", "count")}
+    found = pd.concat([numbers.groupby(CELL).agg(**means).reset_index(), paper])
+    directions = {key: column.direction for key, column in spec.columns.items()}
+    # Each row has a cell for each column, in their order.
+    rows = found[["block", "row"]].drop_duplicates()
+    cells = rows.merge(pd.DataFrame({"column": [*directions]}), "cross").merge(found, "left")
+    groups = (cells.value * cells.column.map(directions)).groupby([cells.block, cells.column])
+    ranks = groups.rank("dense")
+    # As in the paper: of two rows only the best is marked, of one none.
+    ranks = ranks.where(ranks < groups.transform("count").clip(upper=3))
+    cells["mark"] = ranks.map({1: "best", 2: "second"}).fillna("")
+    value = cells.groupby(["block", "row"]).value.transform("first")
+    cells["at"] = cells.block.map({block: i for i, block in enumerate(blocks.block)})
+    cells["place"] = value if spec.best_first else order(cells.row)
+    cells = cells.sort_values(["at", "place"], kind="stable").drop(columns=["at", "place"])
+    table = Table(spec, numbers, cells)
+    table = _with_change(table) if "change" in spec.columns else table
+    count = table.cells.groupby("column").value.count()
+    empty = [key for key in spec.columns if not count[key] + count.get(f"paper {key}", 0)]
+    return replace(table, cells=table.cells[~table.cells.column.isin(empty)])
+
+
 def _with_change(table: Table) -> Table:
-    """The objective's change against the default, with its confidence interval."""
-    default = table.numbers.row == "default"
-    found = compare(table.numbers[~default], table.numbers[default]).assign(column="change")
+    """The objective's change against the first row of each block, with its confidence interval."""
+    own, is_first = table.numbers, table.is_reference
+    own, is_first = own[own.column == "objective"], is_first[own.column == "objective"]
+    found = compare(own[~is_first], own[is_first]).assign(column="change")
     found = found.rename(columns={"percent": "value", "half": "error"}).set_index(CELL)
     cells = table.cells.set_index(CELL)
     cells.update(found[["value", "error", "seeds"]])
