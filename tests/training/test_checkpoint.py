@@ -7,7 +7,7 @@ import torch
 
 from dpi.errors import UserError
 from dpi.runs.checkpoint import load_checkpoint
-from dpi.training.checkpoints import AtomicCheckpointIO
+from dpi.training.saving import AtomicCheckpointIO
 
 
 def checkpoint(size: int) -> dict:

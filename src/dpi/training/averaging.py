@@ -2,12 +2,11 @@
 
 import math
 from collections.abc import Callable, Iterable
-from itertools import chain
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback, WeightAveraging
+from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -16,6 +15,9 @@ from dpi.training.module import MicroBatch
 
 RAMP_UP = 0.05
 """No half-life is longer than this part of the images that were seen, as in EDM."""
+
+FURTHER = "FurtherAverages"
+"""The key of the averages of `training.show.keep_ema` in a checkpoint's `callbacks`."""
 
 
 def ema_decay(training: DictConfig, step: int) -> float:
@@ -44,50 +46,33 @@ def ema_lag(training: DictConfig) -> int:
     return math.ceil(math.log(0.1) / math.log(decay)) if decay else 0
 
 
-class EMAWeightAveraging(WeightAveraging):
-    """Lightning's callback of this name, without its two GPU synchronizations in every step.
+class WeightAverages(Callback):
+    """Averages the weights and buffers after each optimizer step, without a wait for a GPU.
+
+    The first average takes the place of the weights during validation. In a checkpoint it is
+    `state_dict`, beside the weights themselves, `current_model_state`.
 
     Args:
-        decay: weight of the average against the weights of a step, by the number of earlier ones.
+        decay: weight of the first average against the weights of a step, by the number of earlier
+            steps.
+        further: the same, constant, of averages that a checkpoint has in addition.
     """
 
-    def __init__(self, decay: Callable[[int], float]) -> None:
-        super().__init__(use_buffers=True)
+    def __init__(self, decay: Callable[[int], float], further: Iterable[float] = ()) -> None:
         self.decay = decay
+        self.average: dict[str, Tensor] = {}
+        self.further: dict[float, dict[str, Tensor]] = {d: {} for d in further}
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        self._updates = int(self._average_model.n_averaged)
-
-    @torch.no_grad()
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
-        if trainer.global_step <= self._latest_update_step:
-            return
-        average, current = (
-            list(chain(m.parameters(), m.buffers()))
-            for m in (self._average_model.module, pl_module)
-        )
-        if self._updates == 0:
-            torch._foreach_copy_(average, current)
-        else:
-            get_ema_multi_avg_fn(self.decay(self._updates))(average, current, None)
-        self._updates += 1
-        self._average_model.n_averaged += 1
-        self._latest_update_step = trainer.global_step
-
-
-class FurtherAverages(Callback):
-    """Averages of other decays, which a checkpoint has beside the one that is evaluated.
-
-    Args:
-        decays: weights of the averages against the weights of a step.
-    """
-
-    def __init__(self, decays: Iterable[float]) -> None:
-        self._averages: dict[float, dict[str, Tensor]] = {decay: {} for decay in decays}
+    @property
+    def state_key(self) -> str:
+        return FURTHER
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        for decay, average in self._averages.items():
-            self._averages[decay] = {k: v.to(pl_module.device) for k, v in average.items()}
+        # What was loaded is laid out as the weights are, and where they are.
+        weights = pl_module.state_dict()
+        for average in (self.average, *self.further.values()):
+            for name, tensor in average.items():
+                average[name] = torch.empty_like(weights[name]).copy_(tensor)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, out: Any, batch: MicroBatch, *_: Any
@@ -95,15 +80,36 @@ class FurtherAverages(Callback):
         if trainer.global_step == batch.step:  # gradients are still accumulated
             return
         weights = pl_module.state_dict()
-        for decay, average in self._averages.items():
+        decays = [self.decay(batch.step), *self.further]
+        for decay, average in zip(decays, (self.average, *self.further.values()), strict=True):
             if average:
-                average_ = get_ema_multi_avg_fn(decay)
-                average_(list(average.values()), list(weights.values()), None)
+                update = get_ema_multi_avg_fn(decay)
+                update(list(average.values()), list(weights.values()), None)
             else:
                 average.update((name, tensor.clone()) for name, tensor in weights.items())
 
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._weights = {name: tensor.clone() for name, tensor in pl_module.state_dict().items()}
+        pl_module.load_state_dict(self.average or self._weights)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        pl_module.load_state_dict(self._weights)
+        self._weights.clear()
+
+    def on_save_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint["current_model_state"] = checkpoint["state_dict"]
+        checkpoint["state_dict"] = self.average
+
+    def on_load_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        self.average = dict(checkpoint["state_dict"])
+        pl_module.load_state_dict(checkpoint["current_model_state"])
+
     def state_dict(self) -> dict[float, dict[str, Tensor]]:
-        return self._averages
+        return self.further
 
     def load_state_dict(self, state_dict: dict[float, dict[str, Tensor]]) -> None:
-        self._averages |= {k: v for k, v in state_dict.items() if k in self._averages}
+        self.further |= {k: v for k, v in state_dict.items() if k in self.further}

@@ -1,14 +1,11 @@
 """A training that diverges ends, and its last finite checkpoint is kept."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
-from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
 from dpi.errors import UserError
 from dpi.training.module import MicroBatch
@@ -45,24 +42,6 @@ class FiniteLoss(Callback):
         if first < torch.inf:
             error = UserError(diverged(f"the loss is not finite at step {first:.0f}", self.path))
             raise error if trainer.is_global_zero else SystemExit(1)
-
-
-def check_finite(checkpoint: Mapping[str, Any], path: Path) -> None:
-    """Raise UserError if a number of the weights or the optimizer's state is not finite.
-
-    Args:
-        checkpoint: to be written to `path`.
-        path: where there may be an earlier one.
-    """
-    saved = ("state_dict", "current_model_state", "optimizer_states")
-    tensors = [
-        leaf
-        for leaf in tree_leaves([checkpoint.get(key) for key in saved])
-        if isinstance(leaf, Tensor) and leaf.is_floating_point()
-    ]
-    if tensors and not torch.stack([t.isfinite().all() for t in tensors]).all():
-        step = checkpoint["global_step"]
-        raise UserError(diverged(f"the weights are not finite at step {step}", path))
 
 
 def diverged(what: str, path: Path) -> str:

@@ -27,16 +27,16 @@ from dpi.runs.checkpoint import load_checkpoint, load_weights
 from dpi.runs.files import CHECKPOINT, samples_path
 from dpi.runs.images import Images
 from dpi.runs.record import record, record_session
-from dpi.training.averaging import EMAWeightAveraging, FurtherAverages, ema_decay, ema_lag
-from dpi.training.checkpoints import AtomicCheckpointIO, SaveCheckpoints, write_averages
+from dpi.training.averaging import FURTHER, WeightAverages, ema_decay, ema_lag
 from dpi.training.datamodule import DataModule
 from dpi.training.draws import Draws
 from dpi.training.finite import FiniteLoss
 from dpi.training.learning_rate import lr_factor
 from dpi.training.loggers import log_hyperparameters, make_loggers
 from dpi.training.module import TrainingModule
-from dpi.training.progress import ProgressBar, StatusWriter, ThroughputLogger
+from dpi.training.pace import Pace
 from dpi.training.sample_logger import SampleLogger
+from dpi.training.saving import AtomicCheckpointIO, SaveCheckpoints, write_averages
 from dpi.training.weighting import make_weighting
 
 DIVERGED = 10.0
@@ -177,7 +177,7 @@ def _resume(cfg: DictConfig, network: nn.Module) -> int:
     step, steps = checkpoint["global_step"], cfg.training.steps
     if step > steps:
         raise UserError(f"{cfg.run} is at step {step} already: give training.steps={step} or more")
-    averages = checkpoint.get("callbacks", {}).get(FurtherAverages.__name__, {})
+    averages = checkpoint.get("callbacks", {}).get(FURTHER, {})
     for decay in cfg.training.show.keep_ema:
         if decay not in averages:
             raise UserError(
@@ -192,21 +192,20 @@ def _trainer(cfg: DictConfig, run: Path) -> L.Trainer:
     # The images are in memory already; worker processes would only copy them.
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
     warnings.filterwarnings("ignore", ".*LeafSpec.*")  # Lightning's use of PyTorch
+    # Up to commit 22e8b71 the averages were another callback's.
+    warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint.*")
     forbid_tf32()
     options = {k: v for k, v in cfg.trainer.items() if k not in ("compile", "channels_last")}
     steps, show = cfg.training.steps, cfg.training.show
     interval = min(show.every, steps)
     callbacks = [
         SampleLogger(run, show.num_images, show.num_steps),
-        EMAWeightAveraging(partial(ema_decay, cfg.training)),
-        *([FurtherAverages(show.keep_ema)] if show.keep_ema else []),
-        ProgressBar(),
-        ThroughputLogger(cfg.training.batch_size, show.log_every),
+        WeightAverages(partial(ema_decay, cfg.training), show.keep_ema),
         FiniteLoss(run / CHECKPOINT, show.log_every),
         SaveCheckpoints(
             run, show.save_every, show.keep_every, interval if show.keep_best else None
         ),
-        StatusWriter(run, show.log_every),
+        Pace(run, cfg.training.batch_size, show.log_every),
     ]
     try:
         return L.Trainer(
@@ -221,6 +220,7 @@ def _trainer(cfg: DictConfig, run: Path) -> L.Trainer:
             check_val_every_n_epoch=None,
             num_sanity_val_steps=0,
             log_every_n_steps=show.log_every,
+            enable_progress_bar=False,  # Pace has one
             enable_model_summary=False,
             use_distributed_sampler=False,
         )

@@ -74,4 +74,4 @@ def _begin_session(logger: TensorBoardLogger, values: dict[str, object]) -> None
 
     shown = {k: v if isinstance(v, int | float | str) else str(v) for k, v in values.items()}
     _, session, _ = hparams(shown, {})
-    logger.experiment._get_file_writer().add_summary(session)
+    logger.experiment.file_writer.add_summary(session)

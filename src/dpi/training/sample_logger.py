@@ -18,9 +18,6 @@ from dpi.runs.files import samples_path
 class SampleLogger(Callback):
     """After each validation draws samples, the learned lambda and the loss curves.
 
-    Must precede the weight averaging in the list of callbacks: at the end of a validation it runs
-    before the averaged weights are swapped out of the network again.
-
     Args:
         run: the run's folder; samples go to run/samples, curves beside it.
         num_images: samples in the grid, from the same noise each time.

@@ -3,9 +3,8 @@
 import math
 import signal
 import sys
-import threading
+from collections.abc import Mapping
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import lightning as L
@@ -14,12 +13,15 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from dpi.atomic import atomic
-from dpi.errors import Terminated
+from dpi.errors import Terminated, UserError
 from dpi.runs.checkpoint import KEYS, load_checkpoint
 from dpi.runs.files import BEST, CHECKPOINT, average_path, kept_path
-from dpi.training.averaging import FurtherAverages
-from dpi.training.finite import check_finite
+from dpi.training.averaging import FURTHER
+from dpi.training.finite import diverged
 from dpi.training.module import MicroBatch
+
+ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+"""What Ctrl-C, `timeout`, SLURM and submitit send to a process that is to end."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -32,9 +34,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
-        check_finite(checkpoint, Path(path))
-        hint = "; the previous checkpoint is intact" if Path(path).exists() else ""
-        with atomic(Path(path), hint) as file:
+        path = Path(path)
+        if not _is_finite(checkpoint):
+            step = checkpoint["global_step"]
+            raise UserError(diverged(f"the weights are not finite at step {step}", path))
+        hint = "; the previous checkpoint is intact" if path.exists() else ""
+        with atomic(path, hint) as file:
             try:
                 torch.save(checkpoint, file)
             except RuntimeError as error:
@@ -42,6 +47,15 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 if isinstance(error.__context__, OSError):
                     raise error.__context__ from None
                 raise
+
+
+def _is_finite(checkpoint: Mapping[str, Any]) -> bool:
+    """Whether all numbers of the weights and of the optimizer's state are finite."""
+    states = [checkpoint["state_dict"], checkpoint["current_model_state"]]
+    for optimizer in checkpoint.get("optimizer_states", []):
+        states += optimizer["state"].values()
+    tensors = [t for state in states for t in state.values() if t.is_floating_point()]
+    return bool(torch.stack([t.isfinite().all() for t in tensors]).all())
 
 
 class SaveCheckpoints(Checkpoint):
@@ -66,37 +80,24 @@ class SaveCheckpoints(Checkpoint):
         self.run, self.path, self.keep_every = run, run / CHECKPOINT, keep_every
         self.every = [n for n in (every, keep_every, best_every) if n is not None]
         self.keeps_best = best_every is not None
-        self._saved: int | None = None
         self._best: float | None = None
-        self._asked: tuple[int, FrameType | None] | None = None
-        self._requeue: Any = None
+        self._asked: int | None = None
+        self._requeue = signal.getsignal(signal.SIGUSR2)  # submitit's, at a job's time limit
 
     def on_train_start(self, trainer: L.Trainer, *_: Any) -> None:
-        self._listen(trainer)
+        def ask(number: int, _: Any) -> None:
+            self._asked = number
+            if number == signal.SIGINT:
+                signal.signal(number, signal.default_int_handler)
+                if trainer.is_global_zero:
+                    print("saving after this step; Ctrl-C again ends at once", file=sys.stderr)
 
-    def on_validation_start(self, trainer: L.Trainer, *_: Any) -> None:
-        self._listen(trainer)
-
-    def _listen(self, trainer: L.Trainer) -> None:
-        if self._saved is None:
-            self._saved = trainer.global_step
-        if threading.current_thread() is not threading.main_thread():
-            return
         # In place of Lightning's handlers; it restores the original ones at the end.
-        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
-            before = signal.signal(number, self._ask)
-            if number == signal.SIGUSR2 and before != self._ask and callable(before):
-                self._requeue = before  # submitit's, at a job's time limit
-        if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
-            signal.signal(signal.SIGINT, self._ask)
-        self._says_so = trainer.is_global_zero
+        for number in ASKING:
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, ask)
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        self._asked = number, frame
-        if number == signal.SIGINT:
-            signal.signal(number, signal.default_int_handler)
-            if self._says_so:
-                print("saving after this step; Ctrl-C again ends at once", file=sys.stderr)
+    on_validation_start = on_train_start
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: MicroBatch, *_: Any
@@ -108,7 +109,6 @@ class SaveCheckpoints(Checkpoint):
         asked = trainer.strategy.reduce_boolean_decision(self._asked is not None, all=False)
         if any(step % n == 0 for n in self.every) or step == trainer.max_steps or asked:
             trainer.save_checkpoint(self.path)
-            self._saved = step
         if self.keep_every is not None and step % self.keep_every == 0:
             trainer.save_checkpoint(kept_path(self.run, step))
         if asked:
@@ -131,13 +131,12 @@ class SaveCheckpoints(Checkpoint):
             self._end(trainer)
 
     def _end(self, trainer: L.Trainer) -> None:
-        number, frame = self._asked or (signal.SIGTERM, None)
-        self._asked = None
-        if number == signal.SIGUSR2 and self._requeue:
-            self._requeue(number, frame)  # ends the first process, and the job with it
+        number, self._asked = signal.Signals(self._asked or signal.SIGTERM), None
+        if number == signal.SIGUSR2 and callable(self._requeue):
+            self._requeue(number, None)  # ends the first process, and the job with it
             return
-        name = signal.Signals(number).name
-        said = f"{name}: saved at step {self._saved}, the same command resumes from it"
+        step = trainer.global_step
+        said = f"{number.name}: saved at step {step}, the same command resumes from it"
         exit_with = signal.SIGINT if number == signal.SIGINT else signal.SIGTERM
         raise Terminated(said if trainer.is_global_zero else "", exit_with)
 
@@ -148,6 +147,6 @@ def write_averages(run: Path) -> None:
     They are to be evaluated and sampled from; the training goes on from the last checkpoint.
     """
     last = load_checkpoint(run / CHECKPOINT)
-    for decay, weights in last["callbacks"][FurtherAverages.__name__].items():
+    for decay, weights in last["callbacks"][FURTHER].items():
         checkpoint = {key: last[key] for key in KEYS} | {"state_dict": weights}
         AtomicCheckpointIO().save_checkpoint(checkpoint, average_path(run, decay))
