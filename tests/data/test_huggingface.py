@@ -32,14 +32,21 @@ def saved(tmp_path) -> Path:
     return tmp_path / "saved"
 
 
-def test_images_are_those_that_were_saved(saved):
+def test_images_are_those_that_were_saved(saved, monkeypatch):
     source = HuggingFace(str(saved), 8)
     assert len(source) == 20
     for i in (0, 7, 19):
         assert np.array_equal(source[i], pixels(i).transpose(2, 0, 1))
     assert HuggingFace(str(saved), 4, image_channels=1, convert=True)[0].shape == (1, 4, 4)
+    both = pytest.importorskip("datasets").DatasetDict({"a": dataset(3), "b": dataset(2, first=3)})
+    both.save_to_disk(saved.parent / "both")
+    source = HuggingFace(str(saved.parent / "both"), 8, split="b")
+    assert len(source) == 2 and np.array_equal(source[0], pixels(3).transpose(2, 0, 1))
     with pytest.raises(UserError, match=r"image 3 of .* is not L but RGB"):
         HuggingFace(str(saved), 8, image_channels=1)[3]
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(UserError, match=r"pip install -e '\.\[data\]'"):
+        HuggingFace(str(saved), 8)
 
 
 def test_the_fingerprint_is_of_the_content(saved, tmp_path):
@@ -67,16 +74,6 @@ def test_a_folder_of_files_is_identified_by_their_contents(tmp_path, monkeypatch
     assert copied.fingerprint == source.fingerprint
     Image.fromarray(pixels(5)).save(tmp_path / "images/3.png")
     assert HuggingFace(str(tmp_path / "images"), 8).fingerprint != source.fingerprint
-
-
-def test_a_split_of_several(tmp_path):
-    datasets = pytest.importorskip("datasets")
-    both = datasets.DatasetDict({"train": dataset(3), "test": dataset(2, first=3)})
-    both.save_to_disk(tmp_path / "both")
-    source = HuggingFace(str(tmp_path / "both"), 8, split="test")
-    assert len(source) == 2 and np.array_equal(source[0], pixels(3).transpose(2, 0, 1))
-    with pytest.raises(UserError, match=r"data\.split=all is none of train, test"):
-        HuggingFace(str(tmp_path / "both"), 8, split="all")
 
 
 @pytest.mark.parametrize(
@@ -130,9 +127,3 @@ def test_a_run_on_it(command, tiny, saved):
     evaluate = ["run=run", "eval=objective", "eval.objective.pictures=4", "effort.scalars=4"]
     done = command("evaluate.py", *evaluate, "accelerator=cpu", "data_path=elsewhere")
     assert done.status == 0, done.err
-
-
-def test_without_the_package_it_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(UserError, match=r"pip install -e '\.\[data\]'"):
-        HuggingFace("user/name", 8)

@@ -51,17 +51,6 @@ def test_the_fingerprint_changes_with_the_images_and_not_with_their_place(tmp_pa
     assert fake.fingerprint != other.fingerprint
 
 
-def test_a_run_on_it(command, tiny):
-    words = [w for w in tiny if not w.startswith(("data=", "data.count="))]
-    words += ["data=torchvision", "data.dataset=FakeData", "run=run"]
-    words += [f"+data.options.{key}={value}" for key, value in FAKE.items()]
-    done = command("train.py", *[word.replace(" ", "") for word in words])
-    assert done.status == 0 and "12 images, 8 held out" in done.out, done.err
-    evaluate = ["run=run", "eval=objective", "eval.objective.pictures=4", "effort.scalars=4"]
-    done = command("evaluate.py", *evaluate, "accelerator=cpu")
-    assert done.status == 0, done.err
-
-
 @pytest.mark.parametrize(("dataset", "name"), [("ImageFolder", "birds"), ("CIFAR10", "CIFAR10")])
 def test_a_folder_of_images_gives_its_name(command, dataset, name):
     words = ["data=torchvision", f"data.dataset={dataset}", "data.path=mine/birds"]
@@ -87,15 +76,12 @@ def test_what_cannot_be_used_is_one_line(tmp_path, dataset, options, said):
     assert "\n" not in str(error.value)
 
 
-def test_images_of_other_modes_and_no_images_are_refused(tmp_path):
+def test_images_of_other_modes_and_no_images_are_refused(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="image 1 of FakeData is not L but RGB"):
         TorchVision("FakeData", tmp_path, 8, 1, options=FAKE)[1]
     assert TorchVision("FakeData", tmp_path, 8, 1, True, FAKE)[1].shape == (1, 8, 8)
     with pytest.raises(UserError, match="smaller than image_size=16"):
         TorchVision("FakeData", tmp_path, 16, options=FAKE)[0]
-
-
-def test_without_the_package_it_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torchvision", None)
     with pytest.raises(UserError, match=r"pip install -e '\.\[data\]'"):
         TorchVision("FakeData", tmp_path, 8)

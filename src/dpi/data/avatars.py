@@ -1,6 +1,5 @@
 """Cartoon faces generated from seeds: a data set for trying things out, without a download."""
 
-import functools
 import hashlib
 import io
 import random
@@ -19,16 +18,8 @@ DRAWING = 1
 VIEW = "42 22 180 180"
 """The region of the 264 x 280 drawing that shows the face: x, y, width, height."""
 
-BACKGROUNDS = (
-    "#65C9FF",
-    "#FFD5DC",
-    "#D1D4F9",
-    "#C0E8B7",
-    "#FFEFB5",
-    "#5199E4",
-    "#F2A65A",
-    "#DDDDDD",
-)
+BACKGROUNDS = ("65C9FF", "FFD5DC", "D1D4F9", "C0E8B7", "FFEFB5", "5199E4", "F2A65A", "DDDDDD")
+"""Colours, red, green and blue in hexadecimal digits."""
 
 
 class Avatars:
@@ -37,18 +28,16 @@ class Avatars:
     Drawn by python_avatars and rasterized by resvg, both offline.
 
     Args:
-        count: number of images.
+        count: number of images, at least 1.
         image_size: height and width, 8 to 64 pixels.
         seed: seed of the data set.
         image_channels: 3, or 1 for greyscale.
 
     Raises:
-        UserError: count, image_size or image_channels out of range.
+        UserError: image_size or image_channels out of range.
     """
 
     def __init__(self, count: int, image_size: int, seed: int = 0, image_channels: int = 3) -> None:
-        if count < 1:
-            raise UserError(f"data.count={count}: too few; give at least 1")
         if not 8 <= image_size <= 64:
             raise UserError(f"image_size={image_size}: out of range for avatars; give 8 to 64")
         if image_channels not in (1, 3):
@@ -74,7 +63,7 @@ class Avatars:
         svg = _svg(random.Random(f"avatar {self.seed} {i}"))
         png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=2 * self.image_size))
         image = Image.open(io.BytesIO(png)).convert("RGB").reduce(2)
-        return prepare(image, f"avatar {i}", self.image_size, self.image_channels, convert=True)
+        return prepare(image, f"avatar {i}", self.image_size, self.image_channels, True)
 
 
 def _svg(rng: random.Random) -> str:
@@ -82,7 +71,8 @@ def _svg(rng: random.Random) -> str:
 
     def pick(options: type[Enum], default: Any = None, probability: float = 0.0) -> Any:
         """The default with the given probability, else one of the options."""
-        members = _sorted_members(options)
+        # By name, so that a choice does not depend on the order of their definition.
+        members = sorted(options, key=lambda member: member.name)
         return default if rng.random() < probability else rng.choice(members)
 
     avatar = pa.Avatar(
@@ -104,14 +94,8 @@ def _svg(rng: random.Random) -> str:
     )
     x, y, width, height = VIEW.split()
     fill = rng.choice(BACKGROUNDS)
-    background = f'<rect x="{x}" y="{y}" width="{width}" height="{height}" fill="{fill}"/>'
+    background = f'<rect x="{x}" y="{y}" width="{width}" height="{height}" fill="#{fill}"/>'
     head, rest = avatar.render().split(">", 1)
     head = head.replace('viewBox="0 0 264 280"', f'viewBox="{VIEW}"')
     head = head.replace('width="264px" height="280px"', f'width="{width}px" height="{height}px"')
     return f"{head}>{background}{rest}"
-
-
-@functools.cache
-def _sorted_members(options: type[Enum]) -> list[Enum]:
-    # By name, so that a choice does not depend on the order of their definition.
-    return sorted(options, key=lambda member: member.name)

@@ -81,9 +81,8 @@ class Folder:
 
     def read(self, i: int) -> bytes:
         """The bytes of file i."""
-        return (
-            self._zip.read(self.names[i]) if self._zip else (self.path / self.names[i]).read_bytes()
-        )
+        name = self.names[i]
+        return self._zip.read(name) if self._zip else (self.path / name).read_bytes()
 
     def open(self, i: int) -> Image.Image:
         """Image i as its file holds it, turned as its EXIF orientation says.

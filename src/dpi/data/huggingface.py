@@ -10,6 +10,9 @@ import numpy as np
 from dpi.data.prepare import decoding, prepare
 from dpi.errors import UserError
 
+REFUSALS = (OSError, RuntimeError, ValueError, TypeError, KeyError)
+"""What `datasets` raises for paths and arguments that it does not take, beside its own errors."""
+
 
 class HuggingFace:
     """The images in one column of a data set of `datasets`, prepared as those of `Folder`.
@@ -49,9 +52,7 @@ class HuggingFace:
         self.image_size, self.image_channels, self.convert = image_size, image_channels, convert
         try:
             found = _load(path, split, subset, revision)
-        except (OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
-            raise UserError(f"data.path={path}: {' '.join(str(error).split())}") from None
-        except datasets.exceptions.DatasetsError as error:
+        except (*REFUSALS, datasets.exceptions.DatasetsError) as error:
             raise UserError(f"data.path={path}: {' '.join(str(error).split())}") from None
         if not isinstance(found, datasets.Dataset):
             raise UserError(f"data.path={path}: it is a {type(found).__name__}, not a Dataset")
@@ -90,8 +91,8 @@ class HuggingFace:
         where = f"image {i} of {self.path}"
         with decoding(where):
             image = self._images[i][self.column]
-        if image is None:
-            raise UserError(f"{where} is missing: its {self.column} is null")
+            if image is None:
+                raise TypeError(f"its {self.column} is null")
         return prepare(image, where, self.image_size, self.image_channels, self.convert)
 
 

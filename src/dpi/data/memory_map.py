@@ -58,18 +58,17 @@ def _write(source: Source, shape: tuple[int, ...], file: BinaryIO) -> None:
 
 def _decode(source: Source, chunk: int = 1024) -> Iterator[np.ndarray]:
     # In chunks, so that the set need not fit in memory.
-    read, refused = partial(_read, source), []
+    refused: list[str] = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for first in range(0, len(source), chunk):
-            for image in pool.map(read, range(first, min(first + chunk, len(source)))):
-                if not isinstance(image, UserError):
+            places = range(first, min(first + chunk, len(source)))
+            for image in pool.map(partial(_read, source), places):
+                if isinstance(image, UserError):
+                    refused.append(str(image))
+                else:
                     yield image
-                elif len(refused) < NAMED:
-                    refused.append(image)
-            if len(refused) == NAMED:
-                break
-    if refused:
-        raise _together(refused)
+            if refused:
+                raise UserError(_together(refused, places.stop))
 
 
 def _read(source: Source, i: int) -> np.ndarray | UserError:
@@ -79,14 +78,13 @@ def _read(source: Source, i: int) -> np.ndarray | UserError:
         return error
 
 
-def _together(errors: list[UserError]) -> UserError:
-    """One error: the reason of each, and then what to do, each advice once."""
+def _together(errors: list[str], read: int) -> str:
+    """The reason of each, and then what to do, each advice once."""
     if len(errors) == 1:
         return errors[0]
-    reasons, _, advice = zip(*(str(error).partition("; ") for error in errors), strict=True)
-    count = f"the first {NAMED}" if len(errors) == NAMED else str(len(errors))
-    said = f"{count} images that cannot be used: {', '.join(reasons)}"
-    return UserError("; ".join([said, *filter(None, dict.fromkeys(advice))]))
+    reasons, _, advice = zip(*(error.partition("; ") for error in errors[:NAMED]), strict=True)
+    said = f"{len(errors)} of the first {read} images cannot be used: {', '.join(reasons)}"
+    return "; ".join([said, *filter(None, dict.fromkeys(advice))])
 
 
 def _load(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:

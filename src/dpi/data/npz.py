@@ -35,8 +35,6 @@ class Npz:
     def __init__(self, path: str | Path, image_size: int, image_channels: int = 3) -> None:
         self.path = Path(path)
         self.image_size, self.image_channels = image_size, image_channels
-        if not self.path.is_file():
-            raise UserError(f"{self.path} does not exist; give data.path=, an .npz file of images")
         arrays = read_npz(self.path, ["arr_0"])
         if not arrays:
             raise UserError(f"{self.path} has no array arr_0")

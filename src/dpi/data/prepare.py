@@ -18,10 +18,10 @@ CONVERTED = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 
 
 UNREADABLE = (
-    *(OSError, EOFError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError),
-    *(zipfile.BadZipFile, zlib.error),
+    *(OSError, EOFError, SyntaxError, ValueError, TypeError, RuntimeError),
+    *(Image.DecompressionBombError, zipfile.BadZipFile, zlib.error),
 )
-"""What Pillow and zipfile raise for a file that is damaged, encrypted or too large."""
+"""What Pillow and zipfile raise for a file that is damaged, encrypted, too large or no image."""
 
 
 @contextmanager

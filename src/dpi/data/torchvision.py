@@ -92,7 +92,7 @@ class TorchVision:
         where = f"image {i} of {self.dataset}"
         with decoding(where):
             item = self._images[i]
-        image = item[0] if isinstance(item, tuple) else item
-        if not isinstance(image, Image.Image):
-            raise UserError(f"{where} is not an image but {type(image).__name__}")
+            image = item[0] if isinstance(item, tuple) else item
+            if not isinstance(image, Image.Image):
+                raise TypeError(f"it is {type(image).__name__}")
         return prepare(image, where, self.image_size, self.image_channels, self.convert)

@@ -1,4 +1,4 @@
-"""data.duplicates=: near-duplicates of held-out images are not trained on."""
+"""Which images are held out, and which near-duplicates of them are left out."""
 
 import json
 import os
@@ -16,52 +16,41 @@ from dpi.evaluation.run_images import images_of
 from dpi.runs.run import open_run
 
 
-def image_folder(count: int) -> Path:
-    """Images 00.png, 01.png, ... of noise."""
-    Path("images").mkdir()
-    for i in range(count):
-        pixels = np.random.default_rng(i).integers(0, 256, (8, 8, 3), np.uint8)
-        Image.fromarray(pixels).save(f"images/{i:02}.png")
-    return Path("images")
-
-
-@given(st.integers(4, 200), st.data())
-def test_no_group_lies_on_both_sides(num_images, data):
+@given(st.integers(4, 200), st.integers(0, 100), st.data())
+def test_a_split_is_complete_and_no_group_lies_on_both_sides(num_images, seed, data):
     groups = data.draw(st.lists(st.lists(st.integers(0, num_images - 1), min_size=1, max_size=4)))
-    size = data.draw(st.integers(1, num_images // 4))
-    plain = split(num_images, size, 0)
-    train, held_out, left_out = split(num_images, size, 0, groups[: num_images // 8])
+    groups, size = groups[: num_images // 8], data.draw(st.integers(1, num_images // 4))
+    plain = split(num_images, size, seed)
+    train, held_out, left_out = split(num_images, size, seed, groups)
+    assert len(held_out) == size and len(plain.left_out) == 0
     assert np.array_equal(held_out, plain.held_out), "what is held out does not depend on them"
     assert sorted([*train, *held_out, *left_out]) == list(range(num_images))
-    assert len(plain.left_out) == 0
-    near = set()
-    for group in groups[: num_images // 8]:
-        assert not (set(group) & set(held_out) and set(group) & set(train))
-        near |= set(group) if set(group) & set(held_out) else set()
+    assert not any(set(group) & set(held_out) and set(group) & set(train) for group in groups)
+    near = {i for group in groups if set(group) & set(held_out) for i in group}
     assert set(left_out) == near - set(held_out), "no other image is left out"
 
 
-def test_no_image_left_to_train_on_raises():
-    with pytest.raises(UserError, match=r"data\.held_out=1: there are 3 images"):
-        split(3, 1, 0, [[0, 1, 2]])
+@pytest.mark.parametrize(
+    ("num_images", "held_out", "count"),
+    [
+        *((70_000, None, 1000), (22_565, None, 1000), (10_000, None, 1000), (500, None, 50)),
+        *((9, None, 1), (500, 0.2, 100), (3, 0.1, 1), (4096, 512, 512)),
+    ],
+)
+def test_how_many_are_held_out(num_images, held_out, count):
+    held = split(num_images, held_out, 0).held_out
+    assert len(held) == count
+    assert np.array_equal(held, split(num_images, count, 0).held_out)
+    assert not np.array_equal(held, split(num_images, held_out, 1).held_out)
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (b"00.png\t77.png\n", r"names 1 images that the data set does not have, '77.png'"),
-        (b"\xff\xfe", "cannot be read"),
-        (None, "cannot be read"),
-    ],
+    ("num_images", "held_out", "groups"),
+    [(10, 10, []), (3, 5, []), (1, None, []), (10, 2.5, []), (2, 0.9, []), (3, 1, [[0, 1, 2]])],
 )
-def test_a_list_of_other_images_is_named(tmp_path, monkeypatch, content, said):
-    monkeypatch.chdir(tmp_path)
-    source = Folder(image_folder(3), 8)
-    if content is not None:
-        Path("list.txt").write_bytes(content)
-    with pytest.raises(UserError, match=said) as error:
-        read_duplicates("list.txt", source)
-    assert "data.duplicates=list.txt" in str(error.value) and "\n" not in str(error.value)
+def test_too_few_images_raise(num_images, held_out, groups):
+    with pytest.raises(UserError, match=r"data\.held_out"):
+        split(num_images, held_out, 0, groups)
 
 
 def test_images_without_names_have_no_list(tmp_path):
@@ -70,19 +59,24 @@ def test_images_without_names_have_no_list(tmp_path):
 
 
 def test_a_run_leaves_them_out_and_is_recognized_by_what_it_left_out(command, tiny):
-    images = image_folder(20)
+    images = Path("images")
+    images.mkdir()
     names = [f"{i:02}.png" for i in range(20)]
+    for i, name in enumerate(names):
+        pixels = np.random.default_rng(i).integers(0, 256, (8, 8, 3), np.uint8)
+        Image.fromarray(pixels).save(images / name)
     held = split(20, 8, 0).held_out
     others = [i for i in range(20) if i not in held]
     lines = {
         "list.txt": [[held[0], others[0], others[1]], others[2:4], held[1:3]],
         "moved.txt": [[others[1], held[0], others[0]]],  # the same are left out
         "other.txt": [[held[0], others[5]]],
-        "wrong.txt": [],
     }
     for path, groups in lines.items():
-        text = "\n".join("\t".join(names[i] for i in group) for group in groups)
-        Path(path).write_text(text if groups else "wrong.png")
+        Path(path).write_text("\n".join("\t".join(names[i] for i in group) for group in groups))
+    Path("wrong.txt").write_text("00.png\twrong.png")
+    Path("bytes.txt").write_bytes(b"\xff\xfe")
+    assert read_duplicates("list.txt", Folder(images, 8)) == [list(g) for g in lines["list.txt"]]
     overrides = [w for w in tiny if not w.startswith(("data=", "data.count="))]
     overrides += ["data=folder", f"data.path={images}", "run=it"]
     done = command("train.py", *overrides, "data.duplicates=list.txt")
@@ -98,6 +92,7 @@ def test_a_run_leaves_them_out_and_is_recognized_by_what_it_left_out(command, ti
         "other.txt": "has left out other images (2, now 1)",
         "null": "has left out other images (2, now 0)",
         "wrong.txt": "names 1 images that the data set does not have, 'wrong.png'",
+        "bytes.txt": "data.duplicates=bytes.txt cannot be read",
     }.items():
         done = command("train.py", *overrides, f"data.duplicates={path}")
         (line,) = done.err.splitlines()
