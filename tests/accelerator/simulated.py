@@ -13,8 +13,7 @@ of the CPU. What is simulated are the rules of CUDA:
   to the CPU, a result whose shape depends on values. It also waits to copy its own memory to the
   device, unless with non_blocking=True.
 
-Each wait is an entry of `waits`, the operation and the line that led to it. Copies to the device
-without a wait are in `copies`.
+Each wait is an entry of `waits`, the operation and the line that led to it.
 
 It is neither fast nor asynchronous, so it finds no race, and no memory that is changed too early.
 Its random numbers are those of the CPU. It has no autocast, streams, pinned memory or
@@ -82,7 +81,6 @@ class Simulated(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.waits: list[str] = []
-        self.copies: list[str] = []
 
     def __enter__(self) -> "Simulated":
         self._before = torch.Generator, torch.tensor, optimizer._get_fused_kernels_supported_devices
@@ -131,9 +129,8 @@ class Simulated(TorchDispatchMode):
         return tree_map_only(Tensor, wrap, result)
 
     def _note_copy(self, source: torch.device, to: torch.device, non_blocking: bool) -> None:
-        if source == CPU and to == DEVICE:
-            found = self.copies if non_blocking else self.waits
-            found.append(f"copy to the device at {_line()}")
+        if source == CPU and to == DEVICE and not non_blocking:
+            self.waits.append(f"copy to the device at {_line()}")
         elif to == CPU:
             self.waits.append(f"copy to the CPU at {_line()}")
 
