@@ -122,6 +122,18 @@ def test_a_decompression_bomb_raises(tmp_path, monkeypatch):
         Folder(tmp_path, 8)[0]
 
 
+def test_a_missing_empty_or_invalid_path_raises(tmp_path):
+    with pytest.raises(UserError, match="nowhere does not exist; download it"):
+        Folder(tmp_path / "nowhere", 8, missing="download\n it")
+    with pytest.raises(UserError, match=r"nowhere\.npz does not exist"):
+        Npz(tmp_path / "nowhere.npz", 8)
+    with pytest.raises(UserError, match="empty"):
+        Folder(tmp_path, 8)
+    (tmp_path / "text.zip").write_text("not a zip")
+    with pytest.raises(UserError, match=r"text\.zip is neither"):
+        Folder(tmp_path / "text.zip", 8)
+
+
 def test_npz_returns_its_images(tmp_path):
     images = np.stack([noise(i) for i in range(3)])
     np.savez(tmp_path / "a.npz", arr_0=images)
@@ -130,6 +142,21 @@ def test_npz_returns_its_images(tmp_path):
     assert np.array_equal(source[2], images[2].transpose(2, 0, 1))
     np.savez(tmp_path / "b.npz", arr_0=images[::-1])
     assert Npz(tmp_path / "b.npz", 8).fingerprint != source.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("arrays", "reason"),
+    [
+        ({"images": np.zeros((2, 8, 8, 3), np.uint8)}, "no array arr_0"),
+        ({"arr_0": np.zeros((2, 8, 8, 3), np.float32)}, "float32"),
+        ({"arr_0": np.zeros((2, 16, 16, 3), np.uint8)}, "16, 16, 3"),
+        ({"arr_0": np.zeros((2, 3, 8, 8), np.uint8)}, "3, 8, 8"),
+    ],
+)
+def test_npz_with_other_contents_raises(tmp_path, arrays, reason):
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(UserError, match=reason):
+        Npz(tmp_path / "a.npz", 8)
 
 
 def test_avatars_are_functions_of_seed_and_index_and_differ():
