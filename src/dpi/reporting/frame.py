@@ -85,7 +85,7 @@ def _run(path: Path) -> dict[str, Any]:
     settings = {str(key): value for key, value in sorted(config["settings"].items())}
     return {
         **{"run": path.parent.name, "folder": path.parent, "text": text},
-        **{name: config["names"][name] for name in NAMES},
+        **{name: str(config["names"][name]) for name in NAMES},
         "seed": int(config["seed"]),
         "training_steps": int(config["training"]["steps"]),
         "batch_size": int(config["training"]["batch_size"]),
