@@ -1,6 +1,7 @@
 """Evaluate runs: each evaluation's rows go into the run's folder."""
 
 import inspect
+import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -17,7 +18,7 @@ from dpi.errors import UserError
 from dpi.evaluation.denoising import check_diffusion
 from dpi.evaluation.objective import check_scalars
 from dpi.frameworks import Framework
-from dpi.frameworks.draw import network_evaluations, samples_size
+from dpi.frameworks.draw import network_evaluations
 from dpi.precision import forbid_tf32
 from dpi.processes import together
 from dpi.progress import bars_closed
@@ -173,7 +174,7 @@ def check_evaluations(
         if "solver" in settings:
             network_evaluations(framework, settings.steps, settings.solver)
         if "n" in settings:
-            size = samples_size(settings.n, image_shape(cfg))
+            size = settings.n * math.prod(image_shape(cfg))  # uint8
             check_space(folder, size, f"eval.{name}.n={settings.n}")
         if name == "fidelity":
             from dpi.evaluation.fidelity import check_fidelity  # its packages take seconds

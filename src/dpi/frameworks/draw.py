@@ -1,6 +1,5 @@
 """Samples by index: sample i is a function of the weights, the seed and i."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
@@ -40,11 +39,6 @@ def network_evaluations(framework: Framework, num_steps: int, solver: str | None
 
     framework.sample(network, torch.zeros(1, 3, 1, 1), num_steps, solver)
     return passes
-
-
-def samples_size(n: int, shape: Shape) -> int:
-    """The bytes of n samples, uint8."""
-    return n * math.prod(shape)
 
 
 def draw(
