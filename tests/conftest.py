@@ -4,6 +4,7 @@ import os
 import re
 import runpy
 import shutil
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -47,13 +48,15 @@ def command(capfd, monkeypatch, tmp_path) -> Callable[..., Done]:
         GlobalHydra.instance().clear()
         monkeypatch.setattr(sys, "argv", [str(ROOT / script), *arguments])
         capfd.readouterr()
-        status = 0
+        status, handler = 0, signal.getsignal(signal.SIGTERM)
         try:
             runpy.run_path(str(ROOT / script), run_name="__main__")
         except SystemExit as exit_:
             status = exit_.code if isinstance(exit_.code, int) else 1
             if isinstance(exit_.code, str):
                 print(exit_.code, file=sys.stderr)
+        finally:
+            signal.signal(signal.SIGTERM, handler)
         return Done(status or 0, *capfd.readouterr())
 
     return run

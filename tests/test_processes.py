@@ -1,4 +1,4 @@
-"""Several processes train one run, or several runs; they end together, and resume in any number."""
+"""Processes that are asked to end save, and end together; a run resumes in any number of them."""
 
 import json
 import os
@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from test_train import ONE_THREAD, OPTIONS, assert_close, logged
+from test_train import OPTIONS, assert_close, assert_equal, logged
 
 TWO = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
 SAVED = "error: {}: saved at step {}, the same command resumes from it"
+KEPT = ["training.show.keep_every=2", "training.show.keep_best=true"]
 
 
 def step(run: Path) -> int:
@@ -27,7 +28,7 @@ def step(run: Path) -> int:
         return 0
 
 
-def wait(until: Callable[[], object], seconds: float = 240) -> None:
+def wait(until: Callable[[], object], seconds: float = 1200) -> None:
     end = time.monotonic() + seconds
     while not until():
         assert time.monotonic() < end
@@ -35,15 +36,14 @@ def wait(until: Callable[[], object], seconds: float = 240) -> None:
 
 
 @contextmanager
-def training(folder: Path, *overrides: str) -> Iterator[subprocess.Popen]:
+def started(folder: Path, *overrides: str) -> Iterator[subprocess.Popen]:
+    """A training in a process of its own."""
     process = subprocess.Popen(
         [sys.executable, ROOT / "train.py", *overrides],
         cwd=folder,
-        env=ONE_THREAD,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=True,
     )
     try:
         yield process
@@ -51,17 +51,12 @@ def training(folder: Path, *overrides: str) -> Iterator[subprocess.Popen]:
         process.kill()
 
 
-def children(process: subprocess.Popen) -> list[int]:
-    """Those that Lightning has started."""
-    listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    named = {child: Path(f"/proc/{child}/cmdline") for child in listed}
-    return [int(c) for c, path in named.items() if path.exists() and "_ddp_" in path.read_text()]
-
-
-def begun(process: subprocess.Popen, run: Path) -> list[int]:
-    """The processes that it has started, once they have taken some steps together."""
+def second(process: subprocess.Popen, run: Path) -> int:
+    """The process that Lightning has started, once both have taken some steps together."""
     wait(lambda: step(run) >= 5 or process.poll() is not None)
-    return children(process)
+    listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    (child,) = (int(c) for c in listed if "_ddp_" in Path(f"/proc/{c}/cmdline").read_text())
+    return child
 
 
 def ended(process: int) -> bool:
@@ -71,7 +66,7 @@ def ended(process: int) -> bool:
 
 def end(process: subprocess.Popen) -> tuple[int, list[str]]:
     """The exit status, and what was said of the end by this process and its children."""
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=1200)
     assert "Traceback" not in err, err
     said = ("error: ", "Forcefully terminating")  # Lightning's, where a step takes longer
     return process.returncode, [line for line in err.splitlines() if any(s in line for s in said)]
@@ -80,89 +75,77 @@ def end(process: subprocess.Popen) -> tuple[int, list[str]]:
 @contextmanager
 def signalled(number: signal.Signals, when: Callable[[], object]) -> Iterator[None]:
     """Send this process a signal once something has happened."""
+    over = threading.Event()
 
     def send() -> None:
-        wait(when)
-        os.kill(os.getpid(), number)
+        wait(lambda: over.is_set() or when())
+        if not over.is_set():
+            os.kill(os.getpid(), number)
 
     thread = threading.Thread(target=send)
     thread.start()
-    yield
-    thread.join()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
-KEPT = ["training.show.keep_every=2", "training.show.keep_best=true"]
+def requeue(*_: object) -> None:
+    """As submitit does at a job's time limit."""
+    sys.exit(144)
+
+
+@pytest.mark.parametrize(
+    ("number", "handler", "expected"),
+    [
+        (signal.SIGTERM, signal.SIG_DFL, 143),
+        (signal.SIGINT, signal.default_int_handler, 130),
+        (signal.SIGUSR1, signal.SIG_DFL, 143),
+        (signal.SIGUSR2, requeue, 144),
+    ],
+)
+def test_a_signal_saves_says_so_and_exits(number, handler, expected, command, tiny):
+    train = ["train.py", *tiny, "run=it", "trainer.accumulate_grad_batches=2"]
+    before = signal.signal(number, handler)
+    try:
+        with signalled(number, lambda: step(Path("it")) > 1):
+            done = command(*train, "training.steps=1000", "training.show.save_every=1000")
+    finally:
+        signal.signal(number, before)
+    steps = step(Path("it"))
+    assert done.status == expected and 1 < steps < 1000, done.err
+    if number != signal.SIGUSR2:  # of which submitit says so
+        assert done.err.splitlines()[-1] == SAVED.format(number.name, steps)
+    again = command(*train, f"training.steps={steps + 1}")
+    assert again.status == 0 and f"resuming from step {steps}" in again.out
+    if number == signal.SIGTERM:
+        command(*train, f"training.steps={steps + 1}", "run=whole")
+        assert_equal(Path("whole"), Path("it"))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("extra", [[], [*OPTIONS, *KEPT]])
-def test_two_processes_learn_what_one_does(command, tiny, tmp_path, monkeypatch, extra):
-    """Here those of torchrun; below those that Lightning starts."""
-    monkeypatch.setattr("dpi.training.datamodule.VAL_SCALARS", 100)  # as in another process
-    overrides = [*tiny, *extra, "arch.dropout=0", "data.random_flip=true", "training.show.every=2"]
-    command("train.py", *overrides, "run=one")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    two = [*TWO, "trainer.strategy=ddp_find_unused_parameters_true", "run=two"]
-    done = subprocess.run(
-        [*torchrun, ROOT / "train.py", *overrides, *two],
-        cwd=tmp_path,
-        timeout=300,
-        env=ONE_THREAD,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert_close(tmp_path / "one", tmp_path / "two")
-    assert done.stdout.count("next  ") == 1
-    one, two = (sorted(path.name for path in Path(run).glob("*.ckpt")) for run in ("one", "two"))
-    assert one == two and len(one) == (3 if extra else 1)
-    for column in ("loss", "val_loss", "lr", "grad_norm"):
-        one, two = (logged(tmp_path / run, column) for run in ("one", "two"))
-        assert len(one) == (2 if column == "val_loss" else 3)
-        assert two == pytest.approx(one, rel=1e-4), column
+def test_a_second_ctrl_c_ends_at_once(tiny, tmp_path):
+    batch = ["training.batch_size=8192", "trainer.accumulate_grad_batches=1024"]
+    with started(tmp_path, *tiny, "run=it", *batch) as process:
+        wait((tmp_path / "it/status.json").exists)  # a step takes several seconds
+        process.send_signal(signal.SIGINT)
+        for line in process.stderr:
+            if "Ctrl-C again" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        said = "error: interrupted: the same command resumes from the last checkpoint"
+        assert end(process) == (130, [said])
+    assert not (tmp_path / "it/last.ckpt").exists()
 
 
-@pytest.mark.slow
-def test_two_processes_that_are_stopped_or_killed_end_together_and_one_resumes(
-    command, tiny, tmp_path
-):
-    train = [*tiny, "arch.dropout=0", "trainer.accumulate_grad_batches=2"]
-    train += ["training.show.save_every=2"]
-    stopped, killed = tmp_path / "stopped", tmp_path / "killed"
-    for run in (stopped, killed):
-        command("train.py", *train, f"run={run}", "training.steps=2")
-    two = [*train, *TWO, "training.steps=1000"]
-    with (
-        training(tmp_path, *two, "run=stopped") as first,
-        training(tmp_path, *two, "run=killed") as second,
-    ):
-        (child,) = begun(first, stopped)
-        first.terminate()
-        status, (line,) = end(first)
-        assert status == 143 and line == SAVED.format("SIGTERM", step(stopped))
-        wait(lambda: ended(child), 20)
-
-        (child,) = begun(second, killed)
-        os.kill(child, signal.SIGKILL)
-        status, (line,) = end(second)
-        assert status and ("the same command resumes" in line or "terminated with code -9" in line)
-    for run in (stopped, killed):
-        steps = f"training.steps={step(run) + 2}"
-        done = command("train.py", *train, f"run={run}", steps)
-        assert done.status == 0 and "resuming from step" in done.out, done.err
-        command("train.py", *train, f"run=whole-{run.name}", steps)
-        assert_close(tmp_path / f"whole-{run.name}", run)
-
-
-def test_a_process_ends_with_the_one_that_started_it(tmp_path):
-    child = "import time; from dpi.processes import end_with_parent; end_with_parent()"
-    child += "; open('begun', 'w'); time.sleep(1000)"
-    parent = f"import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', {child!r}])"
-    parent += "; open('child', 'w').write(str(p.pid)); p.wait()"
-    process = subprocess.Popen([sys.executable, "-c", parent], cwd=tmp_path)
-    wait((tmp_path / "begun").exists)
-    process.kill()
-    wait(lambda: ended(int((tmp_path / "child").read_text())))
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_an_evaluation_that_is_stopped_says_so(number, expected, command, run):
+    path = run() / "evaluation"
+    evaluate = ["evaluate.py", "run=run", "eval=objective", "effort=paper", "accelerator=cpu"]
+    with signalled(number, lambda: list(path.glob("step*"))):
+        done = command(*evaluate, "eval.objective.pictures=8")
+    assert done.status == expected and done.err.splitlines()[-1].startswith("error: ")
 
 
 def test_a_sweep_that_is_stopped_saves_its_run_and_starts_no_other(command, tiny):
@@ -176,38 +159,77 @@ def test_a_sweep_that_is_stopped_saves_its_run_and_starts_no_other(command, tiny
 
 
 def test_a_check_that_is_stopped_does_not_promise_to_resume(command, tiny):
-    with signalled(
-        signal.SIGTERM, lambda: any(step(p) > 1 for p in Path("outputs/check").glob("*"))
-    ):
+    checks = Path("outputs/check")
+    with signalled(signal.SIGTERM, lambda: any(step(path) > 1 for path in checks.glob("*"))):
         done = command("train.py", *tiny, "experiment=check", "training.steps=1000")
     assert done.status == 143 and done.err.splitlines()[-1].endswith(": stopped, and was deleted")
-    assert not list(Path("outputs/check").glob("*/*"))
+    assert not list(checks.glob("*/*"))
 
 
-def requeue(*_: object) -> None:
-    """As submitit does at a job's time limit."""
-    sys.exit(144)
+@pytest.mark.slow
+def test_two_processes_learn_what_one_does(command, tiny, tmp_path, monkeypatch):
+    """Here those of torchrun; below those that Lightning starts."""
+    monkeypatch.setattr("dpi.training.datamodule.VAL_SCALARS", 100)  # as in another process
+    overrides = [*tiny, *OPTIONS, *KEPT, "arch.dropout=0", "data.random_flip=true"]
+    overrides += ["training.show.every=2"]
+    command("train.py", *overrides, "run=one")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    two = [*TWO, "trainer.strategy=ddp_find_unused_parameters_true", "run=two"]
+    process = [*torchrun, ROOT / "train.py", *overrides, *two]
+    done = subprocess.run(process, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert_close(tmp_path / "one", tmp_path / "two")
+    assert done.stdout.count("next  ") == 1
+    one, two = (sorted(path.name for path in Path(run).glob("*.ckpt")) for run in ("one", "two"))
+    assert one == two and len(one) == 3
+    for column in ("loss", "val_loss", "lr", "grad_norm"):
+        one, two = (logged(tmp_path / run, column) for run in ("one", "two"))
+        assert len(one) == (2 if column == "val_loss" else 3)
+        assert two == pytest.approx(one, rel=1e-4), column
 
 
-@pytest.mark.parametrize(
-    ("number", "handler", "expected"),
-    [(signal.SIGUSR1, signal.SIG_DFL, 143), (signal.SIGUSR2, requeue, 144)],
-)
-def test_signals_of_slurm_save_first(number, handler, expected, command, tiny):
-    before = signal.signal(number, handler)
-    try:
-        with signalled(number, lambda: step(Path("it")) > 1):
-            done = command("train.py", *tiny, "run=it", "training.steps=1000")
-    finally:
-        signal.signal(number, before)
-    assert done.status == expected, done.err
-    steps = step(Path("it"))
-    again = command("train.py", *tiny, "run=it", f"training.steps={steps + 1}")
-    assert f"resuming from step {steps}" in again.out
+@pytest.mark.slow
+def test_two_processes_that_are_stopped_or_killed_end_together_and_one_resumes(
+    command, tiny, tmp_path
+):
+    train = [*tiny, "arch.dropout=0", "trainer.accumulate_grad_batches=2"]
+    train += ["training.show.save_every=2"]
+    two = [*train, *TWO, "training.steps=1000"]
+    with (
+        started(tmp_path, *two, "run=stopped") as stopped,
+        started(tmp_path, *two, "run=killed") as killed,
+    ):
+        child = second(stopped, tmp_path / "stopped")
+        stopped.terminate()
+        status, (line,) = end(stopped)
+        assert status == 143 and line == SAVED.format("SIGTERM", step(tmp_path / "stopped"))
+        wait(lambda: ended(child))
+
+        os.kill(second(killed, tmp_path / "killed"), signal.SIGKILL)
+        status, (line,) = end(killed)
+        assert status and ("the same command resumes" in line or "terminated with code -9" in line)
+    steps = f"training.steps={step(Path('stopped')) + 2}"
+    done = command("train.py", *train, "run=stopped", steps)
+    assert done.status == 0 and "resuming from step" in done.out, done.err
+    command("train.py", *train, "run=whole", steps)
+    assert_close(Path("whole"), Path("stopped"))
+    done = command("train.py", *train, "run=killed", f"training.steps={step(Path('killed')) + 2}")
+    assert done.status == 0 and "resuming from step" in done.out, done.err
+
+
+def test_a_process_ends_with_the_one_that_started_it(tmp_path):
+    child = "import time; from dpi.processes import end_with_parent; end_with_parent()"
+    child += "; open('begun', 'w'); time.sleep(1000)"
+    parent = f"import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', {child!r}])"
+    parent += "; open('child', 'w').write(str(p.pid)); p.wait()"
+    process = subprocess.Popen([sys.executable, "-c", parent], cwd=tmp_path)
+    wait((tmp_path / "begun").exists)
+    process.kill()
+    wait(lambda: ended(int((tmp_path / "child").read_text())))
 
 
 def test_strategies_that_are_not_tested_are_refused(command, tiny):
-    for strategy in ("fsdp", "ddp_spawn", "ddp_notebook", "deepspeed", "dp"):
+    for strategy in ("fsdp", "ddp_spawn"):
         done = command("train.py", *tiny, *TWO, f"trainer.strategy={strategy}", "run=it")
         (line,) = done.err.splitlines()
         assert done.status == 1 and line.startswith(f"error: trainer.strategy={strategy}: ")
