@@ -1,5 +1,6 @@
 """Tables 1 and 4: what a network costs, in parameters, operations, seconds and bytes."""
 
+import json
 import os
 import statistics
 import time
@@ -7,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from lightning.fabric import Fabric
@@ -133,8 +135,11 @@ def peak_memory(make: Callable[[], Step], device: torch.device) -> float:
     os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # else the profiler writes to stderr
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         take_two()
-    events = profiler.profiler.kineto_results.events()
-    changes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "trace.json")
+        profiler.export_chrome_trace(str(path))
+        events = json.loads(path.read_text())["traceEvents"]
+    changes = sorted((e["ts"], e["args"]["Bytes"]) for e in events if e["name"] == "[memory]")
     return max(accumulate(nbytes for _, nbytes in changes)) / 2**20
 
 

@@ -1,6 +1,7 @@
 """Floating-point operations of a forward pass, as the paper counts them and in truth; of a step."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -11,12 +12,6 @@ from dpi.architectures.adm import ResidualBlock
 from dpi.interpolation import Interpolated
 
 Accounting = Literal["paper", "true"]
-
-WITH_BIAS = (
-    nn.Linear,
-    *(nn.Conv1d, nn.Conv2d, nn.Conv3d),
-    *(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
-)
 
 
 def count_flops(
@@ -45,97 +40,71 @@ def count_flops(
     """
     if accounting not in ("paper", "true"):
         raise ValueError(f"accounting must be 'paper' or 'true', got {accounting!r}")
-    counter = _count_paper if accounting == "paper" else _count_true
-    training = model.training
-    try:
-        with torch.no_grad():
-            return counter(model.eval(), x, s)
-    finally:
-        model.train(training)
-
-
-def _count_true(model: nn.Module, x: Tensor, s: Tensor | float) -> int:
-    flops = 0
-
-    def bias(module: nn.Module, inputs: tuple, output: Tensor) -> None:
-        nonlocal flops
-        flops += output.numel() if module.bias is not None else 0
-
-    def interpolation(module: Interpolated, inputs: tuple, output: Tensor) -> None:
-        nonlocal flops
-        theta0 = dict(module.theta0.named_parameters())
-        parameters = sum(theta0[name].numel() for name in module.doubled)
-        flops += 4 * parameters * (module.num_sets - 1)
-
-    with FlopCounterMode(display=False) as products:
-        _run_hooked(model, {WITH_BIAS: bias, Interpolated: interpolation}, x, s)
-    return flops + products.get_total_flops()
-
-
-def _count_paper(model: nn.Module, x: Tensor, s: Tensor | float) -> int:
-    flops = 0
-
-    def convolution(module: nn.Conv2d, inputs: tuple, output: Tensor) -> None:
-        nonlocal flops
-        kernel = module.weight.numel() // module.out_channels
-        flops += output.numel() * (2 * kernel + (module.bias is not None))
-
-    def transposed(module: nn.ConvTranspose2d, inputs: tuple, output: Tensor) -> None:
-        nonlocal flops
-        kernel = module.weight.numel() // module.weight.shape[1]
-        flops += output.numel() * (2 * kernel + (module.bias is not None))
-
-    def norm(module: nn.GroupNorm, inputs: tuple, output: Tensor) -> None:
-        nonlocal flops
-        flops += output.numel()
-
-    def linear(module: nn.Linear, inputs: tuple, output: Tensor) -> None:
-        nonlocal flops
-        flops += output.numel() * (2 * module.in_features + (module.bias is not None))
-
-    def scale_shift(module: ResidualBlock, inputs: tuple, output: Tensor) -> None:
-        nonlocal flops
-        if module.project is not None:
-            flops += 2 * output.numel()
-
-    def interpolation(module: Interpolated, inputs: tuple, output: Tensor) -> None:
-        nonlocal flops
-        doubled = {module.theta0.get_parameter(name) for name in module.doubled}
-        interpolated = sum(
-            parameter.numel()
-            for layer in module.theta0.modules()
-            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
-            for parameter in layer.parameters()
-            if parameter in doubled
+    counted: list[int] = []
+    hooks = [
+        module.register_forward_hook(
+            lambda module, inputs, output, count=count: counted.append(count(module, output))
         )
-        flops += 4 * interpolated * (module.num_sets - 1)
-
-    hooks = {
-        nn.Conv2d: convolution,
-        nn.ConvTranspose2d: transposed,
-        nn.GroupNorm: norm,
-        nn.Linear: linear,
-        ResidualBlock: scale_shift,
-        Interpolated: interpolation,
-    }
-    _run_hooked(model, hooks, x, s)
-    return flops
-
-
-def _run_hooked(
-    model: nn.Module, hooks: dict[type | tuple, Callable], x: Tensor, s: Tensor | float
-) -> None:
-    handles = [
-        module.register_forward_hook(hook)
-        for kind, hook in hooks.items()
+        for kind, count in (PAPER if accounting == "paper" else TRUE).items()
         for module in model.modules()
         if isinstance(module, kind)
     ]
+    training = model.training
+    products = FlopCounterMode(display=False)
     try:
-        model(x, s)
+        with torch.no_grad(), products:
+            model.eval()(x, s)
     finally:
-        for handle in handles:
-            handle.remove()
+        model.train(training)
+        for hook in hooks:
+            hook.remove()
+    return sum(counted) + (products.get_total_flops() if accounting == "true" else 0)
+
+
+def _layer(module: nn.Module, output: Tensor) -> int:
+    """Two a multiply-add of all inputs with all outputs at every output position, one a bias."""
+    transposed = isinstance(module, nn.ConvTranspose2d)
+    kernel = module.weight.numel() // module.weight.shape[1 if transposed else 0]
+    return output.numel() * (2 * kernel + (module.bias is not None))
+
+
+def _bias(module: nn.Module, output: Tensor) -> int:
+    return output.numel() if module.bias is not None else 0
+
+
+def _norm(module: nn.GroupNorm, output: Tensor) -> int:
+    return output.numel()
+
+
+def _scale_shift(module: ResidualBlock, output: Tensor) -> int:
+    return 2 * output.numel() if module.project is not None else 0
+
+
+def _interpolation(module: Interpolated, output: Tensor, kinds: Any = nn.Module) -> int:
+    """Two multiply-adds for each number of these layers and each set beyond the first."""
+    numbers = sum(
+        module.theta0.get_parameter(name).numel()
+        for name in module.doubled
+        if isinstance(module.theta0.get_submodule(name.rpartition(".")[0]), kinds)
+    )
+    return 4 * numbers * (module.num_sets - 1)
+
+
+PAPER = {
+    (nn.Conv2d, nn.ConvTranspose2d, nn.Linear): _layer,
+    nn.GroupNorm: _norm,
+    ResidualBlock: _scale_shift,
+    Interpolated: partial(_interpolation, kinds=(nn.Conv2d, nn.ConvTranspose2d)),
+}
+TRUE = {
+    (
+        nn.Linear,
+        *(nn.Conv1d, nn.Conv2d, nn.Conv3d),
+        *(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
+    ): _bias,
+    Interpolated: _interpolation,
+}
+"""What is counted of a module's call, beside the products for TRUE."""
 
 
 def step_flops(step: Callable[[int], object]) -> int:

@@ -1,7 +1,7 @@
 """The training loss at every scalar, on held-out images; each value is kept once computed."""
 
 import json
-import os
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -60,27 +60,16 @@ def scalar_errors(
     x = to_unit(torch.from_numpy(images).to(fabric.device))
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"process{fabric.global_rank}.jsonl"
-    _end_line(path)
-    bar = Progress(
-        total=len(units),
-        initial=len(units) - len(todo),
-        desc="Errors",
-        unit="draw",
-        disable=not fabric.is_global_zero,
-    )
+    how = {"desc": "Errors", "unit": "draw", "disable": not fabric.is_global_zero}
+    bar = Progress(total=len(units), initial=len(units) - len(todo), **how)
     with path.open("a") as file, torch.inference_mode(), bar:
         for (s, j), noise in _noises(mine, images.shape):
             total = 0.0
             for first in range(0, len(x), batch_size):
                 batch = slice(first, first + batch_size)
+                corrupting = noise[batch].to(x.device)
                 with fabric.autocast():
-                    errors = loss(
-                        network,
-                        run.framework,
-                        x[batch],
-                        noise[batch].to(x.device),
-                        torch.tensor(s),
-                    )
+                    errors = loss(network, run.framework, x[batch], corrupting, torch.tensor(s))
                 total += errors.double().sum().item()
             error = total / len(x)
             if not np.isfinite(error):
@@ -88,7 +77,8 @@ def scalar_errors(
                     f"{run.folder}: the error at scalar {s} is {error}; its weights are not "
                     "usable, train it again with a lower training.lr"
                 )
-            file.write(f"{json.dumps([s, j, error])}\n")
+            # A newline before it also ends a line that a kill truncated.
+            file.write("\n" * (file.tell() > 0) + json.dumps([s, j, error]))
             file.flush()
             bar.update(min(fabric.world_size, bar.total - bar.n))  # all processes progress alike
     fabric.barrier()
@@ -98,17 +88,14 @@ def scalar_errors(
 
 def _noises(units: list[Unit], shape: tuple[int, ...]) -> Iterator[tuple[Unit, Tensor]]:
     # Drawn ahead in a thread: NumPy's generators, the same everywhere, run on the CPU.
-    def draw(unit: Unit) -> tuple[Unit, Tensor]:
-        generator = np.random.default_rng(unit)
-        return unit, torch.from_numpy(generator.standard_normal(shape, np.float32))
+    def draw(unit: Unit) -> Tensor:
+        return torch.from_numpy(np.random.default_rng(unit).standard_normal(shape, np.float32))
 
     with ThreadPoolExecutor(1) as pool:
-        ahead = None
-        for unit in [*units, None]:
-            following = pool.submit(draw, unit) if unit else None
-            if ahead:
-                yield ahead.result()
-            ahead = following
+        ahead = deque(pool.submit(draw, unit) for unit in units[:1])
+        for i, unit in enumerate(units):
+            ahead.extend(pool.submit(draw, following) for following in units[i + 1 : i + 2])
+            yield unit, ahead.popleft().result()
 
 
 def _read(folder: Path) -> dict[Unit, float]:
@@ -121,12 +108,3 @@ def _read(folder: Path) -> dict[Unit, float]:
                 continue  # truncated by a kill
             done[s, j] = error
     return done
-
-
-def _end_line(path: Path) -> None:
-    # A truncated line must not swallow the next one.
-    if path.exists() and path.stat().st_size:
-        with path.open("rb+") as file:
-            file.seek(-1, os.SEEK_END)
-            if file.read(1) != b"\n":
-                file.write(b"\n")

@@ -21,8 +21,6 @@ class Images(NamedTuple):
     """Indices of the training images."""
     held_out: np.ndarray
     """Indices of the held-out images."""
-    fingerprint: str
-    """Of all of them; another data set has another one."""
 
 
 def held_out_images(run: Run, count: int) -> np.ndarray:
@@ -60,4 +58,4 @@ def images_of(run: Run) -> Images:
     images = memory_map(source, Path(run.cfg.data.cache_dir), run.cfg.data.name)
     held_out = np.array(split.held_out)
     train = np.setdiff1d(np.arange(len(images)), [*held_out, *split.left_out])
-    return Images(images, train, held_out, split.fingerprint)
+    return Images(images, train, held_out)
