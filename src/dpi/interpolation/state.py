@@ -42,7 +42,7 @@ def put_back(modules: Collection[nn.Module]) -> Iterator[None]:
     Raises:
         RuntimeError: a module or parameter was made inside.
     """
-    registers = [
+    registers: list[tuple[dict[Any, Any], int]] = [
         (register, len(register))
         for module in modules
         for register in (
