@@ -210,6 +210,8 @@ BAD = {
         {OBJECTIVE} unfinished=maybe            | unfinished=maybe
         {OBJECTIVE} out=run                     | out=run
         {OBJECTIVE} out=README.md/x.json        | README.md
+        {OBJECTIVE} out=README.md               | README.md: exists and is no file of rows
+        {OBJECTIVE} +mine=1                     | mine: there is no such setting
         {OBJECTIVE} data.path=small             | data_path
         {OBJECTIVE} eval.objective.t=[1000]     | 0 to 999
         {OBJECTIVE} eval.objective.pictures=9   | pictures=8
@@ -232,6 +234,7 @@ BAD = {
         run=run device=meta                     | device=meta
         run=run device=cuda:99                  | device=cuda:99
         run=run device=cpu n=1 out=README.md/x  | README.md
+        run=run +mine=1                         | mine: there is no such setting
         run=run output=x                        | did you mean out?
     """,
     "report.py": """

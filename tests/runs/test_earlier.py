@@ -38,9 +38,9 @@ LOW_RANK = {"_target_": "dpi.conditioning.LowRank"}
 @pytest.mark.parametrize(
     ("cond", "trust", "said"),
     [
-        (LOW_RANK, "false", "names code from outside, cond: dpi.conditioning.LowRank"),
-        (LOW_RANK, "true", "dpi.conditioning.LowRank cannot be imported"),
-        ({"nested": [LOW_RANK]}, "false", "code from outside, cond: dpi.conditioning.LowRank"),
+        (LOW_RANK, "false", "LowRank left: commit 5255f5f is the last that has it"),
+        (LOW_RANK, "true", "LowRank left: commit 5255f5f is the last that has it"),
+        ({"nested": [LOW_RANK]}, "false", "LowRank left: commit 5255f5f"),
         ({"mode": "one_pass"}, "false", "mode must be 'auto' or 'grouped', got 'one_pass'"),
     ],
 )

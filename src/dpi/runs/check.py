@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from dpi.errors import Excluded, UserError
 from dpi.runs.identity import flatten, is_plain
+from dpi.runs.rows import read_rows
 
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
@@ -53,9 +54,20 @@ def _writable(path: str) -> str:
     return path
 
 
+def _rows(path: str) -> str:
+    try:
+        read_rows(Path(_writable(path)))
+    except FileNotFoundError:
+        return path
+    except (ValueError, OSError):
+        raise ValueError("exists and is no file of rows: give another path") from None
+    return path
+
+
 Plain = Annotated[Any, AfterValidator(_plain)]
 Existing = Annotated[str, AfterValidator(_existing)]
 Writable = Annotated[str, AfterValidator(_writable)]
+Rows = Annotated[str, AfterValidator(_rows)]
 
 
 class Section(BaseModel):
@@ -106,7 +118,7 @@ class Trainer(Section, extra="allow"):
     compile: bool
 
 
-class Devices(Section):
+class Devices(Section, extra="ignore"):
     """Of train.yaml, what may depend on the machine."""
 
     trainer: Trainer
@@ -147,7 +159,7 @@ class Framework(Section, extra="allow"):
     precondition: bool = False
 
 
-class Train(Section):
+class Train(Section, extra="ignore"):
     """train.yaml but for the trainer; what else describes the model is checked when it is built."""
 
     seed: Seed
@@ -163,19 +175,23 @@ class Train(Section):
 
 
 class Evaluate(Section):
-    """evaluate.yaml, but for the devices."""
+    """evaluate.yaml"""
 
+    run: str | None
     checkpoint: CheckpointName
     unfinished: bool
     data_path: str | None
     trust: bool
+    accelerator: str
+    devices: int | str
     precision: Precision
-    out: Writable | None
+    out: Rows | None
+    effort: dict[str, Any]
     eval: dict[str, Evaluation]
 
 
 class Sample(Section):
-    """sample.yaml, but for the device."""
+    """sample.yaml"""
 
     run: str
     checkpoint: CheckpointName
@@ -186,6 +202,7 @@ class Sample(Section):
     batch_size: Count
     npz: bool
     out: Writable | None
+    device: str
     trust: bool
 
 
@@ -286,12 +303,16 @@ def check(cfg: DictConfig, schema: type[Section]) -> None:
     for key, value in flatten(OmegaConf.to_container(cfg)).items():
         if value == MISSING:
             raise UserError(f"{key} is missing: give {key}=...")
-    keys = cfg.keys() & schema.model_fields.keys()
+    keys = cfg.keys()
+    if schema.model_config["extra"] == "ignore":
+        keys &= schema.model_fields.keys()
     try:
         schema.model_validate({key: _resolved(cfg, key) for key in keys})
     except ValidationError as error:
         first = error.errors()[0]
         key, given = ".".join(map(str, first["loc"])), first["input"]
+        if first["type"] == "extra_forbidden":
+            raise UserError(f"{key}: there is no such setting, see --help") from None
         value = given if isinstance(given, str) else json.dumps(given, default=str)
         message = first["msg"].removeprefix("Value error, ")
         raise UserError(f"{key}={value}: {message}") from None

@@ -4,7 +4,7 @@ from omegaconf import DictConfig, OmegaConf
 
 import dpi.conditioning
 from dpi.errors import UserError
-from dpi.protocol import targets
+from dpi.protocol import check_left, targets
 
 SOURCES = ("Avatars", "Folder", "HuggingFace", "Npz", "TorchVision")
 
@@ -38,5 +38,6 @@ def refuse_foreign_code(cfg: DictConfig, where: str, hint: str = "") -> None:
         cfg: the configuration.
         where, hint: what the message calls it, and what to do.
     """
-    if found := foreign_code(cfg):
-        raise UserError(f"{where} names code from outside, {found[0]}{hint}")
+    for found in foreign_code(cfg):
+        check_left(found.rpartition(" ")[2])
+        raise UserError(f"{where} names code from outside, {found}{hint}")
