@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from dpi.runs.rows import read_rows
 
@@ -100,3 +101,26 @@ def test_a_report_leaves_out_what_cannot_be_read_and_names_it(command, runs):
     (first / "config.yaml").write_bytes(b"")
     done = command("report.py")
     assert done.status == 1 and f"{first / 'config.yaml'} cannot be read" in done.err
+
+
+@pytest.mark.parametrize(
+    ("key", "change"),
+    [
+        ("exp_avg", lambda moment: moment.flatten()[:1]),
+        ("exp_avg", lambda moment: moment.long()),
+        ("exp_avg_sq", lambda moment: moment.to("meta")),
+        ("exp_avg_sq", lambda moment: moment.to_sparse()),
+        ("exp_avg_sq", lambda moment: moment.to(torch.complex64)),
+        ("exp_avg_sq", lambda moment: moment * torch.nan),
+        ("step", lambda moment: None),
+    ],
+)
+def test_moments_that_do_not_fit_are_one_line(command, tiny, run, key, change):
+    path = run("diffusion", "drunet", "dpi") / "last.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    moments = checkpoint["optimizer_states"][0]["state"][1]
+    moments[key] = change(moments[key])
+    torch.save(checkpoint, path)
+    done = command("train.py", *tiny, f"run={path.parent}", "training.steps=4")
+    assert done.status == 1 and len(done.err.splitlines()) == 1, done.err
+    assert f"{path}" in done.err and f"{key} of parameter 1 is " in done.err

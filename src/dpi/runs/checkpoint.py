@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from dpi.errors import UserError
 
@@ -56,8 +57,17 @@ def load_weights(network: nn.Module, state: dict[str, Any], path: Path) -> None:
     """Load a checkpoint's `state_dict` or `current_model_state` into the conditioned network.
 
     Raises:
-        UserError: the weights belong to another configuration, or are not finite; names the first
-            that does not fit.
+        UserError: see `check_weights`.
+    """
+    network.load_state_dict(check_weights(network, state, path))
+
+
+def check_weights(network: nn.Module, state: dict[str, Any], path: Path) -> dict[str, Tensor]:
+    """The weights of the conditioned network in a checkpoint, by the network's names.
+
+    Raises:
+        UserError: they belong to another configuration, or are not finite; names the first that
+            does not fit.
     """
     prefix = "network."
     weights = {
@@ -67,12 +77,33 @@ def load_weights(network: nn.Module, state: dict[str, Any], path: Path) -> None:
     }
     own = network.state_dict()
     for name in sorted(own.keys() | weights.keys()):
-        theirs = tuple(weights[name].shape) if name in weights else "absent"
-        ours = tuple(own[name].shape) if name in own else "absent"
-        if theirs != ours:
-            raise UserError(
-                f"{path} belongs to another configuration: {name} is {theirs} there, {ours} here"
-            )
-        if weights[name].is_floating_point() and not weights[name].isfinite().all():
-            raise UserError(f"{path} is of a training that diverged: {name} is not finite")
-    network.load_state_dict(weights)
+        _check_tensor(path, name, weights.get(name), own.get(name))
+    return weights
+
+
+def check_moments(optimizer: Optimizer, moments: dict[int, dict[str, Any]], path: Path) -> None:
+    """Raise UserError if AdamW's moments in a checkpoint do not fit the parameters.
+
+    PyTorch does not compare them, and its fused kernel writes beyond the end of a shorter one.
+    A parameter that never had a gradient has none.
+    """
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for i, parameter in enumerate(parameters):
+        expected = {"step": torch.zeros(()), "exp_avg": parameter, "exp_avg_sq": parameter}
+        for key, like in expected.items() if i in moments else ():
+            _check_tensor(path, f"{key} of parameter {i}", moments[i].get(key), like)
+
+
+def _check_tensor(path: Path, name: str, found: Any, like: Tensor | None) -> None:
+    theirs, ours = (
+        f"{tuple(x.shape)} {x.dtype} {x.layout}{' without values' * x.is_meta}"
+        if isinstance(x, Tensor)
+        else "absent"
+        for x in (found, like)
+    )
+    if theirs != ours:
+        raise UserError(
+            f"{path} belongs to another configuration: {name} is {theirs} there, {ours} here"
+        )
+    if found.is_floating_point() and not found.isfinite().all():
+        raise UserError(f"{path} is of a training that diverged: {name} is not finite")

@@ -23,7 +23,7 @@ from dpi.interpolation import Interpolated
 from dpi.precision import forbid_tf32
 from dpi.processes import together
 from dpi.runs.build import set_memory_format
-from dpi.runs.checkpoint import load_checkpoint, load_weights
+from dpi.runs.checkpoint import check_weights, load_checkpoint, load_weights
 from dpi.runs.files import CHECKPOINT, samples_path
 from dpi.runs.images import Images
 from dpi.runs.record import record, record_session
@@ -177,6 +177,7 @@ def _resume(cfg: DictConfig, network: nn.Module) -> int:
     step, steps = checkpoint["global_step"], cfg.training.steps
     if step > steps:
         raise UserError(f"{cfg.run} is at step {step} already: give training.steps={step} or more")
+    check_weights(network, checkpoint["state_dict"], path)
     averages = checkpoint.get("callbacks", {}).get(FURTHER, {})
     for decay in cfg.training.show.keep_ema:
         if decay not in averages:
@@ -184,6 +185,7 @@ def _resume(cfg: DictConfig, network: nn.Module) -> int:
                 f"training.show.keep_ema: {decay} is not averaged by this run, which is at step "
                 f"{step}; leave it out, or begin another run (tag=...)"
             )
+        check_weights(network, averages[decay], path)
     return step
 
 

@@ -1,6 +1,7 @@
 """One optimizer step: corrupt images, predict, square the error."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import lightning as L
@@ -13,6 +14,7 @@ from torchmetrics import MeanMetric
 from dpi.data import to_unit
 from dpi.frameworks import Framework, loss
 from dpi.interpolation import parameter_groups
+from dpi.runs.checkpoint import check_moments
 from dpi.training.draws import DROPOUT, Draws, generator
 
 
@@ -132,6 +134,10 @@ class TrainingModule(L.LightningModule):
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
         self.log("grad_norm", norm / scaler.get_scale() if scaler else norm)
         self.log("lr", optimizer.param_groups[0]["lr"])
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        moments = checkpoint["optimizer_states"][0]["state"]
+        check_moments(self.optimizer(), moments, Path(self.trainer.ckpt_path))
 
     def optimizer(self) -> torch.optim.Optimizer:
         """AdamW over the network and the weighting."""
