@@ -106,5 +106,5 @@ def test_an_error_begins_on_its_own_line_in_a_terminal(tiny, tmp_path, sweep):
     shown = [line.rpartition("\r")[2] for line in written.split("\n")]
     error = next(i for i, line in enumerate(shown) if "the loss is not finite" in line)
     assert shown[error].startswith("error: ")
-    assert shown[error - 1].startswith("Training:  25%")
+    assert shown[error - 1].startswith("Training:  20%")
     assert not any("Training" in line for line in shown[error + 1 :])

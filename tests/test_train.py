@@ -201,21 +201,6 @@ def test_the_norm_of_the_gradient_is_logged_before_it_is_clipped(command, tiny):
     assert gradient(Path("clipped")) == pytest.approx(1e-3, rel=1e-3)
 
 
-def test_a_run_from_before_an_option_existed_is_resumed(command, tiny):
-    command("train.py", *tiny, "run=it")
-    path = Path("it/config.yaml")
-    config = yaml.safe_load(path.read_text())
-    for key in ("warmup_steps", "lr_schedule", "lr_decay_steps", "loss_weighting"):
-        del config["training"][key]
-    del config["trainer"]["gradient_clip_val"]
-    path.write_text(yaml.safe_dump(config))
-    done = command("train.py", *tiny, "run=it", "training.steps=4")
-    assert done.status == 0 and "resuming from step 3" in done.out
-    path.write_text(yaml.safe_dump(config))
-    other = command("train.py", *tiny, "run=it", "training.steps=5", "training.warmup_steps=2")
-    assert other.status == 1 and "training.warmup_steps was 0, now 2" in other.err
-
-
 def test_checkpoints_are_kept_and_a_run_can_go_on_from_one(command, tiny):
     # It diverges at first, so that the last is not the best.
     train = [*tiny, "run=it", "training.steps=6", "training.show.every=2", "training.ema_decay=0.5"]

@@ -274,7 +274,7 @@ def test_mistakes_are_one_line(score, command, tiny_extractor, tmp_path):
         ("reference=narrow.npz",): "another extractor",
         ("reference=foreign.npz",): "another extractor (extractor vgg16",
         ("reference=broken.npz",): "broken.npz is not an .npz file",
-        ("reference=nowhere.npz",): "reference=nowhere.npz: there is no such file",
+        ("reference=nowhere.npz",): "reference=nowhere.npz: does not exist",
         ("reference=null",): "reference= is missing",
         ("reference=empty",): "empty is empty",
         ("samples=other.npz",): "holds no images",
