@@ -1,13 +1,9 @@
 """python train.py -m: Hydra's sweeps; what is done is skipped, one failure stops no other."""
 
 import json
-import os
-import random
 import re
-import signal
 import subprocess
 import sys
-import time
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -16,14 +12,16 @@ import pytest
 from conftest import ROOT
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
+from test_processes import end, started, wait
+from test_train import assert_equal
 
 from dpi.cli import register_resolvers
 from dpi.errors import Excluded
 from dpi.runs.build import build_meta
+from dpi.runs.checkpoint import load_checkpoint
 from dpi.runs.lock import lock
 from dpi.runs.status import read_status
 
-ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 OBJECTIVE = ["eval=[objective]", "eval.objective.pictures=4"]
 
 DRUNET = {("diffusion", "drunet", cond) for cond in ("ncsnv2", "sigmamap", "tmap", "dpi")}
@@ -126,35 +124,28 @@ def test_the_command_again_does_what_is_left(command, tiny):
 
 
 def test_settings_are_in_the_runs_name(command, tiny):
-    done = command("train.py", "-m", *tiny, "cond.schedule=linear", "arch.channels=[4,8],[4,16]")
+    done = command("train.py", *tiny, "cond.schedule=linear", "arch.channels=[4,8]")
     assert done.status == 0, done.err
-    names = sorted(path.name for path in Path("outputs").glob("avatars-*"))
-    assert len(names) == 2
-    for name, channels in zip(names, ("4_16", "4_8"), strict=True):
-        assert f"-channels_{channels}-schedule_linear-count_40-" in name
-    config = OmegaConf.load(Path("outputs", names[0], "config.yaml"))
-    assert config.settings["arch.channels"] == [4, 16]
+    (run,) = Path("outputs").glob("avatars-diffusion-drunet-dpi-tiny-seed0-*")
+    assert "-channels_4_8-schedule_linear-count_40-" in run.name
+    config = OmegaConf.load(run / "config.yaml")
+    assert config.settings["arch.channels"] == [4, 8]
     assert config.settings["cond.schedule"] == "linear"
 
 
-def test_two_runs_in_one_folder_are_refused(command, tiny):
-    done = command("train.py", "-m", *tiny, "run=it", "seed=0,1")
-    assert done.status == 1 and "it holds a run with other settings (seed was 0, now 1)" in done.err
-    assert OmegaConf.load("it/config.yaml").seed == 0
+def test_two_runs_in_one_folder_are_refused(command, tiny, run):
+    run()
+    done = command("train.py", "-m", *tiny, "run=run", "seed=0,1")
+    assert "2 runs: 1 done, 1 failed" in done.out and done.status == 1
+    assert "run holds a run with other settings (seed was 0, now 1)" in done.err
+    assert OmegaConf.load("run/config.yaml").seed == 0
 
 
 def test_a_run_of_another_process_is_left_to_it(command, tiny):
-    done = command("train.py", *tiny, "training.steps=1")
-    (run,) = Path("outputs").glob("avatars-*")
-    with lock(run):
-        done = command("train.py", "-m", *tiny, "cond=dpi,tmap")
-    assert done.status == 1 and f"failed: {run.name}: {run} is locked by process" in done.err
+    with lock(Path("run0")):
+        done = command("train.py", "-m", *tiny, "run=run${seed}", "seed=0,1")
+    assert done.status == 1 and "failed: run0: run0 is locked by process" in done.err
     assert "2 runs: 1 done, 1 failed" in done.out
-
-
-def test_a_sweep_that_does_not_exist_is_named(command, tiny):
-    done = command("train.py", *tiny, "sweep=table9")
-    assert done.status == 1 and "sweep=table9: choose from" in done.err and "table5" in done.err
 
 
 def test_a_sweep_does_not_start_once_more_for_every_device(command, tiny):
@@ -178,44 +169,41 @@ def test_launchers_give_the_rows_of_runs_in_turn(command, tiny, tmp_path, launch
     assert command("train.py", *overrides).status == 0
     others = tmp_path / "others"
     others.mkdir()
-    done = subprocess.run(
-        [sys.executable, ROOT / "train.py", *overrides, f"hydra/launcher={launcher}"],
-        cwd=others,
-        env=ONE_THREAD,
-        capture_output=True,
-        text=True,
-    )
+    parallel = [*overrides, f"hydra/launcher={launcher}"]
+    if launcher == "joblib":
+        parallel.append("hydra.launcher.n_jobs=2")
+    process = [sys.executable, ROOT / "train.py", *parallel]
+    done = subprocess.run(process, cwd=others, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "3 runs: 2 done, 1 skipped" in done.stdout
     assert evaluated(others) == evaluated(tmp_path)
 
 
 @pytest.mark.slow
-def test_a_killed_sweep_ends_in_the_rows_of_one_never_killed(command, tiny, tmp_path):
-    overrides = ["-m", *tiny, *OBJECTIVE, "cond=dpi,tmap"]
-    overrides += ["training.steps=24", "training.show.save_every=2", "effort.noise_seeds=4"]
-    start = time.monotonic()
-    assert command("train.py", *overrides).status == 0
-    whole = time.monotonic() - start
-    killed = tmp_path / "killed"
-    killed.mkdir()
-    chance = random.Random(0)
-    launch = [sys.executable, ROOT / "train.py", *overrides]
-    for _ in range(2):
-        process = subprocess.Popen(
-            launch, cwd=killed, env=ONE_THREAD, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        while process.poll() is None and not list(killed.glob("outputs/avatars*/status.json")):
-            time.sleep(0.05)
-        time.sleep(chance.uniform(0, whole))
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-    done = subprocess.run(launch, cwd=killed, env=ONE_THREAD, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert evaluated(killed) == evaluated(tmp_path)
+def test_runs_that_joblib_kills_end_in_the_weights_and_rows_of_runs_in_turn(
+    command, tiny, tmp_path
+):
+    sweep = ["-m", *tiny, *OBJECTIVE, "cond=dpi,tmap", "training.show.save_every=2"]
+    parallel = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "training.steps=1000"]
+    with started(tmp_path, *sweep, *parallel) as process:
+        begun = Path("outputs").glob
+        wait(lambda: len(list(begun("*/last.ckpt"))) == 2 or process.poll() is not None)
+        process.terminate()
+        status, (line,) = end(process)
+    assert status == 143
+    assert line == "error: SIGTERM: stopped; the same command resumes from what was saved"
+    runs = list(begun("avatars-*"))
+    steps = f"training.steps={max(load_checkpoint(r / 'last.ckpt')['global_step'] for r in runs)}"
+    again = command("train.py", *sweep, steps)
+    assert again.status == 0 and "resuming from step" in again.out
+    Path("outputs").rename("killed")
+    assert command("train.py", *sweep, steps).status == 0
+    assert evaluated(Path("killed")) == evaluated(Path("outputs"))
+    for run in runs:
+        assert_equal(run, "killed" / run.relative_to("outputs"))
 
 
 def evaluated(folder: Path) -> dict[str, list]:
-    paths = sorted(folder.glob("outputs/*/evaluation/*.json"))
+    paths = sorted(folder.rglob("evaluation/*.json"))
     assert len(paths) == 2
     return {path.parts[-3]: json.loads(path.read_text()) for path in paths}

@@ -3,12 +3,9 @@
 import csv
 import json
 import math
-import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -32,9 +29,6 @@ COMBINATIONS = [
 
 STATES = ("state_dict", "current_model_state")
 """The averaged weights, and those of the last step."""
-
-# Sums are taken in another order by another number of threads.
-ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -72,12 +66,8 @@ def logged(run: Path, column: str) -> list[float]:
     ("framework", "arch", "cond"),
     [(framework, arch, cond) for framework, arch, conds in COMBINATIONS for cond in conds],
 )
-def test_every_combination_of_the_paper_trains(command, tiny, framework, arch, cond):
-    overrides = [f"framework={framework}", f"arch={arch}", f"cond={cond}"]
-    done = command("train.py", *tiny, *overrides)
-    assert done.status == 0, done.err
-    (run,) = Path("outputs").glob(f"avatars-{framework}-{arch}-{cond}-tiny-seed0-*")
-    assert str(run) in done.out
+def test_every_combination_of_the_paper_trains(trained, framework, arch, cond):
+    run = trained(framework, arch, cond)
     assert Image.open(run / "samples/step_0000003.png").mode == "RGB"
     assert (run / "lambda.png").exists() == (cond == "dpi")
     assert len(logged(run, "val_loss")) == 1 and len(logged(run, "loss")) == 3
@@ -112,22 +102,12 @@ OPTIONS = [
 ]
 
 
-@pytest.mark.parametrize(
-    "extra",
-    [
-        [],
-        ["cond=tmap"],
-        ["trainer.accumulate_grad_batches=2"],
-        OPTIONS,
-        [*OPTIONS, "trainer.accumulate_grad_batches=2"],
-    ],
-)
+@pytest.mark.parametrize("extra", [[], [*OPTIONS, "trainer.accumulate_grad_batches=2"]])
 def test_a_resumed_run_has_the_weights_of_one_never_interrupted(command, tiny, extra):
-    command("train.py", *tiny, *extra, "run=whole", "training.steps=7")
+    command("train.py", *tiny, *extra, "run=whole", "training.steps=5")
     command("train.py", *tiny, *extra, "run=parts", "training.steps=2")
-    command("train.py", *tiny, *extra, "run=parts", "training.steps=3")
-    done = command("train.py", *tiny, *extra, "run=parts", "training.steps=7")
-    assert "resuming from step 3" in done.out
+    done = command("train.py", *tiny, *extra, "run=parts", "training.steps=5")
+    assert "resuming from step 2" in done.out
     assert_equal(Path("whole"), Path("parts"))
     for column in ("loss", "lr", "grad_norm"):
         assert logged(Path("whole"), column) == logged(Path("parts"), column)
@@ -167,8 +147,6 @@ def test_a_half_life_is_that_of_edm_and_grows_with_the_images_seen(command, tiny
         average = {k: decay * average[k] + (1 - decay) * w for k, w in weights.items()}
         for name, tensor in average.items():
             torch.testing.assert_close(checkpoint["state_dict"][name], tensor, msg=name)
-    evaluated = ["eval=[complexity]", "eval.complexity.repeats=1", "accelerator=cpu"]
-    assert command("evaluate.py", "run=it", *evaluated).status == 0
 
 
 def test_how_long_averaged_weights_lag_behind_is_said(command, tiny):
@@ -293,14 +271,13 @@ def test_further_averages_are_kept_and_resumed(command, tiny):
     assert Path("it/ema_0.9.ckpt").read_bytes() == average
 
 
-def test_fewer_steps_than_were_taken_are_refused(command, tiny):
-    assert command("train.py", *tiny, "run=it", "training.steps=5").status == 0
-    config = Path("it/config.yaml").read_bytes()
-    Path("it/status.json").unlink()  # as after Ctrl-C in a longer training
-    done = command("train.py", *tiny, "run=it", "training.steps=3")
+def test_fewer_steps_than_were_taken_are_refused(command, tiny, run):
+    config = (run() / "config.yaml").read_bytes()
+    Path("run/status.json").unlink()  # as after Ctrl-C in a longer training
+    done = command("train.py", *tiny, "run=run", "training.steps=2")
     assert done.status == 1
-    assert "it is at step 5 already: give training.steps=5 or more" in done.err
-    assert Path("it/config.yaml").read_bytes() == config
+    assert "run is at step 3 already: give training.steps=3 or more" in done.err
+    assert Path("run/config.yaml").read_bytes() == config
 
 
 def test_evaluations_and_samples_of_a_kept_checkpoint_are_kept_apart(command, tiny):
@@ -324,109 +301,9 @@ def test_evaluations_and_samples_of_a_kept_checkpoint_are_kept_apart(command, ti
     assert Path("it/evaluation/step_0000002/samples.png").exists()
 
 
-@pytest.mark.slow
-def test_a_killed_run_has_the_weights_of_one_never_killed(command, tiny, tmp_path):
-    overrides = [
-        *tiny,
-        "training.steps=150",
-        "training.show.save_every=5",
-        "training.show.every=20",
-    ]
-    command("train.py", *overrides, "run=whole")
-    for killed, delay in enumerate((0.3, 1.1, 0.7)):
-        process = subprocess.Popen(
-            [sys.executable, ROOT / "train.py", *overrides, "run=killed"],
-            cwd=tmp_path,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=ONE_THREAD,
-        )
-        stamp = (tmp_path / "killed/last.ckpt").stat().st_mtime_ns if killed else 0
-        while process.poll() is None:
-            path = tmp_path / "killed/last.ckpt"
-            if path.exists() and path.stat().st_mtime_ns != stamp:
-                time.sleep(delay)
-                break
-            time.sleep(0.02)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-    done = command("train.py", *overrides, "run=killed")
-    assert done.status == 0, done.err
-    assert_equal(tmp_path / "whole", tmp_path / "killed")
-
-
-def stopped(overrides: list[str], number: signal.Signals, when: Path) -> tuple[int, str]:
-    """The exit status and stderr of a command that is sent a signal once a file exists."""
-    process = subprocess.Popen(
-        [sys.executable, *overrides], stderr=subprocess.PIPE, text=True, env=ONE_THREAD
-    )
-    while process.poll() is None and not when.exists():
-        time.sleep(0.02)
-    process.send_signal(number)
-    _, err = process.communicate(timeout=60)
-    assert "Traceback" not in err, err
-    return process.returncode, err.splitlines()[-1]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("number", "expected"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_saves_says_so_and_exits(number, expected, command, tiny, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    train = [*tiny, "training.steps=150", "training.show.every=20", "training.show.save_every=1000"]
-    train += ["trainer.accumulate_grad_batches=2"]
-    command("train.py", *train, "run=whole")
-    resumed = [*train, "run=stopped"]
-    status, line = stopped(
-        [str(ROOT / "train.py"), *resumed],
-        number,
-        Path("stopped/samples/step_0000020.png"),
-    )
-    step = load_checkpoint(Path("stopped/last.ckpt"))["global_step"]
-    assert status == expected and 20 <= step < 150
-    assert read_status(Path("stopped")).step == step
-    assert line == f"error: {number.name}: saved at step {step}, the same command resumes from it"
-    assert command("train.py", *resumed).status == 0
-    assert_equal(Path("whole"), Path("stopped"))
-
-
-@pytest.mark.slow
-def test_a_second_ctrl_c_ends_at_once(tiny, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    train = [*tiny, "run=it", "training.batch_size=8192", "trainer.accumulate_grad_batches=1024"]
-    process = subprocess.Popen(
-        [sys.executable, ROOT / "train.py", *train, "training.steps=1000"],
-        stderr=subprocess.PIPE,
-        text=True,
-        env=ONE_THREAD,
-    )
-    while not Path("it/status.json").exists():  # written as the training begins
-        time.sleep(0.02)
-    time.sleep(1)  # a step takes several seconds
-    process.send_signal(signal.SIGINT)
-    for line in process.stderr:
-        if "Ctrl-C again" in line:
-            break
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and not Path("it/last.ckpt").exists()
-    said = "error: interrupted: the same command resumes from the last checkpoint"
-    assert err.splitlines()[-1] == said and "Traceback" not in err
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("number", "expected"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_an_evaluation_that_is_stopped_says_so(number, expected, command, tiny):
-    command("train.py", *tiny, "run=it")
-    evaluate = [str(ROOT / "evaluate.py"), "run=it", "eval=objective", "effort=paper"]
-    evaluate += ["eval.objective.pictures=8", "accelerator=cpu"]
-    status, line = stopped(evaluate, number, Path("it/evaluation"))
-    assert status == expected and line.startswith("error: ")
-
-
-@pytest.mark.parametrize("extra", [[], OPTIONS])
-def test_micro_batches_and_the_whole_batch_learn_the_same(command, tiny, extra):
+def test_micro_batches_and_the_whole_batch_learn_the_same(command, tiny):
     # Dropout differs between them, all else does not.
-    overrides = [*tiny, *extra, "arch.dropout=0"]
+    overrides = [*tiny, *OPTIONS, "arch.dropout=0"]
     command("train.py", *overrides, "run=whole")
     command("train.py", *overrides, "run=parts", "trainer.accumulate_grad_batches=4")
     assert_close(Path("whole"), Path("parts"))
@@ -442,25 +319,18 @@ def test_a_small_collection_holds_out_a_tenth(command, tiny):
     assert done.status == 1 and "has held out other images (2, now 5)" in done.err
 
 
-def test_a_finished_run_is_not_touched(command, tiny):
-    command("train.py", *tiny, "run=it")
-    before = Path("it/last.ckpt").read_bytes()
-    done = command("train.py", *tiny, "run=it")
-    assert done.status == 0 and "is finished: 3 steps" in done.out
-    assert Path("it/last.ckpt").read_bytes() == before
-
-
 @pytest.mark.parametrize(
     "overrides",
     [
-        ["trainer.precision=bf16-mixed"],
-        ["trainer.channels_last=true"],
-        ["training.distinct_scalars=null", "training.stratified=false"],
-        ["cond.schedule=linear"],
-        ["cond.endpoints=exact", "cond.init=independent"],
-        ["data.random_flip=true"],
-        ["training.loss_weighting=min_snr"],
-        ["training.lr_schedule=rsqrt", "training.lr_decay_steps=2"],
+        [
+            *("trainer.precision=bf16-mixed", "trainer.channels_last=true"),
+            *("cond.endpoints=exact", "cond.init=independent"),
+            *("training.loss_weighting=min_snr", "data.random_flip=true"),
+        ],
+        [
+            *("training.distinct_scalars=null", "training.stratified=false"),
+            *("training.lr_schedule=rsqrt", "training.lr_decay_steps=2", "cond.schedule=linear"),
+        ],
     ],
 )
 def test_options_train_and_resume(command, tiny, overrides):
@@ -503,38 +373,26 @@ def test_loggers_get_the_images(command, tiny, logger, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="compiling for the CPU needs g++")
-@pytest.mark.parametrize("cond", ["dpi", "tmap"])
-def test_a_compiled_network_learns_the_same(command, tiny, cond):
-    overrides = [*tiny, f"cond={cond}", "arch.dropout=0"]
+def test_a_compiled_network_learns_the_same(command, tiny):
+    overrides = [*tiny, "arch.dropout=0", "eval=[objective]", "eval.objective.pictures=4"]
     command("train.py", *overrides, "run=plain")
     done = command("train.py", *overrides, "run=compiled", "trainer.compile=true")
     assert done.status == 0, done.err
     assert_close(Path("plain"), Path("compiled"))
+    plain, compiled = (
+        [row["value"] for row in json.loads(Path(run, "evaluation/objective.json").read_text())]
+        for run in ("plain", "compiled")
+    )
+    assert compiled == pytest.approx(plain, rel=1e-4)
 
 
-def test_a_sweep_gives_every_run_its_folder(command, tiny):
-    done = command("train.py", "-m", *tiny, "cond=dpi,tmap", "seed=0,1")
-    assert done.status == 0, done.err
-    for cond in ("dpi", "tmap"):
-        for seed in (0, 1):
-            (run,) = Path("outputs").glob(f"avatars-diffusion-drunet-{cond}-tiny-seed{seed}-*")
-            assert (run / "last.ckpt").exists()
-    assert [p.name for p in Path().iterdir()] == ["outputs"]
-
-
-def test_other_settings_need_another_folder(command, tiny):
-    command("train.py", *tiny, "run=it")
-    done = command("train.py", *tiny, "run=it", "cond.init=independent")
+def test_other_settings_need_another_folder(command, tiny, run):
+    run()
+    done = command("train.py", *tiny, "run=run", "cond.init=independent")
     assert done.status == 1 and "cond.init was copy, now independent" in done.err
     assert command("train.py", *tiny, "cond.init=independent").status == 0
-    (run,) = Path("outputs").glob("*-seed0-*")
-    assert "-init_independent-" in run.name and (run / "last.ckpt").exists()
-
-
-def test_how_a_batch_is_run_does_not_distinguish_runs(command, tiny):
-    command("train.py", *tiny, "run=it")
-    done = command("train.py", *tiny, "run=it", "cond.mode=grouped", "training.steps=4")
-    assert done.status == 0 and "resuming from step 3" in done.out
+    (other,) = Path("outputs").glob("*-seed0-*")
+    assert "-init_independent-" in other.name and (other / "last.ckpt").exists()
 
 
 def test_other_images_need_another_folder(command, tiny):
@@ -555,32 +413,22 @@ def test_other_images_need_another_folder(command, tiny):
     assert done.status == 0 and "is finished" in done.out
 
 
-@pytest.mark.parametrize(
-    "overrides",
-    [
-        ["+trainer.gradient_clip_algorithm=norm,value"],
-        ["data.count=30,20"],
-        ["+mine.key=1,2"],
-        ["training.loss_weighting=null,min_snr,uncertainty"],
-        ["training.warmup_steps=0,1,2"],
-    ],
-)
-def test_what_is_unknown_distinguishes_runs(command, tiny, overrides):
-    done = command("train.py", "-m", *tiny, *overrides, "training.steps=1")
-    assert done.status == 0, done.err
-    count = overrides[0].count(",") + 1
-    assert len(list(Path("outputs").glob("avatars-*/last.ckpt"))) == count
-    assert f"{count} runs: {count} done" in done.out
+def test_what_is_unknown_distinguishes_runs(command, tiny):
+    overrides = ["+mine.key=1,2", "data.count=30,20", "training.steps=1"]
+    done = command("train.py", "-m", *tiny, *overrides)
+    assert done.status == 0 and "4 runs: 4 done" in done.out, done.err
+    assert len(list(Path("outputs").glob("avatars-*/last.ckpt"))) == 4
+    assert [path.name for path in Path().iterdir()] == ["outputs"]
 
 
-def test_harmless_settings_do_not_distinguish_runs(command, tiny):
-    command("train.py", *tiny)
+def test_harmless_settings_do_not_distinguish_runs(command, tiny, run):
+    before = (run() / "last.ckpt").read_bytes()
     done = command(
         "train.py", *tiny, "logger=tensorboard", "training.show.every=1", "trainer.compile=true",
-        "training.steps=3", "eval=[]", "cond.mode=grouped", "data.name=avatars",
+        "training.steps=3", "eval=[]", "cond.mode=grouped", "data.name=avatars", "run=run",
     )  # fmt: skip
-    assert done.status == 0 and "is finished" in done.out
-    assert len(list(Path("outputs").iterdir())) == 1
+    assert done.status == 0 and "is finished: 3 steps" in done.out
+    assert Path("run/last.ckpt").read_bytes() == before
 
 
 def test_a_run_ends_with_its_pictures(command, tiny):
@@ -613,18 +461,18 @@ def test_the_logged_loss_is_the_mean_over_micro_batches(command, tiny):
     assert logged(Path("rare"), "loss") == pytest.approx(means, rel=1e-5)
 
 
-def test_a_run_records_what_it_was_made_with(command, tiny):
-    command("train.py", *tiny, "run=it", "training.steps=2")
-    command("train.py", *tiny, "run=it", "training.steps=3")
-    first, second = map(json.loads, Path("it/sessions.jsonl").read_text().splitlines())
-    assert (first["first_step"], second["first_step"]) == (0, 2)
+def test_a_run_records_what_it_was_made_with(command, tiny, run):
+    run()
+    command("train.py", *tiny, "run=run", "training.steps=4")
+    first, second = map(json.loads, Path("run/sessions.jsonl").read_text().splitlines())
+    assert (first["first_step"], second["first_step"]) == (0, 3)
     assert first["packages"]["torch"].startswith(torch.__version__.split("+")[0])
     assert "CPU" in first["device"]
     git = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
     commit = subprocess.run(git, capture_output=True, text=True).stdout.strip()
     assert (first["commit"] or "").removesuffix("-dirty") == commit
-    assert "training.steps=3" in second["command"]
-    assert json.loads(Path("it/status.json").read_text())["seconds"] > 0
+    assert "training.steps=4" in second["command"]
+    assert json.loads(Path("run/status.json").read_text())["seconds"] > 0
 
 
 def test_the_defaults_are_the_papers_run(command):
@@ -658,14 +506,13 @@ def image_folder(path: Path, count: int = 4, first: int = 0, **odd: Image.Image)
     return path
 
 
-def test_an_evaluation_after_training_runs_no_code_of_the_folders_configuration(command, tiny):
-    command("train.py", *tiny, "run=it")
-    path = Path("it/config.yaml")
+def test_an_evaluation_after_training_runs_no_code_of_the_folders_configuration(command, tiny, run):
+    path = run() / "config.yaml"
     config = yaml.safe_load(path.read_text())
     config["data"]["source"]["missing"] = {"_target_": "os.mkdir", "path": "owned"}
     path.write_text(yaml.safe_dump(config))
-    done = command("train.py", *tiny, "run=it", "eval=[objective]", "eval.objective.pictures=4")
-    assert done.status == 0 and "objective of it" in done.out
+    done = command("train.py", *tiny, "run=run", "eval=[objective]", "eval.objective.pictures=4")
+    assert done.status == 0 and "objective of run" in done.out
     assert not Path("owned").exists()
 
 
@@ -682,11 +529,10 @@ def test_an_evaluation_follows_the_training_and_is_not_repeated(command, tiny):
     assert "denoising of it" in other.out and "interpolation of it" not in other.out
 
 
-@pytest.mark.parametrize("size", [32, 36])
-def test_a_batch_larger_than_the_data_set_is_warned_of(command, tiny, size):
-    done = command("train.py", *tiny, "run=it", f"training.batch_size={size}")
+def test_a_batch_larger_than_the_data_set_is_warned_of(command, tiny):
+    done = command("train.py", *tiny, "training.steps=1", "training.batch_size=36")
     said = "warning: training.batch_size=36: there are only 32 training images"
-    assert done.status == 0 and done.err.count(said) == (size > 32), done.err
+    assert done.status == 0 and done.err.count(said) == 1, done.err
 
 
 @pytest.mark.parametrize("script", ["train", "evaluate", "sample", "report"])
@@ -707,30 +553,37 @@ def test_a_reader_that_ends_early_ends_the_help_silently(tmp_path):
 
 def test_mistakes_are_known_before_pytorch_is_imported(tmp_path):
     """So that they are reported in a second or two."""
-    code = """
+    code = f"""
 import runpy, sys
-sys.argv = sys.argv[1:]
-try:
-    runpy.run_path(sys.argv[0], run_name="__main__")
-finally:
-    print({"torch", "lightning", "diffusers", "pandas"} & set(sys.modules), file=sys.stdout)
+from hydra.core.global_hydra import GlobalHydra
+for script, *words in {MISTAKES}:
+    GlobalHydra.instance().clear()
+    sys.argv = [f"{ROOT}/{{script}}.py", *words]
+    try:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    except SystemExit as error:
+        print(error.code, file=sys.stderr)
+print({{"torch", "lightning", "diffusers", "pandas"}} & set(sys.modules))
 """
-    for script, *overrides in (
-        ["train", "cond=mlp"],
-        ["train", "data=folder"],
-        ["train", "data=folder", "data.path=nowhere"],
-        ["train", "training.lrr=1"],
-        ["train", "training.steps=many", "data=avatars"],
-        ["train", "eval=[denoising]", "data=avatars", "data.held_out=20"],
-        ["evaluate", "eval=[objective]", "run=nowhere"],
-        ["evaluate", "eval=[objective]", "eval.objective.scalars=0"],
-        ["sample", "run=nowhere"],
-        ["report", "runs=nowhere"],
-    ):
-        command = [sys.executable, "-c", code, ROOT / f"{script}.py", *overrides]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-        assert done.returncode == 1 and done.stderr.startswith("error: "), done.stderr
-        assert done.stdout.strip() == ("set()" if script != "report" else "{'pandas'}"), overrides
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    lines = done.stderr.splitlines()
+    assert len(lines) == len(MISTAKES), done.stderr
+    assert all(line.startswith("error: ") for line in lines), lines
+    assert done.stdout.strip() == "set()"
+
+
+MISTAKES = [
+    ["train", "cond=mlp"],
+    ["train", "data=folder"],
+    ["train", "data=folder", "data.path=nowhere"],
+    ["train", "training.lrr=1"],
+    ["train", "training.steps=many", "data=avatars"],
+    ["train", "eval=[denoising]", "data=avatars", "data.held_out=20"],
+    ["evaluate", "eval=[objective]", "run=nowhere"],
+    ["evaluate", "eval=[objective]", "eval.objective.scalars=0"],
+    ["sample", "run=nowhere"],
+]
 
 
 def test_a_training_that_diverges_stops_and_keeps_its_last_finite_checkpoint(command, tiny):
@@ -746,7 +599,6 @@ def test_a_training_that_diverges_stops_and_keeps_its_last_finite_checkpoint(com
 def test_a_training_that_diverged_to_finite_numbers_is_warned_of(command, tiny):
     done = command("train.py", *tiny, "run=it", "training.lr=0.3", "training.ema_decay=0")
     assert done.status == 0 and "this training has diverged; lower training.lr" in done.err
-    assert "diverged" not in command("train.py", *tiny, "run=other").err
 
 
 def test_weights_that_are_not_finite_are_not_saved(command, tiny):
@@ -758,17 +610,16 @@ def test_weights_that_are_not_finite_are_not_saved(command, tiny):
 
 
 @pytest.mark.parametrize("part", ["current_model_state", "state_dict"])
-def test_weights_that_are_not_finite_are_not_loaded(part, command, tiny):
-    command("train.py", *tiny, "run=it")
-    path = Path("it/last.ckpt")
+def test_weights_that_are_not_finite_are_not_loaded(part, command, tiny, run):
+    path = run() / "last.ckpt"
     checkpoint = torch.load(path, weights_only=True)
     next(iter(checkpoint[part].values())).view(-1)[0] = float("nan")
     torch.save(checkpoint, path)
     before = path.read_bytes()
-    resume = ["train.py", *tiny, "run=it", "training.steps=8"]
-    sample = ["sample.py", "run=it", "n=1", "device=cpu"]
+    resume = ["train.py", *tiny, "run=run", "training.steps=8"]
+    sample = ["sample.py", "run=run", "n=1", "device=cpu"]
     done = command(*(resume if part == "current_model_state" else sample))
-    assert done.status == 1 and "it/last.ckpt is of a training that diverged" in done.err
+    assert done.status == 1 and "run/last.ckpt is of a training that diverged" in done.err
     assert "Traceback" not in done.err and path.read_bytes() == before
 
 
@@ -777,7 +628,7 @@ def test_a_check_tries_everything_and_keeps_nothing(command, tiny):
     evals.append("eval.fidelity.extractor=pixels")
     done = command("train.py", *tiny, "experiment=check", *evals, "logger=tensorboard")
     assert done.status == 0, done.err
-    assert "Training: 100% 2/2" in done.err
+    assert "Training: 100% 2/2 [" in done.err and "\r" not in done.err and "█" not in done.err
     for name in ("denoising", "fidelity", "complexity", "interpolation"):
         assert f"{name} of outputs/check/avatars-diffusion-drunet-dpi-tiny-seed0" in done.out
     assert done.out.rstrip().endswith("it works, and was deleted")
@@ -786,15 +637,15 @@ def test_a_check_tries_everything_and_keeps_nothing(command, tiny):
 
 
 def test_checks_of_a_sweep_leave_the_runs_alone(command, tiny):
-    run = command("train.py", *tiny, "cond=tmap", "arch=adm", "framework=flow").out.split(":")[0]
-    before = {path: path.stat().st_mtime_ns for path in Path(run).rglob("*")}
-    which = ["framework=flow", "arch=adm,drunet", "cond=tmap,mlp", "eval=[objective]"]
+    found = command("train.py", *tiny, "cond=tmap", "arch=adm", "framework=flow").out
+    before = {path: path.stat().st_mtime_ns for path in Path(found.split(":")[0]).rglob("*")}
+    which = ["framework=flow", "arch=adm,drunet", "cond=tmap,mlp"]
     done = command("train.py", "-m", *tiny, *which, "experiment=check")
     assert done.status == 0, done.err
     assert done.out.count("it works, and was deleted") == 3
     assert "4 runs: 3 done, 1 skipped" in done.out
     assert not list(Path("outputs/check").iterdir())
-    assert before == {path: path.stat().st_mtime_ns for path in Path(run).rglob("*")}
+    assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
 def test_a_check_says_what_fails(command, tiny):
