@@ -234,7 +234,6 @@ BAD = {
         run=run device=meta                     | device=meta
         run=run device=cuda:99                  | device=cuda:99
         run=run device=cpu n=1 out=README.md/x  | README.md
-        run=run +mine=1                         | mine: there is no such setting
         run=run output=x                        | did you mean out?
     """,
     "report.py": """

@@ -176,7 +176,7 @@ def test_launchers_give_the_rows_of_runs_in_turn(command, tiny, tmp_path, launch
     done = subprocess.run(process, cwd=others, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "3 runs: 2 done, 1 skipped" in done.stdout
-    assert evaluated(others) == evaluated(tmp_path)
+    assert evaluated(others / "outputs") == evaluated(tmp_path / "outputs")
 
 
 @pytest.mark.slow

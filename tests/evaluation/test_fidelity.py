@@ -285,7 +285,7 @@ def test_mistakes_are_one_line(score, command, tiny_extractor, tmp_path):
         (
             "extractor=inception-v3-compat",
             "weights=nowhere.pth",
-        ): "weights=nowhere.pth: there is no such file",
+        ): "weights=nowhere.pth: does not exist",
         ("extractor=inception-v3-compat", "weights=broken.npz"): "broken.npz",
     }.items():
         done = score(good, good, *overrides)

@@ -190,8 +190,8 @@ class Evaluate(Section):
     eval: dict[str, Evaluation]
 
 
-class Sample(Section):
-    """sample.yaml"""
+class Sample(Section, extra="ignore"):
+    """sample.yaml but for the device, which asks PyTorch."""
 
     run: str
     checkpoint: CheckpointName
@@ -202,7 +202,6 @@ class Sample(Section):
     batch_size: Count
     npz: bool
     out: Writable | None
-    device: str
     trust: bool
 
 
