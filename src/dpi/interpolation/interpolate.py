@@ -16,7 +16,6 @@ from dpi.interpolation.affine import Affine, prepare
 from dpi.interpolation.network import Interpolated, Mode, own_modules
 from dpi.interpolation.scalar import Range
 from dpi.interpolation.schedule import InterpolationFunction, Mixture
-from dpi.interpolation.sets import walk
 from dpi.interpolation.state import COMMON, refuse_recomputation
 
 Schedule = Literal["learnable", "linear", "mixture"]
@@ -78,17 +77,12 @@ def interpolate(
     w = _weights(schedule, num_scalars, num_sets, scalar)
     if not isinstance(net, nn.Module):
         raise TypeError(f"net must be a module, such as MyNetwork(), got {net!r}")
-    common = _common_names(net, _as_list(include), _as_list(exclude))
-    _check(net, common)
+    doubled = _doubled(net, _as_list(include), _as_list(exclude))
+    _check(net, doubled)
     names = inspect.signature(net.forward).parameters
     if unknown := {*_as_list(shared)} - {*names}:
         raise ValueError(f"shared={sorted(unknown)}: forward has the arguments {', '.join(names)}")
-    sets = [net]
-    for _ in range(w.num_sets - 1):
-        theta = _copy(net)
-        _remove_common(theta, common)
-        sets.append(theta)
-    doubled = {id(p) for name, p in net.named_parameters() if name not in common}
+    sets = [net, *(_further_set(net, doubled) for _ in range(w.num_sets - 1))]
     for module in own_modules(net):
         own = {leaf for leaf, p in module._parameters.items() if id(p) in doubled}
         if "weight" in own:
@@ -118,42 +112,35 @@ def _weights(
     return InterpolationFunction(num_scalars, schedule, scalar=scalar, num_sets=num_sets)
 
 
-def _check(net: nn.Module, common: set[str]) -> None:
+def _check(net: nn.Module, doubled: set[int]) -> None:
     """Raise ValueError if parameters cannot be interpolated."""
-    doubled = (p for name, p in net.named_parameters() if name not in common and not is_lazy(p))
-    stored = {_storage(p) for p in doubled} - {None}
-    for prefix, module in walk(net):
-        where = f"{prefix.rstrip('.') or 'the network'} ({type(module).__name__})"
+    stored = {_storage(p) for p in net.parameters() if id(p) in doubled and not is_lazy(p)} - {None}
+    for prefix, module in net.named_modules():
+        where = f"{prefix or 'the network'} ({type(module).__name__})"
         if isinstance(module, torch.jit.ScriptModule):
             raise ValueError(f"{where} is a ScriptModule, whose parameters are fixed")
         leaves: dict[str, Any] = module._parameters
         for leaf, p in leaves.items():
-            name = f"{prefix}{leaf}"
             if is_lazy(p):
                 raise ValueError(f"{where} has no shapes yet; run the network before interpolate")
-            if p is None or name in common:
+            if id(p) not in doubled:
                 continue
-            instead = f"; exclude=[{name!r}]"
+            name = f"{prefix}.{leaf}".lstrip(".")
             if is_traceable_wrapper_subclass(p):
                 kind = type(p).__name__
-                raise ValueError(f"{name} is a {kind}{instead}, or quantize net.at(s)")
+                raise ValueError(f"{name} is a {kind}; exclude=[{name!r}], or quantize net.at(s)")
             if not (p.is_floating_point() or p.is_complex()):
-                raise ValueError(f"{name} has dtype {p.dtype}{instead}")
-        _check_attributes(where, module, stored)
-        if getattr(module, "sparse", False) and f"{prefix}weight" not in common:
+                raise ValueError(f"{name} has dtype {p.dtype}; exclude=[{name!r}]")
+        if getattr(module, "sparse", False) and id(leaves.get("weight")) in doubled:
             raise ValueError(f"{where} has sparse gradients, which cannot be interpolated")
-
-
-def _check_attributes(where: str, module: nn.Module, stored: set[int | None]) -> None:
-    """Raise ValueError if a module keeps a parameter, or a view of one, in an attribute."""
-    for name, value in vars(module).items():
-        known = name in COMMON or (name == "_flat_weights" and isinstance(module, nn.RNNBase))
-        leaves = () if known else tree_leaves(value)
-        if any(isinstance(leaf, Tensor) and _storage(leaf) in stored for leaf in leaves):
-            raise ValueError(
-                f"{where} keeps a parameter, or a view of one, in {name}, where it cannot be "
-                "interpolated; use nn.ParameterList, or read the attribute in forward"
-            )
+        for name in vars(module).keys() - COMMON:
+            known = name == "_flat_weights" and isinstance(module, nn.RNNBase)
+            kept = () if known else tree_leaves(vars(module)[name])
+            if any(isinstance(v, Tensor) and _storage(v) in stored for v in kept):
+                raise ValueError(
+                    f"{where} keeps a parameter, or a view of one, in {name}, where it cannot be "
+                    "interpolated; use nn.ParameterList, or read the attribute in forward"
+                )
 
 
 def _storage(tensor: Tensor) -> int | None:
@@ -161,23 +148,32 @@ def _storage(tensor: Tensor) -> int | None:
     return tensor.untyped_storage().data_ptr() or None if plain else None
 
 
-def _copy(net: nn.Module) -> nn.Module:
+def _further_set(net: nn.Module, doubled: set[int]) -> nn.Module:
+    """A copy without what belongs to theta0 alone: buffers and shared parameters."""
     try:
-        return copy.deepcopy(net)
+        theta = copy.deepcopy(net)
     except (RuntimeError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(
             f"the network cannot be copied ({reason.partition('.')[0]}); remove pruning, and use "
             "torch.nn.utils.parametrizations.weight_norm in place of torch.nn.utils.weight_norm"
         ) from error
+    copied: Any
+    for module, copied in zip(net.modules(), theta.modules(), strict=True):
+        common = [leaf for leaf, p in module._parameters.items() if id(p) not in doubled]
+        copied._parameters.update(dict.fromkeys(common))
+        copied._buffers.update(dict.fromkeys(copied._buffers))
+        if hasattr(copied, "track_running_stats"):
+            copied.track_running_stats = False  # load_state_dict would require the statistics
+    return theta
 
 
 def _as_list(patterns: Iterable[str]) -> list[str]:
     return [patterns] if isinstance(patterns, str) else list(patterns)
 
 
-def _common_names(net: nn.Module, include: list[str], exclude: list[str]) -> set[str]:
-    """The parameters that the sets share, by all of their names.
+def _doubled(net: nn.Module, include: list[str], exclude: list[str]) -> set[int]:
+    """The ids of the parameters that are interpolated.
 
     A tied parameter is doubled if any of its names is. The phi of an interpolated network inside
     is not: lambda would have to be interpolated.
@@ -189,28 +185,20 @@ def _common_names(net: nn.Module, include: list[str], exclude: list[str]) -> set
                 f"the pattern {pattern!r} matches none of the parameters "
                 f"({', '.join(list(parameters)[:3])}, ...)"
             )
-    phis = {id(m.phi) for m in net.modules() if isinstance(m, InterpolationFunction | Mixture)}
     doubled = {
         id(parameter)
         for name, parameter in parameters.items()
         if any(fnmatchcase(name, pattern) for pattern in include)
         and not any(fnmatchcase(name, pattern) for pattern in exclude)
-    } - phis
+    } - {id(phi) for phi in _phis(net)}
     if not doubled:
         raise ValueError(f"{type(net).__name__} has no parameters to interpolate")
-    return {name for name, parameter in parameters.items() if id(parameter) not in doubled}
+    return doubled
 
 
-def _remove_common(theta: nn.Module, common: set[str]) -> None:
-    """Remove from a further set what belongs to theta0 alone: buffers and shared parameters."""
-    for prefix, module in theta.named_modules():
-        for name in list(module._buffers):
-            module._buffers[name] = None
-        if hasattr(module, "track_running_stats"):
-            module.track_running_stats = False  # load_state_dict would require the statistics
-        for name in module._parameters:
-            if (f"{prefix}.{name}" if prefix else name) in common:
-                module._parameters[name] = None
+def _phis(net: nn.Module) -> list[nn.Parameter]:
+    phis = [m.phi for m in net.modules() if isinstance(m, InterpolationFunction | Mixture)]
+    return [phi for phi in phis if phi is not None]
 
 
 def parameter_groups(
@@ -227,9 +215,8 @@ def parameter_groups(
     Returns:
         One group for the network, and one for phi if there are any.
     """
-    phis = [m.phi for m in net.modules() if isinstance(m, InterpolationFunction | Mixture)]
-    phis = [phi for phi in phis if phi is not None]
-    ids = {id(phi) for phi in phis}
+    phis = _phis(net)
+    ids = set(map(id, phis))
     groups = [{"params": [p for p in net.parameters() if id(p) not in ids], "lr": lr}]
     if phis:
         decay = {} if weight_decay_lambda is None else {"weight_decay": weight_decay_lambda}

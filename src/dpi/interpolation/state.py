@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
+from operator import is_
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -24,10 +25,11 @@ def one_at_a_time() -> AbstractContextManager[Any]:
     return nullcontext() if torch.compiler.is_compiling() else LOCK
 
 
-CONTAINERS = (dict, list, set, deque)
+CONTAINERS = (dict, list, set, tuple, deque)
 OPAQUE = (nn.Module, Tensor, type, FunctionType, MethodType, ModuleType, partial)
 COMMON = vars(nn.Module()).keys() - {"training"}
 """Attributes of every module, which PyTorch looks after."""
+REGISTERS = "_modules", "_parameters", "_buffers", "_forward_hooks", "_forward_pre_hooks"
 
 
 @contextmanager
@@ -42,39 +44,31 @@ def put_back(modules: Collection[nn.Module]) -> Iterator[None]:
     Raises:
         RuntimeError: a module or parameter was made inside.
     """
-    registers: list[tuple[dict[Any, Any], int]] = [
-        (register, len(register))
-        for module in modules
-        for register in (
-            *(module._modules, module._parameters, module._buffers),
-            *(module._forward_hooks, module._forward_pre_hooks),
-        )
-    ]
+    registers = [(r := vars(module)[name], len(r)) for module in modules for name in REGISTERS]
     states = []
-    containers: dict[int, tuple[Any, Any]] = {}
+    kept: dict[int, tuple[Any, Any]] = {}
     for module in modules:
         state = vars(module)
-        own = [(name, value) for name, value in state.items() if name not in COMMON]
+        own = {name: value for name, value in state.items() if name not in COMMON}
         states.append((state, len(state), own))
-        for _, value in own:
-            _keep(value, containers)
+        for value in own.values():
+            _keep(value, kept)
             if not isinstance(value, OPAQUE) and hasattr(value, "__dict__"):
-                _keep(vars(value), containers)
+                _keep(vars(value), kept)
     made: list[Any] = []
     try:
         yield
     finally:
         for register, count in registers:
-            for name in list(register)[count:]:
-                made.append(register.pop(name))
+            made += [register.pop(name) for name in list(register)[count:]]
         for state, count, own in states:
-            if len(state) != count or any(state.get(name, state) is not v for name, v in own):
-                for name in state.keys() - COMMON:
-                    made.append(state.pop(name))
+            if len(state) != count or any(state.get(n, state) is not v for n, v in own.items()):
+                made += [state.pop(name) for name in state.keys() - COMMON]
                 state.update(own)
-        for container, before in containers.values():
-            if not _same(container, before):
-                made += _values(container)
+        for container, before in kept.values():
+            now, old = _items(container), _items(before)
+            if len(now) != len(old) or not all(map(is_, now, old)):
+                made += now
                 container.clear()
                 (container.update if isinstance(before, dict | set) else container.extend)(before)
     known = set(map(id, modules))
@@ -89,39 +83,34 @@ def put_back(modules: Collection[nn.Module]) -> Iterator[None]:
 def _keep(value: Any, kept: dict[int, tuple[Any, Any]]) -> None:
     if isinstance(value, CONTAINERS) and id(value) not in kept:
         kept[id(value)] = value, copy.copy(value)
-        for item in _values(value):
-            _keep(item, kept)
-    elif isinstance(value, tuple):
-        for item in value:
+        for item in _items(value):
             _keep(item, kept)
 
 
-def _values(container: Any) -> Iterable[Any]:
-    return container.values() if isinstance(container, dict) else container
-
-
-def _same(container: Any, before: Any) -> bool:
-    pairs = zip(_values(container), _values(before), strict=False)
-    return len(container) == len(before) and all(a is b for a, b in pairs)
+def _items(container: Any) -> list[Any]:
+    return [*container, *container.values()] if isinstance(container, dict) else [*container]
 
 
 @contextmanager
 def undone_on_error(net: nn.Module, device: torch.device) -> Iterator[None]:
     """If there is an exception inside, undo what happened to buffers and random numbers."""
-    buffers = [(m._buffers, m._buffers.copy()) for m in net.modules() if m._buffers]
-    contents = [(b, b.clone()) for b in net.buffers()]
-    sources = [torch]
+    buffers = [
+        (module._buffers, name, buffer, buffer.clone())
+        for module in net.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
+    random: list[Any] = [torch]
     if device.type not in ("cpu", "meta"):
-        sources.append(torch.get_device_module(device))
-    states = [source.get_rng_state() for source in sources]
+        random.append(torch.get_device_module(device))
+    states = [source.get_rng_state() for source in random]
     try:
         yield
     except Exception:
-        for registered, before in buffers:
-            registered.update(before)
-        for buffer, content in contents:
+        for register, name, buffer, content in buffers:
+            register[name] = buffer
             buffer.data.copy_(content)  # autograd may have saved it
-        for source, state in zip(sources, states, strict=True):
+        for source, state in zip(random, states, strict=True):
             source.set_rng_state(state)
         raise
 
@@ -212,8 +201,9 @@ def refuse_mixing(net: nn.Module, n: int = 1) -> None:
     """Raise RuntimeError if a layer mixes samples, and should mix those of equal scalars, which
     cannot be looked at; of n of them it can."""
     for name, module in net.named_modules():
-        own = isinstance(module, BATCH_NORMS) and module.running_mean is None
-        if (own and n == 1) or (isinstance(module, BATCH_NORMS) and not own and module.training):
+        if isinstance(module, BATCH_NORMS) and (
+            module.training if module.running_mean is not None else n == 1
+        ):
             raise RuntimeError(
                 f"{name} ({type(module).__name__}) mixes samples of equal scalars, which here "
                 "(torch.compile, torch.func, gradients of s) cannot be found: use net.eval()"
