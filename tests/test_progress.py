@@ -49,6 +49,14 @@ def test_a_training_writes_few_lines_into_a_file(command, tiny):
     assert re.match(r"Training: 100% 60/60 \[.*, loss=[\d.]+, .*images/s=\d+", last), last
 
 
+def test_a_training_without_a_bar(command, tiny, run):
+    run()
+    done = command(
+        "train.py", *tiny, "run=run", "training.steps=4", "+trainer.enable_progress_bar=false"
+    )
+    assert done.status == 0 and "resuming from step 3" in done.out and "Training" not in done.err
+
+
 def test_in_a_file_a_bar_is_a_line_now_and_then(monkeypatch):
     monkeypatch.setattr("dpi.progress.time.monotonic", iter(range(1000)).__next__)
     file = io.StringIO()

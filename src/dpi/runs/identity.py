@@ -18,7 +18,7 @@ HARMLESS = (
     "training.steps",
     # devices and execution: the same numbers but for rounding (and for which units drop out)
     *("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy"),
-    *("trainer.compile", "trainer.channels_last", "cond.mode"),
+    *("trainer.compile", "trainer.channels_last", "trainer.enable_progress_bar", "cond.mode"),
     # where the images and the list of near-duplicates are; their contents are compared instead
     *("data.name", "data.path", "data.cache_dir", "data.source.path", "data.source.missing"),
     *("data.source.cache_dir", "data.duplicates"),

@@ -197,7 +197,9 @@ def _trainer(cfg: DictConfig, run: Path) -> L.Trainer:
     # Up to commit 22e8b71 the averages were another callback's.
     warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint.*")
     forbid_tf32()
-    options = {k: v for k, v in cfg.trainer.items() if k not in ("compile", "channels_last")}
+    own = ("compile", "channels_last", "enable_progress_bar")
+    options = {k: v for k, v in cfg.trainer.items() if k not in own}
+    bar = cfg.trainer.get("enable_progress_bar", True)
     steps, show = cfg.training.steps, cfg.training.show
     interval = min(show.every, steps)
     callbacks = [
@@ -207,7 +209,7 @@ def _trainer(cfg: DictConfig, run: Path) -> L.Trainer:
         SaveCheckpoints(
             run, show.save_every, show.keep_every, interval if show.keep_best else None
         ),
-        Pace(run, cfg.training.batch_size, show.log_every),
+        Pace(run, cfg.training.batch_size, show.log_every, bar),
     ]
     try:
         return L.Trainer(

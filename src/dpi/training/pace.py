@@ -21,10 +21,11 @@ class Pace(Callback):
         batch_size: images an optimizer step.
         every: optimizer steps between two entries of the log, and of the status, which is also
             written with each checkpoint.
+        bar: whether to show the bar.
     """
 
-    def __init__(self, run: Path, batch_size: int, every: int) -> None:
-        self.run, self.batch_size, self.every = run, batch_size, every
+    def __init__(self, run: Path, batch_size: int, every: int, bar: bool = True) -> None:
+        self.run, self.batch_size, self.every, self.bar = run, batch_size, every, bar
 
     def on_train_start(self, trainer: L.Trainer, *_: Any) -> None:
         self._first = self._since = (time.monotonic(), trainer.global_step)
@@ -33,7 +34,7 @@ class Pace(Callback):
             desc="Training",
             total=trainer.max_steps,
             initial=trainer.global_step,
-            disable=not trainer.is_global_zero,
+            disable=not (self.bar and trainer.is_global_zero),
             smoothing=0,
         )
         self._write(trainer)
