@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dpi.errors import UserError
+
 if TYPE_CHECKING:  # importing torch takes seconds
     from torch import Tensor
 
@@ -21,6 +23,11 @@ def to_uint8(x: "Tensor") -> np.ndarray:
 
     Returns:
         Shape (B, H, W, C), uint8.
+
+    Raises:
+        UserError: a value is not finite, which would be black.
     """
+    if not x.isfinite().all():
+        raise UserError("samples are not finite: the training diverged, or the solver does")
     x = ((x.clamp(-1, 1) + 1) * 127.5).round().byte()
     return x.permute(0, 2, 3, 1).cpu().numpy()

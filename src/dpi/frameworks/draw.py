@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from dpi.data import to_uint8
+from dpi.errors import UserError
 from dpi.frameworks import Framework
 
 Shape = tuple[int, int, int]
@@ -28,7 +29,8 @@ def network_evaluations(framework: Framework, num_steps: int, solver: str | None
     """How many forward passes of the network a sample takes.
 
     Raises:
-        UserError: the framework has no such solver, or the solver cannot take so many steps.
+        UserError: the framework has no such solver, or the solver cannot take so many steps, or
+            gives NaN, as some of diffusers do where steps are repeated.
     """
     passes = 0
 
@@ -37,7 +39,9 @@ def network_evaluations(framework: Framework, num_steps: int, solver: str | None
         passes += 1
         return x
 
-    framework.sample(network, torch.zeros(1, 3, 1, 1), num_steps, solver)
+    sample = framework.sample(network, torch.ones(1, 3, 1, 1), num_steps, solver)
+    if not sample.isfinite().all():
+        raise UserError(f"steps={num_steps}: solver={solver} gives NaN with so many; give fewer")
     return passes
 
 
@@ -62,6 +66,9 @@ def draw(
 
     Yields:
         (B, H, W, C) uint8.
+
+    Raises:
+        UserError: samples are not finite.
     """
     for first in range(0, len(indices), batch_size):
         noise = start_noise(seed, indices[first : first + batch_size], shape).to(device)

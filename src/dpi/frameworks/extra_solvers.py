@@ -54,8 +54,9 @@ def run_scheduler(
     try:
         import diffusers
 
+        options = {"set_alpha_to_one": True} if solver == "PNDM" else {}  # ends without noise
         scheduler = getattr(diffusers, f"{solver}Scheduler")(
-            num_train_timesteps=len(betas), trained_betas=betas.numpy()
+            num_train_timesteps=len(betas), trained_betas=betas.numpy(), **options
         )
         scheduler.set_timesteps(num_steps)
     except ImportError:  # LMSDiscrete also needs scipy
@@ -72,6 +73,9 @@ def run_scheduler(
         s = t / (len(betas) - 1) if t.is_floating_point() else t
         eps = network(scheduler.scale_model_input(x, t), s)
         x = scheduler.step(eps, t, x).prev_sample
+    left = getattr(scheduler, "sigmas", torch.zeros(1))[-1]
+    if left > 0:  # DEIS ends at step 0, with its noise
+        x = (1 + left**2).sqrt() * x - left * network(x, torch.tensor(0))
     return x
 
 
