@@ -648,6 +648,22 @@ def test_checks_of_a_sweep_leave_the_runs_alone(command, tiny):
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
+def test_a_check_deletes_what_it_has_made_alone(command, tiny, run):
+    before = {path: path.stat().st_mtime_ns for path in run().rglob("*")}
+    Path("mine").mkdir()
+    Path("mine/notes.txt").write_text("mine")
+    for path in ("run", "mine", "outputs/check/../../run", "outputs/check/../../mine"):
+        done = command("train.py", *tiny, "experiment=check", f"run={path}")
+        assert done.status == 1
+        assert "deletes its run" in done.err or "with other settings" in done.err
+    assert Path("mine/notes.txt").exists()
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    done = command("train.py", *tiny, "run=outputs/check/mine")
+    assert done.status == 0 and Path("outputs/check/mine/last.ckpt").exists()
+    done = command("train.py", *tiny, "experiment=check", "run=elsewhere")
+    assert done.status == 0 and not Path("elsewhere").exists()
+
+
 def test_a_check_says_what_fails(command, tiny):
     done = command("train.py", *tiny, "experiment=check", "training.lr=1e30", "eval=[denoising]")
     assert done.status == 1

@@ -19,7 +19,7 @@ from dpi.atomic import atomic_write
 from dpi.errors import Excluded, Terminated, UserError
 from dpi.progress import bars_closed
 from dpi.runs.check import check_pictures, check_trainer, check_training
-from dpi.runs.files import CHECKPOINT, CHECKS, CONFIG, average_path, samples_path
+from dpi.runs.files import CHECKPOINT, CONFIG, average_path, samples_path
 from dpi.runs.images import Images
 from dpi.runs.lock import LOCK, lock
 from dpi.runs.record import check_identity
@@ -124,22 +124,27 @@ def _session(run: Path) -> Iterator[None]:
 
 @contextmanager
 def _checked(run: Path) -> Iterator[None]:
-    """Around a run: of one that only checks a configuration nothing is kept."""
+    """Around a run: of experiment=check, which only tries a configuration, nothing is kept."""
+    if HydraConfig.get().runtime.choices.get("experiment") != "check":
+        yield
+        return
+    if any(path.name != LOCK for path in run.iterdir()):
+        raise UserError(
+            f"experiment=check deletes its run, and {run} holds files: delete them, or give "
+            "another run="
+        )
     try:
         yield
-        if CHECKS in run.parents:
-            print(f"{run}: it works, and was deleted")
+        print(f"{run}: it works, and was deleted")
     except Terminated as error:
-        if CHECKS in run.parents:
-            error.message = f"{run}: stopped, and was deleted"
+        error.message = f"{run}: stopped, and was deleted"
         raise
     finally:
-        if CHECKS in run.parents:
-            for path in run.iterdir():
-                if path.is_dir():
-                    shutil.rmtree(path)
-                elif path.name != LOCK:
-                    path.unlink()
+        for path in run.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != LOCK:
+                path.unlink()
 
 
 def _is_trained(cfg: DictConfig, run: Path) -> bool:

@@ -12,8 +12,6 @@ SPLIT = "split.json"
 STATUS = "status.json"
 SESSIONS = "sessions.jsonl"
 """One line a session: when, on which device, with which packages and which commit."""
-CHECKS = Path("outputs/check")
-"""The folder of runs that are deleted at their end, see experiment=check."""
 
 
 def kept_path(run: Path, step: int) -> Path:
