@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-RUNS = ["list_for_dict", "number_for_tensor", "no_split", "no_keys", "no_yaml"]
+RUNS = ["list_for_dict", "number_for_tensor", "no_split", "no_keys", "no_yaml", "resolver"]
 
 
 def picture(seed: int = 0, size: int = 8) -> Image.Image:
@@ -68,6 +68,8 @@ def runs() -> None:
     Path("no_split/split.json").unlink()
     Path("no_keys/config.yaml").write_text("seed: 0\n")
     Path("no_yaml/config.yaml").write_text("a: [\n")
+    config = Path("resolver/config.yaml")
+    config.write_text(config.read_text() + 'other: "\\x24{oc.env:HOME}"\n')
 
 
 @pytest.fixture(scope="module")
@@ -199,6 +201,7 @@ BAD = {
         eval=objective run=nowhere*             | no run matches
         eval=objective run=no_keys              | no_keys/config.yaml
         eval=objective run=no_yaml              | no_yaml/config.yaml
+        eval=objective run=resolver             | resolver/config.yaml has ${{...}} in a value
         {OBJECTIVE} run=no_split                | no_split/split.json
         {OBJECTIVE} checkpoint=../last.ckpt     | checkpoint=../last.ckpt
         {OBJECTIVE} checkpoint=best.ckpt        | run/best.ckpt: choose from last.ckpt

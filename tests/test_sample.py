@@ -113,7 +113,7 @@ def test_a_foreign_configuration_instantiates_nothing(command, run, target, repl
     evaluate = ["evaluate.py", "run=run", "eval=objective", "accelerator=cpu"]
     for overrides in (["sample.py", "run=run", "n=1"], evaluate):
         done = command(*overrides)
-        assert done.status == 1 and "names code from outside" in done.err
+        assert done.status == 1 and "which may run other code or download; if you know" in done.err
         assert not Path("owned").exists()
 
 

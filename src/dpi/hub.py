@@ -29,6 +29,7 @@ from dpi.interpolation import (
 )
 from dpi.interpolation.interpolate import Schedule
 from dpi.runs.build import MODEL, build, image_shape
+from dpi.runs.record import refuse_interpolations
 from dpi.runs.rows import read_rows
 from dpi.runs.run import Run
 from dpi.runs.trust import refuse_foreign_code
@@ -157,7 +158,9 @@ class SharedModel(nn.Module, Safetensors):
     def __init__(self, model: dict[str, Any]) -> None:
         super().__init__()
         cfg = OmegaConf.create(model)
-        refuse_foreign_code(cfg, "this model's configuration")
+        where = "this model's configuration"
+        refuse_interpolations(cfg, where)
+        refuse_foreign_code(cfg, where)
         self.framework, self.network = build(cfg)
         self.model = model
         self.shape = image_shape(cfg)

@@ -125,5 +125,8 @@ def test_a_run_on_it(command, tiny, saved):
     assert done.status == 0 and "12 images, 8 held out" in done.out, done.err
     saved.rename("elsewhere")
     evaluate = ["run=run", "eval=objective", "eval.objective.pictures=4", "effort.scalars=4"]
-    done = command("evaluate.py", *evaluate, "accelerator=cpu", "data_path=elsewhere")
+    evaluate += ["accelerator=cpu", "data_path=elsewhere"]
+    done = command("evaluate.py", *evaluate)
+    assert done.status == 1 and "dpi.data.HuggingFace, which may run other code or download" in done.err
+    done = command("evaluate.py", *evaluate, "trust=true")
     assert done.status == 0, done.err

@@ -78,6 +78,7 @@ def read_config(folder: Path) -> DictConfig:
         cfg = OmegaConf.load(path)
     except Exception as error:
         raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+    refuse_interpolations(cfg, str(path))
     missing = [key for key in KEYS if OmegaConf.select(cfg, key) is None]
     if missing:
         raise UserError(f"{path} is not the configuration of a run: it lacks {', '.join(missing)}")
@@ -85,6 +86,15 @@ def read_config(folder: Path) -> DictConfig:
     if not is_plain(name):
         raise UserError(f"{path}: data.name={name} is not a plain name, and files are named so")
     return cfg
+
+
+def refuse_interpolations(cfg: DictConfig, where: str) -> None:
+    """Raise UserError if a value is an interpolation.
+
+    It could read what it likes, such as the environment, and be something else each time.
+    """
+    if "${" in json.dumps(OmegaConf.to_container(cfg), default=str):
+        raise UserError(f"{where} has ${{...}} in a value: train.py writes values alone")
 
 
 def find_runs(pattern: str | None) -> list[Path]:

@@ -6,7 +6,8 @@ import dpi.conditioning
 from dpi.errors import UserError
 from dpi.protocol import check_left, targets
 
-SOURCES = ("Avatars", "Folder", "HuggingFace", "Npz", "TorchVision")
+SOURCES = ("Avatars", "Folder", "Npz")
+"""HuggingFace and TorchVision download what they are told to."""
 
 OWN = {
     "framework": ("dpi.frameworks.FlowMatching", "dpi.frameworks.VPDiffusion"),
@@ -40,4 +41,4 @@ def refuse_foreign_code(cfg: DictConfig, where: str, hint: str = "") -> None:
     """
     for found in foreign_code(cfg):
         check_left(found.rpartition(" ")[2])
-        raise UserError(f"{where} names code from outside, {found}{hint}")
+        raise UserError(f"{where} names {found}, which may run other code or download{hint}")
