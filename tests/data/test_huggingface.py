@@ -127,6 +127,7 @@ def test_a_run_on_it(command, tiny, saved):
     evaluate = ["run=run", "eval=objective", "eval.objective.pictures=4", "effort.scalars=4"]
     evaluate += ["accelerator=cpu", "data_path=elsewhere"]
     done = command("evaluate.py", *evaluate)
-    assert done.status == 1 and "dpi.data.HuggingFace, which may run other code or download" in done.err
+    said = "dpi.data.HuggingFace, which may run other code or download"
+    assert done.status == 1 and said in done.err
     done = command("evaluate.py", *evaluate, "trust=true")
     assert done.status == 0, done.err
