@@ -27,7 +27,8 @@ def to_uint8(x: "Tensor") -> np.ndarray:
     Raises:
         UserError: a value is not finite, which would be black.
     """
+    x = x.cpu()  # the one wait for a GPU
     if not x.isfinite().all():
         raise UserError("samples are not finite: the training diverged, or the solver does")
     x = ((x.clamp(-1, 1) + 1) * 127.5).round().byte()
-    return x.permute(0, 2, 3, 1).cpu().numpy()
+    return x.permute(0, 2, 3, 1).numpy()

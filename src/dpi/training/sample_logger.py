@@ -1,5 +1,6 @@
 """What there is to look at while a model trains, and once it has."""
 
+import sys
 from pathlib import Path
 
 import lightning as L
@@ -10,6 +11,7 @@ from PIL import Image
 
 from dpi import plots
 from dpi.data import to_uint8
+from dpi.errors import UserError
 from dpi.frameworks.draw import start_noise
 from dpi.interpolation import InterpolationFunction, Mixture
 from dpi.runs.files import samples_path
@@ -33,8 +35,13 @@ class SampleLogger(Callback):
         shape = tuple(trainer.datamodule.images.shape[1:])
         noise = start_noise(0, range(self.num_images), shape).to(pl_module.device)
         samples = pl_module.framework.sample(pl_module.network, noise, self.num_steps)
-        made = {"samples": samples_path(self.run, trainer.global_step)}
-        plots.save_grid(to_uint8(samples), made["samples"])
+        made = {}
+        try:
+            path = samples_path(self.run, trainer.global_step)
+            plots.save_grid(to_uint8(samples), path)
+            made["samples"] = path
+        except UserError as error:  # the training goes on to where its loss is not finite
+            print(f"warning: step {trainer.global_step}: {error}", file=sys.stderr)
         for module in pl_module.network.modules():
             if isinstance(module, InterpolationFunction | Mixture) and module.phi is not None:
                 made["lambda"] = self.run / "lambda.png"
