@@ -75,8 +75,8 @@ status: $(READY)  ## the status of every run
 report: $(READY)  ## tables, figures and one page of what there is: outputs/report/DATA-SCALE/index.html
 	$(PYTHON) report.py $(if $(filter-out file,$(origin SCALE)),scale=$(SCALE))
 
-counts: $(READY)  ## parameters and GFLOPs of Tables 1 and 4 at paper size: results/counts.md
-	$(PYTHON) scripts/tables.py results/counts.md && cat results/counts.md
+counts: $(READY)  ## parameters and GFLOPs of Tables 1 and 4 at paper size: results/README.md
+	$(PYTHON) scripts/tables.py results/README.md && sed -n '/table: counts/,/end of table/p' results/README.md
 
 docs: $(READY)  ## build the documentation and the API reference: outputs/docs/index.html
 	$(PYTHON) -m sphinx -W --keep-going -q -c docs . outputs/docs

@@ -39,10 +39,11 @@ api/index
 ```
 ```{toctree}
 :hidden:
-:glob:
 :caption: Measured
-../results/*
-../results/*/README
+../results/README
+../results/conditioning/README
+../results/gpu
+../results/interpolation
 ```
 """
 """The sidebar's; not in index.md, where a repository browser would show it as code."""

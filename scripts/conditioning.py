@@ -13,7 +13,6 @@ over what a conditioning costs, and the error at each step over the t map's.
 import json
 import math
 import re
-import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -42,7 +41,7 @@ FINEST = {
 """The parameters of the finest level at scale=mini and small."""
 
 SEEDS = 3
-"""Conditionings with fewer seeds are not in the short table, the figures and the records."""
+"""Conditionings with fewer seeds are not in the short table and the figures."""
 
 DIVERGED = 10
 """No difference is given of a larger error; predicting nothing gives about 1."""
@@ -76,9 +75,8 @@ def read(pattern: str) -> pd.DataFrame:
     """All rows, with the names of their run.
 
     Returns:
-        Beside what a results.csv has: `row`, the conditioning and its options; `tuned`, the
-        settings that are chosen for it; `protocol`, all others; `block`, the network, framework
-        and protocol; and `options`, what train.py is given for it.
+        Beside what a results.csv has: `row`, the conditioning and its settings; `tuned`, those
+        that are chosen for it; `protocol`, all others; `block`, network, framework and protocol.
 
     Raises:
         UserError: no such file, or one that is not of a report.
@@ -98,14 +96,12 @@ def _names(run: Any) -> dict[str, str]:
     own = [key for key in said if key.startswith(("arch.", "cond.")) and key not in tuned + size]
     protocol = ", ".join(said[key] for key in said if key not in tuned + size + own)
     protocol = "; ".join(filter(None, [protocol, f"{run.training_steps:,} steps"]))
-    given = {"arch": run.arch, "framework": run.framework, "cond": run.cond} | config
     return {
         "row": label(run.cond, *(said[key] for key in size + own)),
         "conditioning": label(run.cond, *(said[key] for key in own)),
         "tuned": ", ".join(sorted(said[key] for key in tuned)),
         "protocol": protocol,
         "block": f"{label(run.arch)}, {run.framework}; {protocol}",
-        "options": " ".join(shlex.quote(f"{key}={_option(of)}") for key, of in given.items()),
     }
 
 
@@ -115,12 +111,6 @@ def _setting(arch: str, key: str, value: Any) -> str:
         if patterns == FINEST.get(arch):
             return "finest level"
     return setting(key if key.count(".") > 1 else key.rpartition(".")[2], value)
-
-
-def _option(value: Any) -> str:
-    if isinstance(value, list):
-        return f"[{','.join(map(str, value))}]"
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def best(rows: pd.DataFrame) -> pd.DataFrame:
@@ -219,23 +209,6 @@ def samples(rows: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def records(runs: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
-    """The conditionings of a block of which no other has as low an error at as low costs."""
-    own = runs.groupby(["arch", "row"]).agg(
-        error=("value", "mean"), seeds=("seed", "nunique"), options=("options", "first")
-    )
-    own = own[own.seeds >= SEEDS].join(costs, how="inner").droplevel("arch")
-    axes = own[[*COST, "error"]]
-    no_better = [
-        not ((axes <= line).all(axis=1) & (axes < line).any(axis=1)).any()
-        for _, line in axes.iterrows()
-    ]
-    own = own.loc[own.index[no_better]].sort_values("error", ascending=False)
-    table = cost_table(own[list(COST)]).reindex(own.index)
-    table.insert(0, "error", own.error.map("{:.5f}".format))
-    return table.assign(**{"`train.py ...`": own.options.map("`{}`".format)})
-
-
 def draw_costs(runs: pd.DataFrame, costs: pd.DataFrame, path: Path) -> None:
     """Draw the error over each cost, of each block with two conditionings of several sizes."""
     found = runs.groupby(["block", "arch", "conditioning", "row"], sort=False)
@@ -318,7 +291,6 @@ def main() -> None:
         for block, own in runs.groupby("block", sort=False):
             show(block, compared(own))
             show(f"{block}: samples", samples(rows, own))
-            show(f"{block}: records", records(own, of))
         for arch, own in of.groupby("arch"):
             show(f"{label(arch)}, costs", cost_table(own.droplevel("arch")))
         if len(sys.argv) == 4:

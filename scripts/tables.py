@@ -1,6 +1,6 @@
 """Write the tables of documentation and results between their markers, from the committed rows.
 
-    python scripts/tables.py [results/counts.md ...]      all pages, or these
+    python scripts/tables.py [docs/TRAINING.md ...]      all pages, or these
 
 A marker names a function below and its arguments:
 
@@ -93,12 +93,6 @@ def costs(pattern: str, arch: str) -> str:
 def samples(pattern: str, block: str) -> str:
     """How near samples are to the images."""
     return markdown(conditioning.samples(_rows(pattern), _of("block", pattern, block)))
-
-
-def records(pattern: str, block: str) -> str:
-    """What no other beats in error and costs."""
-    runs = _of("block", pattern, block)
-    return markdown(conditioning.records(runs, conditioning.costs(_rows(pattern))))
 
 
 @cache
@@ -260,7 +254,7 @@ def _table(heads: list[str], lines: list[list[str]]) -> str:
 TABLES = {
     of.__name__: of
     for of in (
-        *(reported, compared, in_short, costs, samples, records),
+        *(reported, compared, in_short, costs, samples),
         *(conditionings, errors, wider, counts, precision, whole_trainings, first_steps),
     )
 }
