@@ -6,14 +6,14 @@ import hydra
 from omegaconf import DictConfig
 
 from dpi.cli import one_line, run
-from dpi.runs.check import Sample, check
+from dpi.runs.check import SAMPLE, check
 from dpi.runs.record import read_config
 
 
 @hydra.main(config_path="configs", config_name="sample", version_base="1.3")
 def main(cfg: DictConfig) -> None:
     with one_line():
-        check(cfg, Sample)
+        check(cfg, SAMPLE, others=("device",))
         read_config(Path(cfg.run))
         from dpi.evaluation.samples import sample  # imports PyTorch, which takes seconds
 

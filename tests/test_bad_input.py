@@ -45,7 +45,7 @@ def images() -> None:
     with zipfile.ZipFile("names.zip", "w") as file:
         file.writestr("é.png", b"")  # its name is marked as UTF-8
     Path("names.zip").write_bytes(Path("names.zip").read_bytes().replace("é".encode(), b"\xff\xfe"))
-    np.savez("grey.npz", arr_0=np.zeros((20, 8, 8), np.uint8))
+    np.savez("alpha.npz", arr_0=np.zeros((20, 8, 8, 4), np.uint8))
     np.savez("one.npz", arr_0=np.zeros((1, 8, 8, 3), np.uint8))
     np.savez("objects.npz", arr_0=np.array([{}], object))
     Path("text.npz").write_text("not an archive")
@@ -161,9 +161,8 @@ BAD = {
         data.count=300.5                        | data.count=300.5
         data.held_out=0                         | data.held_out=0
         data.held_out=40                        | data.held_out=40
-        image_channels=0                        | image_channels=0
         image_channels=1 arch.out_channels=3    | the network's output has shape (2, 3, 8, 8)
-        image_channels=4 data=npz data.path=grey.npz eval=[fidelity] | extractor=pixels
+        image_channels=4 data=npz data.path=alpha.npz eval=[fidelity] | extractor=pixels
         data.split_seed=-1                      | data.split_seed
         data.cache_dir=README.md                | README.md
         data.cache_dir=null                     | data.cache_dir
@@ -182,6 +181,8 @@ BAD = {
         eval=[denoising]                        | 8 images are held out
         eval=[denoising] framework=flow eval.denoising.pictures=4 | use eval=objective
         eval=[denoising] eval.denoising.t=5     | eval.denoising.t=5
+        eval=[denoising] eval.denoising.pictures=few | eval.denoising.pictures=few
+        +augment=true                           | augment: there is no such setting
         eval=[denoising] eval.denoising.t=[1000] eval.denoising.pictures=4 | 0 to 999
         eval=[denoising] eval.denoising.picture=1 | did you mean eval.denoising.pictures?
         eval=[objective] eval.objective.pictures=4 effort.scalars=0 | scalars=0

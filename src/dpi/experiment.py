@@ -67,7 +67,6 @@ def _train(cfg: DictConfig) -> None:
     check_training(cfg)
     run = Path(cfg.run)
     images = Images(cfg)
-    check_pictures(cfg.eval, len(images.split.held_out))
     check_identity(cfg, run, images)
     missing, trained = _missing(cfg, run), _is_trained(cfg, run)
     if trained and not missing:
@@ -89,7 +88,9 @@ def _train(cfg: DictConfig) -> None:
 
     torch.manual_seed(cfg.seed)
     framework, network = build(cfg)
-    check_evaluations(cfg, framework, {name: cfg.eval[name] for name in missing}, run)
+    evals = {name: cfg.eval[name] for name in missing}
+    check_evaluations(cfg, framework, evals, run)
+    check_pictures(evals, len(images.split.held_out))
     with _session(run):
         if not trained:
             fit(cfg, framework, network, images)

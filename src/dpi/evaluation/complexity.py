@@ -18,6 +18,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from dpi.evaluation.flops import count_flops, step_flops
 from dpi.runs.build import build, build_meta, image_shape
+from dpi.runs.check import Count
 from dpi.runs.rows import Row
 from dpi.runs.run import Run
 from dpi.training.fit import device_name, make_draws, make_module
@@ -26,7 +27,7 @@ from dpi.training.module import MicroBatch, TrainingModule
 Step = Callable[[int], None]
 
 
-def complexity(run: Run, fabric: Fabric, folder: Path, repeats: int) -> list[Row]:
+def complexity(run: Run, fabric: Fabric, folder: Path, repeats: Count) -> list[Row]:
     """Parameters; GFLOPs of one image by the paper's accounting and truly; and for an optimizer
     step on one micro-batch and for a sampling step, on this device, the median time, the peak
     memory and the GFLOPs an image.

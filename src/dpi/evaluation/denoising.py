@@ -1,6 +1,5 @@
 """Table 2 and Figure 4: how well the noise is predicted, at every noise level."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from lightning.fabric import Fabric
 from dpi.errors import UserError
 from dpi.evaluation.objective import objective
 from dpi.frameworks import Framework, VPDiffusion
+from dpi.runs.check import Count, Scalars
 from dpi.runs.rows import Row
 from dpi.runs.run import Run
 
@@ -25,11 +25,11 @@ def denoising(
     run: Run,
     fabric: Fabric,
     folder: Path,
-    pictures: int,
-    noise_seeds: int,
-    t: Sequence[int] | None,
-    scalars: int | None,
-    batch_size: int,
+    pictures: Count,
+    noise_seeds: Count,
+    t: list[int] | None,
+    scalars: Scalars | None,
+    batch_size: Count,
 ) -> list[Row]:
     """The mean squared error of the predicted noise, and sigma_t^2 times it.
 

@@ -1,11 +1,11 @@
 """Evaluate runs: each evaluation's rows go into the run's folder."""
 
-import inspect
 import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import get_type_hints
 
 from hydra.utils import get_method, instantiate
 from lightning.fabric import Fabric
@@ -23,6 +23,7 @@ from dpi.precision import forbid_tf32
 from dpi.processes import together
 from dpi.progress import bars_closed
 from dpi.runs.build import image_shape, set_memory_format
+from dpi.runs.check import check
 from dpi.runs.files import CHECKPOINT
 from dpi.runs.lock import lock
 from dpi.runs.record import find_runs, read_split
@@ -148,11 +149,13 @@ def make_fabric(accelerator: str, devices: int | str, precision: str) -> Fabric:
 
 
 def check_settings(evals: Mapping[str, DictConfig]) -> None:
-    """Raise UserError for a setting that its evaluation does not have."""
+    """Raise UserError for a setting that its evaluation does not have, or whose value is of another
+    type or out of its range, as the evaluation's signature has it."""
     for name, settings in evals.items():
-        known = inspect.signature(get_method(settings._target_)).parameters
-        for key in settings.keys() - known.keys() - {"_target_"}:
-            raise UserError(f"eval.{name}.{key}: {name} has no such setting, see train.py --help")
+        kinds = get_type_hints(get_method(settings._target_), include_extras=True)
+        of_all = ("run", "fabric", "folder", "return")
+        own = {key: kind for key, kind in kinds.items() if key not in of_all}
+        check(settings, own, f"eval.{name}.", others=("_target_",))
 
 
 def check_evaluations(
@@ -179,7 +182,7 @@ def check_evaluations(
         if name == "fidelity":
             from dpi.evaluation.fidelity import check_fidelity  # its packages take seconds
 
-            check_fidelity(settings)
+            check_fidelity(settings, cfg.image_channels)
 
 
 def _measure(

@@ -18,7 +18,6 @@ from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 from dpi.data import to_unit
 from dpi.errors import UserError
 from dpi.evaluation.features import FeatureNetwork, Features
-from dpi.runs.check import OFFLINE, check_feature_channels
 from dpi.runs.run import hash_weights
 
 INCEPTION = "inception-v3-compat"
@@ -32,6 +31,9 @@ SIDE = 16
 
 CHANNELS = (32, 64, 128)
 """Of the layers of the random network."""
+
+OFFLINE = ("pixels", "random")
+"""The networks that need no weights, for images of any channels."""
 
 WEIGHTS = "eval.fidelity.weights=FILE (of scripts/reference_stats.py --weights)"
 
@@ -138,6 +140,15 @@ def pretrained_network(name: str, weights: str | None, device: torch.device) -> 
         return Features(*(values.cpu().numpy() for values in (pool, *spatial, *logits)))
 
     return FeatureNetwork(name, hash_weights(network), features)
+
+
+def check_feature_channels(channels: int) -> None:
+    """Raise UserError for images that the pretrained networks do not take."""
+    if channels not in (1, 3):
+        raise UserError(
+            f"eval=fidelity: these images have {channels} channels, and this extractor takes RGB "
+            "or greyscale: use eval.fidelity.extractor=pixels or random"
+        )
 
 
 def _channels_first(images: np.ndarray) -> Tensor:

@@ -3,16 +3,23 @@
 import sys
 from hashlib import sha256
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from lightning.fabric import Fabric
 from omegaconf import DictConfig
+from pydantic import Field
 from torch_fidelity.metric_isc import isc_features_to_metric
 from torch_fidelity.metric_kid import kid_features_to_metric
 
 from dpi.data import read_npz
 from dpi.errors import UserError
-from dpi.evaluation.extractors import INCEPTION, feature_network
+from dpi.evaluation.extractors import (
+    INCEPTION,
+    OFFLINE,
+    check_feature_channels,
+    feature_network,
+)
 from dpi.evaluation.features import Features, chunks, extract, read_features
 from dpi.evaluation.frechet import frechet_distance
 from dpi.evaluation.neighbours import density_coverage, precision_recall
@@ -25,14 +32,18 @@ from dpi.evaluation.reference import (
 )
 from dpi.evaluation.samples import draw_shards, read_shards, sample_settings
 from dpi.runs.build import image_shape
+from dpi.runs.check import Count, Existing, Seed, SolverSteps
 from dpi.runs.rows import Row
 from dpi.runs.run import Run
 
 
-def check_fidelity(settings: DictConfig) -> None:
+def check_fidelity(settings: DictConfig, image_channels: int) -> None:
     """Raise UserError where `fidelity` would, once hours of training have passed: an unknown
-    feature network, weights that are missing or cannot be downloaded, a reference that is none.
+    feature network, weights that are missing or cannot be downloaded, a reference that is none,
+    images of so many channels.
     """
+    if settings.extractor not in OFFLINE:
+        check_feature_channels(image_channels)
     feature_network(settings.extractor, settings.weights)
     if settings.reference is not None and settings.reference.endswith(".npz"):
         read_npz(Path(settings.reference), ["mu"])
@@ -42,16 +53,16 @@ def fidelity(
     run: Run | None,
     fabric: Fabric,
     folder: Path | None,
-    samples: str | None,
-    n: int,
-    seed: int,
-    steps: int,
+    samples: Existing | None,
+    n: Annotated[int, Field(ge=2, lt=2**31)],
+    seed: Seed,
+    steps: SolverSteps,
     solver: str | None,
-    reference: str | None,
+    reference: Existing | None,
     extractor: str,
-    weights: str | None,
+    weights: Existing | None,
     cache: str,
-    batch_size: int,
+    batch_size: Count,
 ) -> list[Row]:
     """Compare samples with real images by their features.
 

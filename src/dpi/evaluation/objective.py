@@ -10,6 +10,7 @@ from dpi.errors import UserError
 from dpi.evaluation.per_scalar import scalar_errors
 from dpi.evaluation.run_images import held_out_images
 from dpi.frameworks.quadrature import nodes, weights
+from dpi.runs.check import Count, Scalars
 from dpi.runs.rows import Row
 from dpi.runs.run import Run
 
@@ -18,11 +19,11 @@ def objective(
     run: Run,
     fabric: Fabric,
     folder: Path,
-    pictures: int,
-    noise_seeds: int,
-    t: Sequence[int] | None,
-    scalars: int | None,
-    batch_size: int,
+    pictures: Count,
+    noise_seeds: Count,
+    t: list[int] | None,
+    scalars: Scalars | None,
+    batch_size: Count,
     metric: str = "objective",
 ) -> list[Row]:
     """E || g(x_s, s) - target ||^2 per element: the error of the noise, or of the velocity.

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from lightning.fabric import Fabric
 from omegaconf import DictConfig
+from pydantic import Field
 from torch import Tensor
 
 from dpi.data import read_npz, save_npz
@@ -17,6 +18,7 @@ from dpi.plots import save_grid
 from dpi.precision import forbid_tf32
 from dpi.progress import Progress
 from dpi.runs.build import image_shape, set_memory_format
+from dpi.runs.check import Count, Seed, SolverSteps
 from dpi.runs.files import CHECKPOINT
 from dpi.runs.rows import Row
 from dpi.runs.run import Run, open_run
@@ -71,11 +73,11 @@ def samples(
     run: Run,
     fabric: Fabric,
     folder: Path,
-    grid: int,
-    seed: int,
-    steps: int,
+    grid: Annotated[int, Field(ge=1, le=SHARD)],
+    seed: Seed,
+    steps: SolverSteps,
     solver: str | None,
-    batch_size: int,
+    batch_size: Count,
 ) -> list[Row]:
     """Figures 2 and 5: write a grid of a run's first samples, samples.png in `run.evaluation`.
 

@@ -1,22 +1,30 @@
-"""What can be said of a configuration before PyTorch is imported, which takes seconds."""
+"""What can be said of a configuration before PyTorch is imported, which takes seconds.
+
+Values that are given to a class or an evaluation are checked there.
+"""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from omegaconf import MISSING, DictConfig, OmegaConf
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from dpi.errors import Excluded, UserError
 from dpi.runs.identity import flatten, is_plain
 from dpi.runs.rows import read_rows
+
+STRICT = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
 
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Rate = Annotated[float, Field(ge=0)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 SolverSteps = Annotated[int, Field(ge=1, le=1000)]
+Scalars = Annotated[int, Field(ge=4)]
+"""Of a schedule over which a mean is interpolated."""
+
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 """Of PyTorch's autocast: the weights, the scalars and what is added up stay in float32."""
 
@@ -69,146 +77,95 @@ Existing = Annotated[str, AfterValidator(_existing)]
 Writable = Annotated[str, AfterValidator(_writable)]
 Rows = Annotated[str, AfterValidator(_rows)]
 
+TRAIN = {
+    "seed": Seed,
+    "run": Annotated[str, AfterValidator(_run_folder)],
+    "tag": Plain | None,
+    **{f"names.{name}": Plain for name in ("data", "framework", "arch", "cond", "scale")},
+    "image_size": Annotated[int, Field(ge=1, le=2**16)],
+    "image_channels": Annotated[int, Field(ge=1, le=4)],
+    "training.steps": Count,
+    "training.batch_size": Annotated[int, Field(ge=1, le=2**20)],
+    "training.lr": Rate,
+    "training.warmup_steps": Annotated[int, Field(ge=0, lt=2**31)],
+    "training.lr_schedule": Literal["constant", "cosine", "rsqrt"],
+    "training.lr_decay_steps": Count | None,
+    "training.weight_decay": Rate,
+    "training.lr_lambda": Rate,
+    "training.weight_decay_lambda": Rate,
+    "training.loss_weighting": Literal["min_snr", "uncertainty"] | None,
+    "training.ema_decay": Decay | None,
+    "training.ema_halflife": Annotated[float, Field(gt=0)] | None,
+    "training.distinct_scalars": Count | None,
+    "training.stratified": bool,
+    **{f"training.show.{name}": Count for name in ("every", "save_every", "log_every")},
+    "training.show.keep_every": Count | None,
+    "training.show.keep_best": bool,
+    "training.show.keep_ema": list[Decay],
+    "training.show.num_images": Annotated[int, Field(ge=1, le=1024)],
+    "training.show.num_steps": SolverSteps,
+    "framework.precondition": bool,
+    "data.count": Annotated[int, Field(ge=1, le=10_000_000)],
+    "data.path": str,
+    "data.held_out": Annotated[float, Field(gt=0, lt=2**31)] | None,
+    "data.split_seed": Seed,
+    "data.duplicates": str | None,
+    "data.convert": bool,
+    "data.random_flip": bool,
+    "data.cache_dir": str,
+}
+"""The keys of train.yaml, and of its sections what no constructor checks."""
 
-class Section(BaseModel):
-    """A section of a configuration: its keys, the types and the bounds of their values."""
+SECTIONS = (
+    *("names", "settings", "framework", "arch", "cond"),
+    *("data", "trainer", "logger", "eval", "effort"),
+)
+"""Sections of train.yaml that have other keys, too: arguments of what they name."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+TRAINER = {
+    "accelerator": str,
+    "strategy": Literal["auto", "ddp", "ddp_find_unused_parameters_true"],
+    "precision": Precision,
+    "accumulate_grad_batches": Count,
+    "gradient_clip_val": Annotated[float, Field(gt=0)] | None,
+    "channels_last": bool | None,
+    "compile": bool,
+}
+"""Of train.yaml's section `trainer`. Any other key is an option of Lightning's Trainer. Its other
+strategies are not tested with averaged weights, nor to resume with any number of devices."""
 
+EVALUATE = {
+    "run": str | None,
+    "checkpoint": CheckpointName,
+    "unfinished": bool,
+    "data_path": str | None,
+    "trust": bool,
+    "accelerator": str,
+    "devices": int | str,
+    "precision": Precision,
+    "out": Rows | None,
+}
+"""The keys of evaluate.yaml; those of its sections are in the signatures of the evaluations."""
 
-class Show(Section):
-    every: Count
-    save_every: Count
-    keep_every: Count | None
-    keep_best: bool
-    keep_ema: list[Decay]
-    log_every: Count
-    num_images: Annotated[int, Field(ge=1, le=1024)]
-    num_steps: SolverSteps
-
-
-class TrainingSection(Section):
-    steps: Count
-    batch_size: Annotated[int, Field(ge=1, le=2**20)]
-    lr: Rate
-    warmup_steps: Annotated[int, Field(ge=0, lt=2**31)]
-    lr_schedule: Literal["constant", "cosine", "rsqrt"]
-    lr_decay_steps: Count | None
-    weight_decay: Rate
-    lr_lambda: Rate
-    weight_decay_lambda: Rate
-    loss_weighting: Literal["min_snr", "uncertainty"] | None
-    ema_decay: Decay | None
-    ema_halflife: Annotated[float, Field(gt=0)] | None
-    distinct_scalars: Count | None
-    stratified: bool
-    show: Show
-
-
-class Trainer(Section, extra="allow"):
-    """Any other key is an option of Lightning's Trainer. Its other strategies are not tested with
-    averaged weights, nor to resume with any number of devices."""
-
-    accelerator: str
-    strategy: Literal["auto", "ddp", "ddp_find_unused_parameters_true"] = "auto"
-    precision: Precision
-    accumulate_grad_batches: Count
-    gradient_clip_val: Annotated[float, Field(gt=0)] | None
-    channels_last: bool | None
-    compile: bool
-
-
-class Devices(Section, extra="ignore"):
-    """Of train.yaml, what may depend on the machine."""
-
-    trainer: Trainer
-
-
-class Data(Section, extra="allow"):
-    """Other keys are those of one source of images."""
-
-    held_out: Annotated[float, Field(gt=0, lt=2**31)] | None
-    split_seed: Seed
-    random_flip: bool
-    convert: bool = False
-    cache_dir: str
-    count: Annotated[int, Field(ge=1, le=10_000_000)] = 1
-    path: str = ""
-    duplicates: str | None = None
-
-
-class Evaluation(Section, extra="allow"):
-    """Of any evaluation that has such a setting; the evaluation itself refuses others."""
-
-    pictures: Count = 1
-    noise_seeds: Count = 1
-    t: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = None
-    scalars: Annotated[int, Field(ge=4)] | None = None
-    n: Annotated[int, Field(ge=2, lt=2**31)] = 2
-    grid: Annotated[int, Field(ge=1, le=500)] = 1
-    seed: Seed = 0
-    steps: SolverSteps = 1
-    repeats: Count = 1
-    batch_size: Count = 1
-    samples: Existing | None = None
-    reference: Existing | None = None
-    weights: Existing | None = None
-
-
-class Framework(Section, extra="allow"):
-    precondition: bool = False
-
-
-class Train(Section, extra="ignore"):
-    """train.yaml but for the trainer; what else describes the model is checked when it is built."""
-
-    seed: Seed
-    run: Annotated[str, AfterValidator(_run_folder)]
-    tag: Plain | None
-    names: dict[str, Plain]
-    image_size: Annotated[int, Field(ge=1, le=2**16)]
-    image_channels: Annotated[int, Field(ge=1, le=4)]
-    training: TrainingSection
-    framework: Framework
-    data: Data
-    eval: dict[str, Evaluation]
-
-
-class Evaluate(Section):
-    """evaluate.yaml"""
-
-    run: str | None
-    checkpoint: CheckpointName
-    unfinished: bool
-    data_path: str | None
-    trust: bool
-    accelerator: str
-    devices: int | str
-    precision: Precision
-    out: Rows | None
-    effort: dict[str, Any]
-    eval: dict[str, Evaluation]
-
-
-class Sample(Section, extra="ignore"):
-    """sample.yaml but for the device, which asks PyTorch."""
-
-    run: str
-    checkpoint: CheckpointName
-    n: Count
-    seed: Seed
-    solver: str | None
-    steps: SolverSteps
-    batch_size: Count
-    npz: bool
-    out: Writable | None
-    trust: bool
+SAMPLE = {
+    "run": str,
+    "checkpoint": CheckpointName,
+    "n": Count,
+    "seed": Seed,
+    "solver": str | None,
+    "steps": SolverSteps,
+    "batch_size": Count,
+    "npz": bool,
+    "out": Writable | None,
+    "trust": bool,
+}
+"""The keys of sample.yaml but for the device, which asks PyTorch."""
 
 
 def check_training(cfg: DictConfig) -> None:
     """Raise UserError (Excluded for a combination that the method excludes) unless a composed
     train.yaml can be trained and evaluated, as far as its values alone say."""
-    check(cfg, Train)
+    check(cfg, TRAIN, others=SECTIONS)
     _check_lr_schedule(cfg.training)
     size, distinct = cfg.training.batch_size, cfg.training.distinct_scalars
     if distinct is not None and distinct > size:
@@ -227,8 +184,6 @@ def check_training(cfg: DictConfig) -> None:
             "training.loss_weighting=min_snr: it weights the error of the noise, which only "
             "framework=diffusion predicts; use null or uncertainty"
         )
-    if "fidelity" in cfg.eval and cfg.eval.fidelity.extractor not in OFFLINE:
-        check_feature_channels(cfg.image_channels)
 
 
 def check_pictures(evals: Mapping[str, Any], held_out: int) -> None:
@@ -256,22 +211,9 @@ def _check_lr_schedule(training: DictConfig) -> None:
         )
 
 
-OFFLINE = ("pixels", "random")
-"""The feature networks of eval=fidelity that need no weights, for images of any channels."""
-
-
-def check_feature_channels(channels: int) -> None:
-    """Raise UserError for images that eval=fidelity's pretrained networks do not take."""
-    if channels not in (1, 3):
-        raise UserError(
-            f"eval=fidelity: these images have {channels} channels, and this extractor takes RGB "
-            "or greyscale: use eval.fidelity.extractor=pixels or random"
-        )
-
-
 def check_trainer(cfg: DictConfig) -> None:
     """Raise UserError unless the section `trainer` is sound; imports PyTorch to look for a GPU."""
-    check(cfg, Devices)
+    check(cfg.trainer, TRAINER, "trainer.", others=[*cfg.trainer])
     if cfg.trainer.gradient_clip_val is not None and cfg.trainer.precision == "16-mixed":
         raise UserError(
             f"trainer.gradient_clip_val={cfg.trainer.gradient_clip_val}: with 16-mixed AdamW takes "
@@ -289,34 +231,34 @@ def check_evaluate(cfg: DictConfig) -> None:
     """Raise UserError unless a composed evaluate.yaml can be evaluated, as far as that is known."""
     if not cfg.eval:
         raise UserError("eval= is missing: choose evaluations, such as eval=[denoising]")
-    check(cfg, Evaluate)
+    check(cfg, EVALUATE, others=("eval", "effort"))
 
 
-def check(cfg: DictConfig, schema: type[Section]) -> None:
-    """Raise UserError where a value is missing, of another type, or out of its range.
+def check(
+    cfg: DictConfig, kinds: Mapping[str, Any], where: str = "", others: Sequence[str] = ()
+) -> None:
+    """Raise UserError where a value is missing, of another type or out of its range, and for a key
+    that nothing reads.
 
     Args:
         cfg: a configuration.
-        schema: its keys and their types.
+        kinds: types, with their bounds, by dotted key.
+        where: what the keys begin with in the message.
+        others: sections that may have other keys.
     """
     for key, value in flatten(OmegaConf.to_container(cfg)).items():
         if value == MISSING:
-            raise UserError(f"{key} is missing: give {key}=...")
-    keys = cfg.keys()
-    if schema.model_config["extra"] == "ignore":
-        keys &= schema.model_fields.keys()
-    try:
-        schema.model_validate({key: _resolved(cfg, key) for key in keys})
-    except ValidationError as error:
-        first = error.errors()[0]
-        key, given = ".".join(map(str, first["loc"])), first["input"]
-        if first["type"] == "extra_forbidden":
-            raise UserError(f"{key}: there is no such setting, see --help") from None
-        value = given if isinstance(given, str) else json.dumps(given, default=str)
-        message = first["msg"].removeprefix("Value error, ")
-        raise UserError(f"{key}={value}: {message}") from None
-
-
-def _resolved(cfg: DictConfig, key: str) -> Any:
-    value = cfg[key]
-    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+            raise UserError(f"{where}{key} is missing: give {where}{key}=...")
+        if key not in kinds and key.partition(".")[0] not in others:
+            raise UserError(f"{where}{key}: there is no such setting, see --help")
+    for key, kind in kinds.items():
+        value = OmegaConf.select(cfg, key, default=MISSING)
+        if value == MISSING:  # of other data, or of an evaluation that has a default
+            continue
+        value = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+        try:
+            TypeAdapter(kind, config=STRICT).validate_python(value)
+        except ValidationError as error:
+            message = error.errors()[0]["msg"].removeprefix("Value error, ")
+            given = value if isinstance(value, str) else json.dumps(value, default=str)
+            raise UserError(f"{where}{key}={given}: {message}") from None
