@@ -1,70 +1,45 @@
 """Models are saved and loaded again, without pickles and without foreign code."""
 
-import json
+import os
 
 import pytest
 import torch
+from huggingface_hub import PyTorchModelHubMixin
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from dpi.errors import UserError
-from dpi.hub import SharedInterpolated, SharedModel
-from dpi.interpolation import InterpolationFunction, Mixture, Range, interpolate
+from dpi.hub import SharedModel
+from dpi.interpolation import interpolate
 from dpi.runs.run import open_run
 
 
-class Network(nn.Sequential):
-    """With batch norm, an argument beside the images, and layers that share a weight."""
+class Shared(nn.Module, PyTorchModelHubMixin):
+    """As docs/LIBRARY.md has it; with batch norm, and layers that share a weight."""
 
-    def __init__(self):
-        conv, norm = nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3)
-        tied = nn.Conv2d(3, 3, 3, padding=1)
+    def __init__(self, width: int = 3, schedule: str = "learnable") -> None:
+        super().__init__()
+        conv, norm = nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width)
+        tied = nn.Conv2d(width, width, 3, padding=1)
         tied.weight = conv.weight
-        super().__init__(conv, norm, tied)
+        self.net = interpolate(nn.Sequential(conv, norm, tied), schedule=schedule)
 
-    def forward(self, x, table=None):
-        return super().forward(x)
+    def forward(self, x, s):
+        return self.net(x, s)
 
 
-@pytest.mark.parametrize(
-    "schedule",
-    [
-        InterpolationFunction(50, "learnable", "exact", "nearest", num_sets=3),
-        InterpolationFunction(50, "linear", scalar=Range(0.002, 80, log=True)),
-        Mixture(3, 50, knots=9),
-    ],
-    ids=["learnable", "linear", "mixture"],
-)
-def test_an_interpolated_network_comes_back_with_its_options(tmp_path, schedule):
-    torch.manual_seed(0)
-    net = interpolate(Network(), schedule=schedule, exclude=["*.bias"], shared=["table"])
+@pytest.mark.parametrize("schedule", ["learnable", "mixture"])
+def test_an_interpolated_network_is_shared_by_a_class_around_it(tmp_path, schedule):
+    shared = Shared(4, schedule)
     with torch.no_grad():
-        for p in net.parameters():
+        for p in shared.parameters():
             p.normal_()
-    SharedInterpolated.of(net).save_pretrained(tmp_path / "it")
+    shared.save_pretrained(tmp_path / "it")
     saved = {path.name for path in (tmp_path / "it").iterdir()}
     assert saved == {"README.md", "config.json", "model.safetensors"}
-    again = SharedInterpolated.from_pretrained(tmp_path / "it", net=Network())
-    assert repr(again.interpolation) == repr(schedule) and again.num_sets == schedule.num_sets
-    assert (again.interpolation.scalar, again.shared) == (schedule.scalar, ["table"])
-    x, s = torch.randn(3, 3, 5, 5), torch.tensor([0.002, 0.51, 1.0])
-    torch.testing.assert_close(again(x, s), net.eval()(x, s))
-
-
-def test_a_folder_of_an_earlier_version_is_read_or_refused(tmp_path):
-    shared = SharedInterpolated(Network(), 50, exclude=["0.*"])
-    shared.save_pretrained(tmp_path / "it")
-    path = tmp_path / "it" / "config.json"
-    keys = ("num_scalars", "schedule", "endpoints", "between", "num_sets", "include", "exclude")
-    config = {key: json.loads(path.read_text())[key] for key in (*keys, "mode", "scalar")}
-    config |= {"rank": None, "in_dims": None, "out_dims": None}
-    path.write_text(json.dumps(config))
-    again = SharedInterpolated.from_pretrained(tmp_path / "it", net=Network())
-    x = torch.randn(2, 3, 5, 5)
-    torch.testing.assert_close(again(x, 40), shared.eval()(x, 40))
-    for key, value in {"rank": 0.125, "in_dims": {"table": None}, "schedule": "free"}.items():
-        path.write_text(json.dumps(config | {key: value}))
-        with pytest.raises(ValueError, match=key):
-            SharedInterpolated.from_pretrained(tmp_path / "it", net=Network())
+    again = Shared.from_pretrained(tmp_path / "it")
+    x, s = torch.randn(3, 4, 5, 5), torch.tensor([0.002, 0.51, 1.0])
+    torch.testing.assert_close(again(x, s), shared.eval()(x, s))
 
 
 @pytest.mark.parametrize(
@@ -88,21 +63,54 @@ def test_a_trained_model_comes_back_and_samples_the_same(
     assert "# run, trained for 3 steps" in card and "torch.randn(16, 3, 8, 8)" in card
 
 
-def test_neither_code_nor_pickles_are_opened(run, tmp_path):
+def wrong_weights(change):
+    """Changes the first convolution's weights."""
+
+    def write(folder):
+        path = folder / "model.safetensors"
+        state = load_file(path)
+        name = "network.theta0.head.weight"
+        save_file(state | {name: change(state[name])}, path)
+
+    return write
+
+
+def pickled(folder):
+    (folder / "model.safetensors").unlink()
+    torch.save({"a": 1}, folder / "pytorch_model.bin")
+
+
+def config(old, new):
+    """Replaces text in the configuration."""
+
+    def write(folder):
+        text = (folder / "config.json").read_text()
+        assert old in text
+        (folder / "config.json").write_text(text.replace(old, new))
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (config("dpi.architectures.DRUNet", "os.mkdir"), "os.mkdir, which may run other code"),
+        (
+            config('"channels":', '"channels": {"_target_": "dpi.architectures.ADM"}, "c":'),
+            "ADM, which",
+        ),
+        (config("dpi.architectures.DRUNet", "${oc.env:HOME}"), r"has \$\{...\} in a value"),
+        (lambda it: (it / "config.json").write_text('{"model": [1]}'), "holds no model"),
+        (lambda it: (it / "config.json").unlink(), "holds no model"),
+        (pickled, r"holds no model\.safetensors, and pickles"),
+        (lambda it: os.truncate(it / "model.safetensors", 1000), "is damaged"),
+        (wrong_weights(lambda w: w[:1].clone()), "belongs to another configuration"),
+        (wrong_weights(lambda w: w.long()), r"torch\.int64.* there, .*torch\.float32"),
+        (wrong_weights(lambda w: w * torch.nan), "is not finite"),
+    ],
+)
+def test_what_is_damaged_or_of_others_is_refused(run, tmp_path, damage, said):
     SharedModel.from_run(open_run(run())).save_pretrained(tmp_path / "it")
-    config = tmp_path / "it" / "config.json"
-    text = config.read_text()
-    config.write_text(text.replace("dpi.architectures.DRUNet", "os.mkdir"))
-    with pytest.raises(UserError, match="which may run other code"):
+    damage(tmp_path / "it")
+    with pytest.raises(UserError, match=said):
         SharedModel.from_pretrained(tmp_path / "it")
-    config.write_text(text)
-    (tmp_path / "it" / "model.safetensors").unlink()
-    torch.save({"a": 1}, tmp_path / "it" / "pytorch_model.bin")
-    with pytest.raises(UserError, match=r"holds no model\.safetensors, and pickles"):
-        SharedModel.from_pretrained(tmp_path / "it")
-
-
-def test_weights_of_another_network_are_refused(tmp_path):
-    SharedInterpolated(Network()).save_pretrained(tmp_path / "it")
-    with pytest.raises(UserError, match="another network"):
-        SharedInterpolated.from_pretrained(tmp_path / "it", net=nn.Conv2d(3, 9, 3))

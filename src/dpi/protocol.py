@@ -41,19 +41,8 @@ def targets(node: Any) -> list[str]:
     return []
 
 
-LEFT = {"dpi.conditioning.LowRank": "5255f5f"}
-"""What left, and the last commit that has it."""
-
-
-def check_left(target: str) -> None:
-    """Raise UserError for the name of what left."""
-    if target in LEFT:
-        raise UserError(f"{target} left: commit {LEFT[target]} is the last that has it")
-
-
 def check_importable(target: str) -> None:
     """Raise UserError if a name such as mine.Network cannot be imported; the message says why."""
-    check_left(target)
     try:
         pkgutil.resolve_name(target)
     except (ImportError, AttributeError, ValueError) as error:

@@ -38,9 +38,8 @@ LOW_RANK = {"_target_": "dpi.conditioning.LowRank"}
 @pytest.mark.parametrize(
     ("cond", "trust", "said"),
     [
-        (LOW_RANK, "false", "LowRank left: commit 5255f5f is the last that has it"),
-        (LOW_RANK, "true", "LowRank left: commit 5255f5f is the last that has it"),
-        ({"nested": [LOW_RANK]}, "false", "LowRank left: commit 5255f5f"),
+        (LOW_RANK, "false", "cond: dpi.conditioning.LowRank, which may run other code"),
+        (LOW_RANK, "true", "module 'dpi.conditioning' has no attribute 'LowRank'"),
         ({"mode": "one_pass"}, "false", "mode must be 'auto' or 'grouped', got 'one_pass'"),
     ],
 )

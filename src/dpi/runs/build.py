@@ -25,8 +25,8 @@ def build(cfg: DictConfig) -> tuple[Framework, nn.Module]:
         UserError: settings that the network refuses, or an image size or number of channels that
             it cannot work on; tried on the meta device first, where it costs nothing.
     """
-    for key in ("framework", "arch", "cond"):
-        for target in targets(OmegaConf.to_container(cfg[key], resolve=True)):
+    for section in (cfg.framework, cfg.arch, cfg.cond):
+        for target in targets(OmegaConf.to_container(section, resolve=True)):
             check_importable(target)
     try:
         _check_shapes(cfg)

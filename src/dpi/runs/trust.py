@@ -4,7 +4,8 @@ from omegaconf import DictConfig, OmegaConf
 
 import dpi.conditioning
 from dpi.errors import UserError
-from dpi.protocol import check_left, targets
+from dpi.protocol import targets
+from dpi.runs.record import refuse_interpolations
 
 SOURCES = ("Avatars", "Folder", "Npz")
 """HuggingFace and TorchVision download what they are told to."""
@@ -15,7 +16,7 @@ OWN = {
     "cond": tuple(f"dpi.conditioning.{name}" for name in dpi.conditioning.__all__),
     "data.source": tuple(f"dpi.data.{name}" for name in SOURCES),
 }
-"""What a section may name."""
+"""What a section may name. Its arguments are plain values, and for `cond` further ones of cond."""
 
 
 def foreign_code(cfg: DictConfig) -> list[str]:
@@ -26,19 +27,24 @@ def foreign_code(cfg: DictConfig) -> list[str]:
     """
     found = []
     for section, own in OWN.items():
-        node = OmegaConf.select(cfg, section, default=OmegaConf.create())
-        named = targets(OmegaConf.to_container(node, resolve=True))
-        found += [f"{section}: {target}" for target in named if target not in own]
+        node = OmegaConf.select(cfg, section, default=None)
+        named = targets(OmegaConf.to_container(node)) if OmegaConf.is_config(node) else []
+        arguments = own if section == "cond" else ()
+        found += [
+            f"{section}: {target}"
+            for i, target in enumerate(named)
+            if target not in (arguments if i else own)
+        ]
     return found
 
 
 def refuse_foreign_code(cfg: DictConfig, where: str, hint: str = "") -> None:
-    """Raise UserError if there is `foreign_code`.
+    """Raise UserError if there is `foreign_code`, or an interpolation.
 
     Args:
         cfg: the configuration.
         where, hint: what the message calls it, and what to do.
     """
+    refuse_interpolations(cfg, where)
     for found in foreign_code(cfg):
-        check_left(found.rpartition(" ")[2])
         raise UserError(f"{where} names {found}, which may run other code or download{hint}")
