@@ -40,7 +40,7 @@ from dpi.evaluation.complexity import (
     training_step,
 )
 from dpi.precision import forbid_tf32
-from dpi.training.fit import device_name
+from dpi.runs.record import device_name
 
 ROOT = Path(__file__).parents[1]
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")

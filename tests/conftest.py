@@ -15,7 +15,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import open_dict
+from omegaconf import DictConfig, open_dict
 
 from dpi.cli import register_resolvers
 from dpi.experiment import train
@@ -29,6 +29,14 @@ CONFIGS = Path(__file__).parent / "configs"
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
 datamodule.VAL_SCALARS = 10
+
+
+def composed(*overrides: str, **options) -> DictConfig:
+    """train.yaml as Hydra composes it, of no evaluations."""
+    register_resolvers()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        return compose("train", [*overrides, "run=it", "eval=[]"], **options)
 
 
 class Done(NamedTuple):

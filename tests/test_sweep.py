@@ -9,13 +9,11 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig, OmegaConf
+from conftest import ROOT, composed
+from omegaconf import OmegaConf
 from test_processes import end, started, wait
 from test_train import assert_equal
 
-from dpi.cli import register_resolvers
 from dpi.errors import Excluded
 from dpi.runs.build import build_meta
 from dpi.runs.checkpoint import load_checkpoint
@@ -29,12 +27,6 @@ ADM = {("diffusion", "adm", cond) for cond in ("ncsnv2", "sigmamap", "tmap", "ml
 FLOW = {("flow", "drunet", "tmap"), ("flow", "drunet", "dpi")} | {
     ("flow", "adm", cond) for cond in ("tmap", "mlp", "dpi")
 }
-
-
-def composed(*overrides: str, **options) -> DictConfig:
-    register_resolvers()
-    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-        return compose("train", [*overrides, "run=it", "eval=[]"], **options)
 
 
 @cache

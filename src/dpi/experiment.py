@@ -13,18 +13,17 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from dpi.atomic import atomic_write
 from dpi.errors import Excluded, Terminated, UserError
 from dpi.progress import bars_closed
 from dpi.runs.check import check_pictures, check_trainer, check_training
-from dpi.runs.files import CHECKPOINT, CONFIG, average_path, samples_path
+from dpi.runs.files import CHECKPOINT, CONFIG
 from dpi.runs.images import Images
 from dpi.runs.lock import LOCK, lock
 from dpi.runs.record import check_identity
-from dpi.runs.rows import is_kept
-from dpi.runs.status import read_status
+from dpi.runs.status import is_trained, missing_evaluations, read_status
 
 if TYPE_CHECKING:  # PyTorch takes seconds
     from torch import nn
@@ -68,7 +67,7 @@ def _train(cfg: DictConfig) -> None:
     run = Path(cfg.run)
     images = Images(cfg)
     check_identity(cfg, run, images)
-    missing, trained = _missing(cfg, run), _is_trained(cfg, run)
+    missing, trained = missing_evaluations(cfg), is_trained(cfg)
     if trained and not missing:
         status = read_status(run)
         if status.failed:  # another command, which was refused
@@ -146,30 +145,6 @@ def _checked(run: Path) -> Iterator[None]:
                 shutil.rmtree(path)
             elif path.name != LOCK:
                 path.unlink()
-
-
-def _is_trained(cfg: DictConfig, run: Path) -> bool:
-    """Whether the run has taken its steps, ended with its samples, and kept its checkpoints."""
-    status, path = read_status(run), run / CHECKPOINT
-    if status.step < cfg.training.steps or not samples_path(run, status.step).exists():
-        return False
-    if not all(average_path(run, decay).exists() for decay in cfg.training.show.keep_ema):
-        return False
-    return path.exists() and path.stat().st_size == status.checkpoint_bytes
-
-
-def _missing(cfg: DictConfig, run: Path) -> dict[str, dict[str, Any]]:
-    """The evaluations that the run lacks with these settings, at the step that it trains to."""
-    evaluated = read_status(run).evaluated
-    wanted = {
-        name: {"training_steps": cfg.training.steps, **settings}
-        for name, settings in OmegaConf.to_container(cfg.eval, resolve=True).items()
-    }
-    return {
-        name: how
-        for name, how in wanted.items()
-        if evaluated.get(name) != how or not is_kept(run / "evaluation", name)
-    }
 
 
 def _evaluate(

@@ -1,14 +1,18 @@
 """Plots as PNG files: sample grids, the learned lambda, loss curves."""
 
+import csv
+from collections import defaultdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from einops import rearrange
-from matplotlib.figure import Figure
 from PIL import Image
 
 from dpi.atomic import atomic
+
+if TYPE_CHECKING:  # Matplotlib takes a second, and samples need none of it
+    from matplotlib.figure import Figure
 
 SHOWN = 64
 """Smaller images are enlarged to about this many pixels."""
@@ -35,7 +39,7 @@ def plot_lambda(table: np.ndarray, path: Path) -> None:
         path: of the PNG.
     """
     last = table.shape[-1] - 1
-    figure = Figure(figsize=(4, 3.2), layout="constrained")
+    figure = _figure(4)
     axes = figure.subplots()
     if table.ndim == 1:
         axes.plot([0, last], [0, 1], color="0.75", linestyle="--", label="linear")
@@ -53,16 +57,21 @@ def plot_losses(logs: list[Path], path: Path) -> None:
     """Draw the training and the validation loss from a run's metrics.csv files, if it has any."""
     if not logs:
         return
-    # A resumed session overwrites the steps that it repeated.
-    metrics = pd.concat([pd.read_csv(log) for log in logs]).groupby("step").last()
-    figure = Figure(figsize=(5, 3.2), layout="constrained")
+    curves: dict[str, dict[int, float]] = defaultdict(dict)
+    for log in logs:  # a resumed session overwrites the steps that it repeated
+        with log.open(newline="") as file:
+            for row in csv.DictReader(file):
+                for column, value in row.items():
+                    if value:
+                        curves[column][int(row["step"])] = float(value)
+    figure = _figure(5)
     axes = figure.subplots()
     for column, label, style in (
         ("loss", "loss", {"color": "0.7"}),
         ("val_loss", "val_loss, averaged weights", {"color": "C3", "marker": "."}),
     ):
-        if column in metrics:
-            axes.plot(metrics[column].dropna(), label=label, **style)
+        if column in curves:
+            axes.plot(*zip(*sorted(curves[column].items()), strict=True), label=label, **style)
     axes.set(xlabel="optimizer step", ylabel="mean squared error", yscale="log")
     axes.legend(frameon=False)
     _save(figure, path)
@@ -76,7 +85,7 @@ def plot_over_scalars(panels: dict[str, dict[int, float]], path: Path) -> None:
         panels: metric -> {step: value}.
         path: of the PNG.
     """
-    figure = Figure(figsize=(4 * len(panels), 3.2), layout="constrained")
+    figure = _figure(4 * len(panels))
     for axes, (metric, points) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
     ):
@@ -86,6 +95,12 @@ def plot_over_scalars(panels: dict[str, dict[int, float]], path: Path) -> None:
     _save(figure, path)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def _figure(width: float) -> "Figure":
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, 3.2), layout="constrained")
+
+
+def _save(figure: "Figure", path: Path) -> None:
     with atomic(path) as file:
         figure.savefig(file, format="png", dpi=150)

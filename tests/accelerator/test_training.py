@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 import torch
 from accelerator.small import CASES, small
+from conftest import composed
 from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.strategies import SingleDeviceStrategy
+from omegaconf import OmegaConf
 
+from dpi.data.split import Split
 from dpi.training.averaging import WeightAverages
 from dpi.training.datamodule import DataModule
 from dpi.training.draws import NOISE, Draws, generator
-from dpi.training.learning_rate import lr_factor
 from dpi.training.module import MicroBatch, TrainingModule, ValidationBatch
-from dpi.training.weighting import make_weighting
 
 
 @pytest.fixture(autouse=True)
@@ -34,18 +35,13 @@ def same_noise(accelerator, monkeypatch):
 def module_and_images(framework, conditioning, distinct_scalars=2, weighting=None):
     """What trains a small network, the same each time, and images to train it on."""
     framework, network = small(framework, conditioning)
-    draws = Draws(0, 16, 4, framework.num_scalars, distinct_scalars, stratified=True)
-    rates = {"lr": 1e-3, "lr_lambda": 1e-2, "weight_decay": 0.05, "weight_decay_lambda": 0.05}
-    rates |= {"lr_factor": lr_factor("rsqrt", 2, 3)} if weighting else {}
-    module = Module(
-        network,
-        framework,
-        draws,
-        **rates,
-        random_flip=True,
-        log_every=1000,
-        weighting=make_weighting(weighting, framework),
-    )
+    training = {"batch_size": 4, "lr": 1e-3, "lr_lambda": 1e-2, "ema_decay": 0.9}
+    training |= {"distinct_scalars": distinct_scalars, "loss_weighting": weighting}
+    if weighting:
+        training |= {"lr_schedule": "rsqrt", "warmup_steps": 2, "lr_decay_steps": 3}
+    cfg = composed("data.random_flip=true")
+    cfg.training = OmegaConf.merge(cfg.training, training, {"show": {"log_every": 1000}})
+    module = Module(cfg, framework, network, 16)
     return module, np.random.default_rng(0).integers(0, 256, (16, 3, 8, 8), np.uint8)
 
 
@@ -109,11 +105,11 @@ def train(device, steps, averaged, clip, how):
     """The module after a few steps by Lightning, as `dpi.training.fit` has it."""
     module, images = module_and_images("diffusion", "dpi", **how)
     everything = np.arange(16)
-    data = DataModule(images, everything, everything[:2], module.draws, 0, accumulate=1)
+    data = DataModule(images, Split(everything, everything[:2], everything[:0]), module.draws)
     silent = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
     trainer = L.Trainer(
         strategy=OnTheDevice(device),
-        callbacks=[WeightAverages(lambda step: 0.9)] if averaged else [],
+        callbacks=[WeightAverages(module.cfg.training)] if averaged else [],
         max_steps=steps,
         max_epochs=-1,
         limit_val_batches=0,
@@ -147,7 +143,8 @@ def test_the_trainer_does_not_wait_at_any_step(accelerator, averaged, clip, how)
 def test_images_on_the_device_are_taken_without_a_wait_and_stay_there(accelerator, monkeypatch):
     """As on a GPU whose memory holds them all; a validation after `fit` sets up once more."""
     module, images = module_and_images("flow", "tmap")
-    data = DataModule(images, np.arange(16), np.arange(2), module.draws, 0, 1)
+    split = Split(np.arange(16), np.arange(2), np.arange(0))
+    data = DataModule(images, split, module.draws)
     data.images = on_device = torch.from_numpy(images).to(accelerator.device)
     with accelerator.no_waits():
         found = data.take(np.array([3, 1, 15]))

@@ -3,20 +3,14 @@
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from dpi.training.draws import Draws
 
 
-def draws(**changes) -> Draws:
-    options = {
-        "seed": 3,
-        "num_images": 50,
-        "batch_size": 16,
-        "num_scalars": 1000,
-        "distinct_scalars": 8,
-        "stratified": True,
-    }
-    return Draws(**(options | changes))
+def draws(seed: int = 3, **changes) -> Draws:
+    training = {"batch_size": 16, "distinct_scalars": 8, "stratified": True} | changes
+    return Draws(OmegaConf.create(training), seed, num_images=50, num_scalars=1000)
 
 
 def test_every_image_is_drawn_once_before_any_is_repeated():
@@ -50,8 +44,8 @@ def test_consecutive_samples_of_a_micro_batch_share_a_scalar(size, distinct, par
     n = whole.samples_per_scalar(size)
     groups = whole.scalars(0).reshape(parts, size)
     assert n is None or (groups.unflatten(1, (-1, n)).diff(dim=2) == 0).all()
-    if whole.batch_size % whole.distinct_scalars == 0 and parts == 1:
-        assert n == size // whole.distinct_scalars
+    if whole.batch_size % whole.count == 0 and parts == 1:
+        assert n == size // whole.count
 
 
 def test_stratified_scalars_cover_the_schedule_evenly():

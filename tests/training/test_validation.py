@@ -4,12 +4,13 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
+from conftest import composed
 from torch import nn
 
+from dpi.data.split import Split
 from dpi.frameworks import VPDiffusion
 from dpi.frameworks.quadrature import nodes, weights
 from dpi.training.datamodule import DataModule
-from dpi.training.draws import Draws
 from dpi.training.module import TrainingModule
 
 
@@ -27,11 +28,9 @@ class Known(nn.Module):
 @pytest.mark.parametrize("batches", [None, 12])
 def test_each_scalar_has_its_share(monkeypatch, batches):
     monkeypatch.setattr("dpi.training.datamodule.VAL_SCALARS", 100)
-    draws = Draws(0, 16, 4, 1000, distinct_scalars=2, stratified=True)
-    rates = {"lr": 1e-3, "lr_lambda": 1e-3, "weight_decay": 0.0, "weight_decay_lambda": 0.0}
-    module = TrainingModule(Known(), VPDiffusion(), draws, **rates)
+    module = TrainingModule(composed(), VPDiffusion(), Known(), 16)
     images = np.random.default_rng(0).integers(0, 256, (20, 3, 8, 8), np.uint8)
-    data = DataModule(images, np.arange(16), np.arange(16, 20), draws, 0, accumulate=1)
+    data = DataModule(images, Split(np.arange(16), np.arange(16, 20), np.arange(0)), module.draws)
     silent = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
     options = dict.fromkeys(silent, False) | {"limit_val_batches": batches}
     trainer = L.Trainer(accelerator="cpu", **options)

@@ -19,9 +19,10 @@ from torch.profiler import ProfilerActivity, profile
 from dpi.evaluation.flops import count_flops, step_flops
 from dpi.runs.build import build, build_meta, image_shape
 from dpi.runs.check import Count
+from dpi.runs.record import device_name
 from dpi.runs.rows import Row
 from dpi.runs.run import Run
-from dpi.training.fit import device_name, make_draws, make_module
+from dpi.training.draws import Draws
 from dpi.training.module import MicroBatch, TrainingModule
 
 Step = Callable[[int], None]
@@ -39,7 +40,7 @@ def complexity(run: Run, fabric: Fabric, folder: Path, repeats: Count) -> list[R
     """
     cfg = run.cfg
     size = micro_batch_size(cfg)
-    draws = make_draws(cfg, size, run.framework.num_scalars)
+    draws = Draws(cfg.training, cfg.seed, size, run.framework.num_scalars)
     here = {
         "device": device_name(fabric.device),
         "precision": fabric.strategy.precision.precision,
@@ -147,8 +148,9 @@ def peak_memory(make: Callable[[], Step], device: torch.device) -> float:
 def _module(cfg: DictConfig, device: torch.device) -> TrainingModule:
     torch.manual_seed(0)
     framework, network = build(cfg)
-    draws = make_draws(cfg, cfg.training.batch_size, framework.num_scalars)
-    return make_module(cfg, framework, network, draws, device).to(device)
+    module = TrainingModule(cfg, framework, network, cfg.training.batch_size)
+    module.lay_out(device)
+    return module.to(device)
 
 
 def _images(cfg: DictConfig, device: torch.device) -> torch.Tensor:

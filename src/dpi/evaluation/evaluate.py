@@ -152,7 +152,8 @@ def check_settings(evals: Mapping[str, DictConfig]) -> None:
     """Raise UserError for a setting that its evaluation does not have, or whose value is of another
     type or out of its range, as the evaluation's signature has it."""
     for name, settings in evals.items():
-        kinds = get_type_hints(get_method(settings._target_), include_extras=True)
+        made = get_method(settings._target_)
+        kinds = get_type_hints(made, localns={"Fabric": Fabric}, include_extras=True)
         of_all = ("run", "fabric", "folder", "return")
         own = {key: kind for key, kind in kinds.items() if key not in of_all}
         check(settings, own, f"eval.{name}.", others=("_target_",))

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import torch
-from lightning.fabric import Fabric
 from omegaconf import DictConfig
 from pydantic import Field
 from torch import Tensor
@@ -22,6 +21,9 @@ from dpi.runs.check import Count, Seed, SolverSteps
 from dpi.runs.files import CHECKPOINT
 from dpi.runs.rows import Row
 from dpi.runs.run import Run, open_run
+
+if TYPE_CHECKING:  # Lightning takes seconds, and sample.py needs none of it
+    from lightning.fabric import Fabric
 
 SHARD = 500
 """Samples in a file."""
@@ -71,7 +73,7 @@ def sample(cfg: DictConfig) -> None:
 
 def samples(
     run: Run,
-    fabric: Fabric,
+    fabric: "Fabric",
     folder: Path,
     grid: Annotated[int, Field(ge=1, le=SHARD)],
     seed: Seed,
@@ -98,7 +100,7 @@ def samples(
 
 
 def sample_settings(
-    run: Run, fabric: Fabric, n: int, seed: int, steps: int, solver: str | None
+    run: Run, fabric: "Fabric", n: int, seed: int, steps: int, solver: str | None
 ) -> dict[str, Any]:
     """What the rows of samples say of how they were drawn, see `draw_shards`."""
     solver = solver or run.framework.solvers[0]
@@ -114,7 +116,7 @@ def sample_settings(
 
 def draw_shards(
     run: Run,
-    fabric: Fabric,
+    fabric: "Fabric",
     folder: Path,
     n: int,
     seed: int,

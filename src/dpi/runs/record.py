@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from glob import glob, has_magic
 from importlib.metadata import distributions
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -19,6 +20,9 @@ from dpi.errors import UserError
 from dpi.runs.files import CHECKPOINT, CONFIG, SESSIONS, SPLIT
 from dpi.runs.identity import identity, is_plain
 from dpi.runs.images import Images
+
+if TYPE_CHECKING:
+    import torch
 
 PACKAGES = ("dpi", "torch", "lightning", "hydra-core", "numpy", "torchmetrics", "torch-fidelity")
 """Whose versions are recorded."""
@@ -171,13 +175,22 @@ def record(cfg: DictConfig, run: Path, images: Images) -> None:
     atomic_write(run / CONFIG, OmegaConf.to_yaml(cfg, resolve=True))
 
 
-def record_session(run: Path, first_step: int, device: str) -> None:
+def device_name(device: "torch.device") -> str:
+    """The GPU's model, or the CPU's number of threads."""
+    import torch  # takes seconds
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU, {torch.get_num_threads()} threads"
+
+
+def record_session(run: Path, first_step: int, device: "torch.device") -> None:
     """Append a line on this session: command, time, device, package versions and commit."""
     session = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
         "first_step": first_step,
-        "device": device,
+        "device": device_name(device),
         "host": platform.node(),
         "python": platform.python_version(),
         "packages": {each.name: each.version for each in distributions() if each.name in PACKAGES},

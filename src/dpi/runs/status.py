@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from omegaconf import DictConfig, OmegaConf
 from pydantic import TypeAdapter, ValidationError
 from tqdm import tqdm
 
 from dpi.atomic import atomic_write
 from dpi.errors import UserError
-from dpi.runs.files import CONFIG, STATUS
+from dpi.runs.files import CHECKPOINT, CONFIG, STATUS, average_path, samples_path
 from dpi.runs.lock import is_locked
+from dpi.runs.rows import is_kept
 
 
 @dataclass
@@ -48,6 +50,33 @@ def read_status(run: Path) -> Status:
         return Status()
     except ValidationError:
         return Status(failed=f"{STATUS} is damaged: the same command makes it again")
+
+
+def is_trained(cfg: DictConfig) -> bool:
+    """Whether a run has taken its steps, ended with its samples, and kept its checkpoints."""
+    run = Path(cfg.run)
+    status, path = read_status(run), run / CHECKPOINT
+    averages = (average_path(run, decay) for decay in cfg.training.show.keep_ema)
+    return (
+        status.step >= cfg.training.steps
+        and all(made.exists() for made in (path, samples_path(run, status.step), *averages))
+        and path.stat().st_size == status.checkpoint_bytes
+    )
+
+
+def missing_evaluations(cfg: DictConfig) -> dict[str, dict[str, Any]]:
+    """The evaluations that a run lacks with these settings, at the step that it trains to."""
+    run = Path(cfg.run)
+    evaluated = read_status(run).evaluated
+    wanted = {
+        name: {"training_steps": cfg.training.steps, **settings}
+        for name, settings in OmegaConf.to_container(cfg.eval, resolve=True).items()
+    }
+    return {
+        name: how
+        for name, how in wanted.items()
+        if evaluated.get(name) != how or not is_kept(run / "evaluation", name)
+    }
 
 
 def status(folder: Path) -> str:

@@ -1,7 +1,6 @@
 """Exponential moving averages of the weights."""
 
 import math
-from collections.abc import Callable, Iterable
 from typing import Any
 
 import lightning as L
@@ -53,15 +52,14 @@ class WeightAverages(Callback):
     `state_dict`, beside the weights themselves, `current_model_state`.
 
     Args:
-        decay: weight of the first average against the weights of a step, by the number of earlier
-            steps.
-        further: the same, constant, of averages that a checkpoint has in addition.
+        training: the section of train.yaml, for `ema_decay`; a checkpoint has averages with the
+            decays of its `show.keep_ema` in addition.
     """
 
-    def __init__(self, decay: Callable[[int], float], further: Iterable[float] = ()) -> None:
-        self.decay = decay
+    def __init__(self, training: DictConfig) -> None:
+        self.training = training
         self.average: dict[str, Tensor] = {}
-        self.further: dict[float, dict[str, Tensor]] = {d: {} for d in further}
+        self.further: dict[float, dict[str, Tensor]] = {d: {} for d in training.show.keep_ema}
 
     @property
     def state_key(self) -> str:
@@ -80,7 +78,7 @@ class WeightAverages(Callback):
         if trainer.global_step == batch.step:  # gradients are still accumulated
             return
         weights = pl_module.state_dict()
-        decays = [self.decay(batch.step), *self.further]
+        decays = [ema_decay(self.training, batch.step), *self.further]
         for decay, average in zip(decays, (self.average, *self.further.values()), strict=True):
             if average:
                 update = get_ema_multi_avg_fn(decay)

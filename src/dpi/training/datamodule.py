@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
+from dpi.data.split import Split
 from dpi.errors import UserError
 from dpi.frameworks.quadrature import nodes, weights
 from dpi.training.draws import Draws
@@ -23,30 +24,17 @@ class DataModule(L.LightningDataModule):
 
     Args:
         images: (N, C, H, W) uint8, all of them.
-        train, held_out: indices into images.
-        draws: which images each step takes.
-        first_step: the optimizer step to begin at, when a run is resumed.
-        accumulate: micro-batches an optimizer step.
+        split: which are trained on, and which are held out.
+        draws: which of them each step takes.
 
     Raises:
         UserError: the batch cannot be divided among processes and micro-batches.
     """
 
-    def __init__(
-        self,
-        images: np.ndarray,
-        train: np.ndarray,
-        held_out: np.ndarray,
-        draws: Draws,
-        first_step: int,
-        accumulate: int,
-    ) -> None:
+    def __init__(self, images: np.ndarray, split: Split, draws: Draws) -> None:
         super().__init__()
         self.images: np.ndarray | Tensor = images
-        self.train, self.held_out = train, held_out
-        self.draws = draws
-        self.first_step = first_step
-        self.accumulate = accumulate
+        self.split, self.draws = split, draws
 
     def setup(self, stage: str) -> None:
         device = self.trainer.strategy.root_device
@@ -62,8 +50,8 @@ class DataModule(L.LightningDataModule):
     def val_dataloader(self) -> DataLoader:
         scalars = nodes(VAL_SCALARS, self.draws.num_scalars)
         shares = len(scalars) * weights(scalars, self.draws.num_scalars)
-        places = np.arange(len(scalars) * VAL_IMAGES) % len(self.held_out)
-        indices = self.held_out[places].reshape(len(scalars), VAL_IMAGES)
+        places = np.arange(len(scalars) * VAL_IMAGES) % len(self.split.held_out)
+        indices = self.split.held_out[places].reshape(len(scalars), VAL_IMAGES)
         batches = list(zip(indices, scalars, shares.tolist(), strict=True))
         mine = batches[self.trainer.global_rank :: self.trainer.world_size]
         return DataLoader(
@@ -82,19 +70,20 @@ class _Stream(IterableDataset):
         self.data = data
 
     def __iter__(self) -> Iterator[MicroBatch]:
-        data, draws = self.data, self.data.draws
-        rank, processes = data.trainer.global_rank, data.trainer.world_size
-        parts = data.accumulate * processes
+        data, draws, trainer = self.data, self.data.draws, self.data.trainer
+        rank, processes = trainer.global_rank, trainer.world_size
+        accumulate = trainer.accumulate_grad_batches
+        parts = accumulate * processes
         if draws.batch_size % parts:
             raise UserError(
-                f"training.batch_size={draws.batch_size} does not divide into {data.accumulate} "
+                f"training.batch_size={draws.batch_size} does not divide into {accumulate} "
                 f"micro-batches (trainer.accumulate_grad_batches) on {processes} devices"
             )
         size = draws.batch_size // parts
-        step = data.first_step
+        step = trainer.global_step  # that of the checkpoint, when a run is resumed
         while True:
-            indices = data.train[draws.images(step).numpy()]
-            for micro_batch in range(data.accumulate):
+            indices = data.split.train[draws.images(step).numpy()]
+            for micro_batch in range(accumulate):
                 index = micro_batch * processes + rank
                 yield MicroBatch(data.take(indices[index * size : (index + 1) * size]), step, index)
             step += 1

@@ -11,6 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from omegaconf import DictConfig
 from torch import Tensor
 
 
@@ -26,25 +27,30 @@ IMAGES, FLIPS, SCALARS, NOISE, DROPOUT = range(5)
 
 @dataclass(frozen=True)
 class Draws:
-    """What is drawn for one optimizer step of `batch_size` images.
+    """What is drawn for one optimizer step.
 
     Args:
+        training: the section of train.yaml, of which `batch_size` is B below, `distinct_scalars`
+            and `stratified`.
         seed: of the run.
         num_images: training images.
-        batch_size: B, images an optimizer step, over all processes and micro-batches.
         num_scalars: S.
-        distinct_scalars: how many scalars a step draws, each shared by B / distinct_scalars
-            images; None for one an image.
-        stratified: draw one scalar from each of as many equal parts of the schedule, rather
-            than all of them from the whole.
     """
 
+    training: DictConfig
     seed: int
     num_images: int
-    batch_size: int
     num_scalars: int
-    distinct_scalars: int | None
-    stratified: bool
+
+    @property
+    def batch_size(self) -> int:
+        """B, images an optimizer step, over all processes and micro-batches."""
+        return self.training.batch_size
+
+    @property
+    def count(self) -> int:
+        """How many scalars a step draws, each shared by about B / count images."""
+        return self.training.distinct_scalars or self.batch_size
 
     def images(self, step: int) -> Tensor:
         """Which images: (B,) indices; every image once before any is repeated."""
@@ -59,9 +65,9 @@ class Draws:
 
     def scalars(self, step: int) -> Tensor:
         """Which scalar each is corrupted by: (B,) steps in 0 ... S-1, on the CPU."""
-        count = self.distinct_scalars or self.batch_size
+        count = self.count
         u = torch.rand(count, generator=generator(self.seed, SCALARS, step), dtype=torch.float64)
-        if self.stratified:
+        if self.training.stratified:
             u = (torch.arange(count) + u) / count
         scalars = (u * self.num_scalars).long()
         return scalars[torch.arange(self.batch_size) * count // self.batch_size]
@@ -69,9 +75,8 @@ class Draws:
     def samples_per_scalar(self, size: int) -> int | None:
         """How many consecutive samples of every slice of `size` share a scalar; None if that
         varies."""
-        count = self.distinct_scalars or self.batch_size
-        varies = self.batch_size % count
-        return None if varies else math.gcd(self.batch_size // count, size)
+        varies = self.batch_size % self.count
+        return None if varies else math.gcd(self.batch_size // self.count, size)
 
     def noise(self, step: int, shape: tuple[int, ...], device: torch.device) -> Tensor:
         """Standard normal noise for the whole batch: (B, *shape), drawn on the device."""

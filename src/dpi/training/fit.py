@@ -4,7 +4,6 @@ import logging
 import signal
 import sys
 import warnings
-from functools import partial
 from pathlib import Path
 
 import lightning as L
@@ -19,25 +18,19 @@ from dpi.data import memory_map
 from dpi.errors import Terminated, UserError
 from dpi.frameworks import Framework
 from dpi.frameworks.draw import network_evaluations
-from dpi.interpolation import Interpolated
 from dpi.precision import forbid_tf32
 from dpi.processes import together
-from dpi.runs.build import set_memory_format
-from dpi.runs.checkpoint import check_weights, load_checkpoint, load_weights
+from dpi.runs.checkpoint import check_weights, load_checkpoint
 from dpi.runs.files import CHECKPOINT, samples_path
 from dpi.runs.images import Images
 from dpi.runs.record import record, record_session
-from dpi.training.averaging import FURTHER, WeightAverages, ema_decay, ema_lag
+from dpi.training.averaging import FURTHER, WeightAverages, ema_lag
 from dpi.training.datamodule import DataModule
-from dpi.training.draws import Draws
-from dpi.training.finite import FiniteLoss
-from dpi.training.learning_rate import lr_factor
 from dpi.training.loggers import log_hyperparameters, make_loggers
 from dpi.training.module import TrainingModule
 from dpi.training.pace import Pace
 from dpi.training.sample_logger import SampleLogger
 from dpi.training.saving import AtomicCheckpointIO, SaveCheckpoints, write_averages
-from dpi.training.weighting import make_weighting
 
 DIVERGED = 10.0
 """A mean squared error on held-out images that no training should end with."""
@@ -58,34 +51,19 @@ def fit(cfg: DictConfig, framework: Framework, network: nn.Module, images: Image
     run, steps, show = Path(cfg.run), cfg.training.steps, cfg.training.show
     interval = min(show.every, steps)
     network_evaluations(framework, show.num_steps)
-    first_step = _resume(cfg, network)
-    trainer = _trainer(cfg, run)
+    first_step = _first_step(cfg, network)
+    trainer = _trainer(cfg)
     _check_processes(trainer)
     pixels = memory_map(images.source, Path(cfg.data.cache_dir), cfg.data.name)
-    parts = images.split
-    draws = make_draws(cfg, len(parts.train), framework.num_scalars)
     device = trainer.strategy.root_device
-    module = make_module(cfg, framework, network, draws, device, trainer.world_size)
-    accumulate = cfg.trainer.accumulate_grad_batches
-    data = DataModule(pixels, parts.train, parts.held_out, draws, first_step, accumulate)
+    module = TrainingModule(cfg, framework, network, len(images.split.train))
+    module.lay_out(device, trainer.world_size)
+    data = DataModule(pixels, images.split, module.draws)
     if trainer.is_global_zero:
         record(cfg, run, images)
-        record_session(run, first_step, device_name(device))
+        record_session(run, first_step, device)
         log_hyperparameters(trainer.loggers, cfg)
-        doing = f"resuming from step {first_step}" if first_step else "training"
-        counts = f"{len(parts.train):,} images, {len(parts.held_out):,} held out"
-        print(f"{run}: {doing}, {_count(network):,} parameters, {counts}")
-        if cfg.training.batch_size > len(parts.train):
-            print(
-                f"warning: training.batch_size={cfg.training.batch_size}: there are only "
-                f"{len(parts.train)} training images, so they repeat within a batch",
-                file=sys.stderr,
-            )
-        if (lag := ema_lag(cfg.training)) > max(interval, first_step):
-            print(
-                f"until step {lag:,} the initial weights are more than a tenth of the average "
-                f"(ema_decay={cfg.training.ema_decay}): val_loss and samples lag behind loss"
-            )
+        _say(cfg, network, images, first_step)
     # A run ends with the samples and losses of its last step, which every process knows beforehand.
     validated = first_step < steps and steps % interval == 0
     validate = not validated and not samples_path(run, steps).exists()
@@ -103,9 +81,9 @@ def fit(cfg: DictConfig, framework: Framework, network: nn.Module, images: Image
             raise Terminated(said if trainer.is_global_zero else "", signal.SIGINT) from None
         raise
     except torch.OutOfMemoryError as error:
+        parts = f"trainer.accumulate_grad_batches={trainer.accumulate_grad_batches}"
         raise UserError(
-            f"out of memory: double trainer.accumulate_grad_batches={accumulate}, for the same "
-            "gradients from smaller micro-batches"
+            f"out of memory: double {parts}, for the same gradients from smaller micro-batches"
         ) from error
     held_out = trainer.callback_metrics.get("val_loss", torch.tensor(0.0)).item()
     if held_out > DIVERGED and trainer.is_global_zero:
@@ -116,64 +94,33 @@ def fit(cfg: DictConfig, framework: Framework, network: nn.Module, images: Image
         )
 
 
-def make_draws(cfg: DictConfig, num_images: int, num_scalars: int) -> Draws:
-    """The randomness of each step, as the configuration has it.
-
-    Args:
-        cfg: with seed and training.
-        num_images: training images.
-        num_scalars: S.
-    """
-    t = cfg.training
-    return Draws(cfg.seed, num_images, t.batch_size, num_scalars, t.distinct_scalars, t.stratified)
-
-
-def make_module(
-    cfg: DictConfig,
-    framework: Framework,
-    network: nn.Module,
-    draws: Draws,
-    device: torch.device,
-    processes: int = 1,
-) -> TrainingModule:
-    """The LightningModule, with the network in its memory format and compiled if it is to be."""
-    set_memory_format(network, device, cfg.trainer.channels_last)
-    if cfg.trainer.compile:
-        parts = cfg.trainer.accumulate_grad_batches * processes
-        for module in network.modules():
-            if isinstance(module, Interpolated):
-                module.samples_per_scalar = draws.samples_per_scalar(draws.batch_size // parts)
-        network.compile()
-    t = cfg.training
-    return TrainingModule(
-        network,
-        framework,
-        draws,
-        t.lr,
-        t.lr_lambda,
-        t.weight_decay,
-        t.weight_decay_lambda,
-        cfg.data.random_flip,
-        t.show.log_every,
-        lr_factor(t.lr_schedule, t.warmup_steps, t.lr_decay_steps),
-        make_weighting(t.loss_weighting, framework),
-    )
+def _say(cfg: DictConfig, network: nn.Module, images: Images, first_step: int) -> None:
+    train, held_out = len(images.split.train), len(images.split.held_out)
+    doing = f"resuming from step {first_step}" if first_step else "training"
+    parameters = sum(p.numel() for p in network.parameters())
+    counts = f"{train:,} images, {held_out:,} held out"
+    print(f"{cfg.run}: {doing}, {parameters:,} parameters, {counts}")
+    size, every = cfg.training.batch_size, min(cfg.training.show.every, cfg.training.steps)
+    if size > train:
+        print(
+            f"warning: training.batch_size={size}: there are only {train} training images, so they "
+            "repeat within a batch",
+            file=sys.stderr,
+        )
+    if (lag := ema_lag(cfg.training)) > max(every, first_step):
+        print(
+            f"samples are noise until about step {lag:,}, and val_loss is above loss; this is "
+            f"normal: both are of averaged weights (training.ema_decay={cfg.training.ema_decay})"
+        )
 
 
-def device_name(device: torch.device) -> str:
-    """The GPU's model, or the CPU's number of threads."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"CPU, {torch.get_num_threads()} threads"
-
-
-def _resume(cfg: DictConfig, network: nn.Module) -> int:
-    """Load the run's weights, if it has any; returns the optimizer steps it has taken."""
+def _first_step(cfg: DictConfig, network: nn.Module) -> int:
+    """How many optimizer steps the run has taken; its checkpoint, if it has one, is checked."""
     path = Path(cfg.run, CHECKPOINT)
     if not path.exists():
         return 0
     checkpoint = load_checkpoint(path)
-    load_weights(network, checkpoint["current_model_state"], path)
+    check_weights(network, checkpoint["current_model_state"], path)
     step, steps = checkpoint["global_step"], cfg.training.steps
     if step > steps:
         raise UserError(f"{cfg.run} is at step {step} already: give training.steps={step} or more")
@@ -189,7 +136,7 @@ def _resume(cfg: DictConfig, network: nn.Module) -> int:
     return step
 
 
-def _trainer(cfg: DictConfig, run: Path) -> L.Trainer:
+def _trainer(cfg: DictConfig) -> L.Trainer:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     # The images are in memory already; worker processes would only copy them.
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
@@ -199,28 +146,22 @@ def _trainer(cfg: DictConfig, run: Path) -> L.Trainer:
     forbid_tf32()
     own = ("compile", "channels_last", "enable_progress_bar")
     options = {k: v for k, v in cfg.trainer.items() if k not in own}
-    bar = cfg.trainer.get("enable_progress_bar", True)
     steps, show = cfg.training.steps, cfg.training.show
-    interval = min(show.every, steps)
-    callbacks = [
-        SampleLogger(run, show.num_images, show.num_steps),
-        WeightAverages(partial(ema_decay, cfg.training), show.keep_ema),
-        FiniteLoss(run / CHECKPOINT, show.log_every),
-        SaveCheckpoints(
-            run, show.save_every, show.keep_every, interval if show.keep_best else None
-        ),
-        Pace(run, cfg.training.batch_size, show.log_every, bar),
-    ]
     try:
         return L.Trainer(
             **options,
-            callbacks=callbacks,
+            callbacks=[
+                SampleLogger(cfg),
+                WeightAverages(cfg.training),
+                SaveCheckpoints(cfg),
+                Pace(cfg),
+            ],
             logger=make_loggers(cfg),
             plugins=[AtomicCheckpointIO()],
-            default_root_dir=run,
+            default_root_dir=cfg.run,
             max_steps=steps,
             max_epochs=-1,
-            val_check_interval=interval * cfg.trainer.accumulate_grad_batches,
+            val_check_interval=min(show.every, steps) * cfg.trainer.accumulate_grad_batches,
             check_val_every_n_epoch=None,
             num_sanity_val_steps=0,
             log_every_n_steps=show.log_every,
@@ -245,7 +186,3 @@ def _check_processes(trainer: L.Trainer) -> None:
             "in a sweep each run has one device: use trainer=auto, or have SLURM start the others "
             "(hydra/launcher=submitit_slurm hydra.launcher.tasks_per_node=...)"
         )
-
-
-def _count(network: nn.Module) -> int:
-    return sum(p.numel() for p in network.parameters())

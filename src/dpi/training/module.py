@@ -1,21 +1,27 @@
 """One optimizer step: corrupt images, predict, square the error."""
 
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import lightning as L
 import torch
+from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics import MeanMetric
 
 from dpi.data import to_unit
+from dpi.errors import UserError
 from dpi.frameworks import Framework, loss
-from dpi.interpolation import parameter_groups
+from dpi.interpolation import Interpolated, parameter_groups
+from dpi.runs.build import set_memory_format
 from dpi.runs.checkpoint import check_moments
+from dpi.runs.files import CHECKPOINT
 from dpi.training.draws import DROPOUT, Draws, generator
+from dpi.training.learning_rate import lr_factor
+from dpi.training.weighting import make_weighting
 
 
 class MicroBatch(NamedTuple):
@@ -43,44 +49,38 @@ class ValidationBatch(NamedTuple):
 class TrainingModule(L.LightningModule):
     """Trains g(x, s) on the framework's objective, E || g(x_s, s) - target ||^2.
 
+    What weights the errors may have parameters of its own; they are trained like DPI's phi, without
+    weight decay.
+
     Args:
-        network: g, conditioned on the scalar.
+        cfg: with seed, training, trainer, data.random_flip and run.
         framework: says how images are corrupted and what is predicted.
-        draws: the randomness of each step.
-        lr, weight_decay: of AdamW.
-        lr_lambda, weight_decay_lambda: those of DPI's coefficients phi.
-        random_flip: mirror half of the images.
-        log_every: optimizer steps between two entries of the log.
-        lr_factor: what the learning rates of optimizer step n, from 0, are multiplied by.
-        weighting: of the errors of samples with their scalars, both (B,); parameters of its own
-            are trained like phi, without weight decay.
+        network: g, conditioned on the scalar.
+        num_images: training images.
     """
 
     def __init__(
-        self,
-        network: nn.Module,
-        framework: Framework,
-        draws: Draws,
-        lr: float,
-        lr_lambda: float,
-        weight_decay: float,
-        weight_decay_lambda: float,
-        random_flip: bool = False,
-        log_every: int = 1,
-        lr_factor: Callable[[int], float] | None = None,
-        weighting: Callable[[Tensor, Tensor], Tensor] | None = None,
+        self, cfg: DictConfig, framework: Framework, network: nn.Module, num_images: int
     ) -> None:
         super().__init__()
-        self.network = network
+        self.cfg = cfg
         self.framework = framework
-        self.draws = draws
-        self.lr, self.lr_lambda = lr, lr_lambda
-        self.weight_decay, self.weight_decay_lambda = weight_decay, weight_decay_lambda
-        self.random_flip = random_flip
-        self.log_every = log_every
-        self.lr_factor = lr_factor
-        self.weighting = weighting
+        self.network = network
+        self.draws = Draws(cfg.training, cfg.seed, num_images, framework.num_scalars)
+        self.weighting = make_weighting(cfg.training.loss_weighting, framework)
         self.mean_loss = MeanMetric(nan_strategy="disable")  # a NaN is to be seen
+
+    def lay_out(self, device: torch.device, processes: int = 1) -> None:
+        """Lay the network out in memory for a device, and compile it if it is to be."""
+        set_memory_format(self.network, device, self.cfg.trainer.channels_last)
+        if not self.cfg.trainer.compile:
+            return
+        parts = self.cfg.trainer.accumulate_grad_batches * processes
+        shared = self.draws.samples_per_scalar(self.draws.batch_size // parts)
+        for module in self.network.modules():
+            if isinstance(module, Interpolated):
+                module.samples_per_scalar = shared
+        self.network.compile()
 
     def errors(self, batch: MicroBatch) -> tuple[Tensor, Tensor]:
         """The squared errors of a micro-batch and its scalars, both (b,); a function of the seed
@@ -88,7 +88,7 @@ class TrainingModule(L.LightningModule):
         x = to_unit(batch.images)
         size = len(x)
         mine = slice(batch.index * size, (batch.index + 1) * size)
-        if self.random_flip:
+        if self.cfg.data.random_flip:
             flips = self.draws.flips(batch.step)[mine].to(x.device, non_blocking=True)
             x = torch.where(flips.reshape(-1, 1, 1, 1), x.flip(-1), x)
         s = self.draws.scalars(batch.step)[mine]
@@ -113,9 +113,15 @@ class TrainingModule(L.LightningModule):
         self.mean_loss.update(errors.detach().mean())
         micro_batch = batch.index // self.trainer.world_size
         last = micro_batch == self.trainer.accumulate_grad_batches - 1
-        if last and (batch.step + 1) % self.log_every == 0:
-            self.log("loss", self.mean_loss.compute(), prog_bar=True)
+        step, every = batch.step + 1, self.cfg.training.show.log_every
+        if last and step % every == 0:
+            mean = self.mean_loss.compute()
             self.mean_loss.reset()
+            if not mean.isfinite():
+                said = f"the loss of steps {max(step - every, 0) + 1} to {step} is not finite"
+                error = UserError(diverged(said, Path(self.cfg.run, CHECKPOINT)))
+                raise error if self.trainer.is_global_zero else SystemExit(1)
+            self.log("loss", mean, prog_bar=True)
         return self._mean(errors, s)
 
     def validation_step(self, batch: ValidationBatch, batch_idx: int) -> None:
@@ -127,7 +133,7 @@ class TrainingModule(L.LightningModule):
         self.log("val_loss", value, prog_bar=True, batch_size=share, sync_dist=True)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        if (self.trainer.global_step + 1) % self.log_every:
+        if (self.trainer.global_step + 1) % self.cfg.training.show.log_every:
             return
         norm = get_total_norm([p.grad for p in self.parameters() if p.grad is not None])
         # AdamW's fused kernel takes the gradients of 16-mixed as they are, scaled.
@@ -141,15 +147,23 @@ class TrainingModule(L.LightningModule):
 
     def optimizer(self) -> torch.optim.Optimizer:
         """AdamW over the network and the weighting."""
-        groups = parameter_groups(self.network, self.lr, self.lr_lambda, self.weight_decay_lambda)
+        t = self.cfg.training
+        groups = parameter_groups(self.network, t.lr, t.lr_lambda, t.weight_decay_lambda)
         if isinstance(self.weighting, nn.Module):
             learned = list(self.weighting.parameters())
-            groups.append({"params": learned, "lr": self.lr_lambda, "weight_decay": 0.0})
-        return torch.optim.AdamW(groups, weight_decay=self.weight_decay, fused=True)
+            groups.append({"params": learned, "lr": t.lr_lambda, "weight_decay": 0.0})
+        return torch.optim.AdamW(groups, weight_decay=t.weight_decay, fused=True)
 
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer()
-        if self.lr_factor is None:
-            return optimizer
-        scheduler = LambdaLR(optimizer, self.lr_factor)
+        scheduler = LambdaLR(optimizer, partial(lr_factor, self.cfg.training))
         return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
+
+
+def diverged(what: str, path: Path) -> str:
+    """The message of a training that diverged; `path` is that of its checkpoint."""
+    kept = f"{path} is of an earlier step, and finite" if path.exists() else "nothing was saved"
+    return (
+        f"{what}: lower training.lr, or try trainer.gradient_clip_val=1, training.warmup_steps= or "
+        f"trainer.precision=32-true; {kept}"
+    )

@@ -6,6 +6,7 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback
+from omegaconf import DictConfig
 
 from dpi.progress import Progress
 from dpi.runs.status import read_status
@@ -17,15 +18,14 @@ class Pace(Callback):
     validation not counted, and writes step, time taken and time left into the run's status.
 
     Args:
-        run: the run's folder.
-        batch_size: images an optimizer step.
-        every: optimizer steps between two entries of the log, and of the status, which is also
-            written with each checkpoint.
-        bar: whether to show the bar.
+        cfg: the composed configuration. The status is written with each entry of the log, and with
+            each checkpoint.
     """
 
-    def __init__(self, run: Path, batch_size: int, every: int, bar: bool = True) -> None:
-        self.run, self.batch_size, self.every, self.bar = run, batch_size, every, bar
+    def __init__(self, cfg: DictConfig) -> None:
+        self.run, self.every = Path(cfg.run), cfg.training.show.log_every
+        self.batch_size = cfg.training.batch_size
+        self.bar = cfg.trainer.get("enable_progress_bar", True)
 
     def on_train_start(self, trainer: L.Trainer, *_: Any) -> None:
         self._first = self._since = (time.monotonic(), trainer.global_step)

@@ -7,6 +7,7 @@ import lightning as L
 import numpy as np
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
+from omegaconf import DictConfig
 from PIL import Image
 
 from dpi import plots
@@ -21,20 +22,19 @@ class SampleLogger(Callback):
     """After each validation draws samples, the learned lambda and the loss curves.
 
     Args:
-        run: the run's folder; samples go to run/samples, curves beside it.
-        num_images: samples in the grid, from the same noise each time.
-        num_steps: network evaluations a sample.
+        cfg: the composed configuration. Samples go to run/samples, always from the same noise, and
+            curves beside it.
     """
 
-    def __init__(self, run: Path, num_images: int, num_steps: int) -> None:
-        self.run, self.num_images, self.num_steps = run, num_images, num_steps
+    def __init__(self, cfg: DictConfig) -> None:
+        self.run, self.show = Path(cfg.run), cfg.training.show
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if not trainer.is_global_zero:
             return
         shape = tuple(trainer.datamodule.images.shape[1:])
-        noise = start_noise(0, range(self.num_images), shape).to(pl_module.device)
-        samples = pl_module.framework.sample(pl_module.network, noise, self.num_steps)
+        noise = start_noise(0, range(self.show.num_images), shape).to(pl_module.device)
+        samples = pl_module.framework.sample(pl_module.network, noise, self.show.num_steps)
         made = {}
         try:
             path = samples_path(self.run, trainer.global_step)

@@ -11,14 +11,14 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from omegaconf import DictConfig
 
 from dpi.atomic import atomic
 from dpi.errors import Terminated, UserError
 from dpi.runs.checkpoint import KEYS, load_checkpoint
 from dpi.runs.files import BEST, CHECKPOINT, average_path, kept_path
 from dpi.training.averaging import FURTHER
-from dpi.training.finite import diverged
-from dpi.training.module import MicroBatch
+from dpi.training.module import MicroBatch, diverged
 
 ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 """What Ctrl-C, `timeout`, SLURM and submitit send to a process that is to end."""
@@ -67,19 +67,17 @@ class SaveCheckpoints(Checkpoint):
     with status 0 or 1, or write a second checkpoint.
 
     Args:
-        run: the run's folder.
-        every: optimizer steps between two last checkpoints.
-        keep_every: optimizer steps between two that are kept, `kept_path`; None for none.
-        best_every: optimizer steps between two validations, of which the checkpoint with the lowest
-            loss is kept, BEST; None for none.
+        cfg: the composed configuration. Of `training.show`: save_every, between two last
+            checkpoints; keep_every, between two that are kept, `kept_path`; keep_best, whether that
+            of the validation with the lowest loss is, BEST.
     """
 
-    def __init__(
-        self, run: Path, every: int, keep_every: int | None = None, best_every: int | None = None
-    ) -> None:
-        self.run, self.path, self.keep_every = run, run / CHECKPOINT, keep_every
-        self.every = [n for n in (every, keep_every, best_every) if n is not None]
-        self.keeps_best = best_every is not None
+    def __init__(self, cfg: DictConfig) -> None:
+        self.run, self.show = Path(cfg.run), cfg.training.show
+        self.path = self.run / CHECKPOINT
+        validated = min(self.show.every, cfg.training.steps) if self.show.keep_best else None
+        every = (self.show.save_every, self.show.keep_every, validated)
+        self.every = [n for n in every if n is not None]
         self._best: float | None = None
         self._asked: int | None = None
         self._requeue = signal.getsignal(signal.SIGUSR2)  # submitit's, at a job's time limit
@@ -109,13 +107,13 @@ class SaveCheckpoints(Checkpoint):
         asked = trainer.strategy.reduce_boolean_decision(self._asked is not None, all=False)
         if any(step % n == 0 for n in self.every) or step == trainer.max_steps or asked:
             trainer.save_checkpoint(self.path)
-        if self.keep_every is not None and step % self.keep_every == 0:
+        if self.show.keep_every is not None and step % self.show.keep_every == 0:
             trainer.save_checkpoint(kept_path(self.run, step))
         if asked:
             self._end(trainer)
 
     def on_validation_end(self, trainer: L.Trainer, *_: Any) -> None:
-        if not self.keeps_best or not trainer.is_global_zero:
+        if not self.show.keep_best or not trainer.is_global_zero:
             return
         # Its loss is in the file itself, so that the two agree whenever a process is killed.
         path, loss = self.run / BEST, trainer.callback_metrics["val_loss"].item()
