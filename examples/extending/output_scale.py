@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dpi.architectures import Architecture
 from dpi.frameworks import Framework
-from dpi.interpolation import at
+from dpi.interpolation import look_up
 
 
 class OutputScale(nn.Module):
@@ -32,10 +32,10 @@ class OutputScale(nn.Module):
 
         Args:
             x: corrupted images, shape (B, C, H, W).
-            s: shape () or (B,), integer steps in [0, S-1] or floats in [0, 1]. `at` takes both,
-                and interpolates between steps.
+            s: shape () or (B,), integer steps in [0, S-1] or floats in [0, 1]. `look_up` takes
+                both, and interpolates between steps.
 
         Returns:
             Shape (B, C, H, W).
         """
-        return at(self.a, s).exp().reshape(-1, 1, 1, 1) * self.network(x)
+        return look_up(self.a, s).exp().reshape(-1, 1, 1, 1) * self.network(x)

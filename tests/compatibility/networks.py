@@ -126,7 +126,7 @@ def changed(change: Callable, **case: Any) -> Case:
     return Case(make, (SEQ,), **case)
 
 
-NO_COPY = {"refused": "cannot be copied"}
+NO_COPY = {"refused": "support the deepcopy protocol"}
 FORMER = {"dropout": 0.0, "batch_first": True}
 
 # fmt: off

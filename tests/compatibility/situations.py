@@ -153,7 +153,7 @@ REFERENCES = {
         lambda f, x: x + sum(p.square().mean() for p in f.parameters())),
     "self.state_dict()": case(lambda f, x: x * f.state_dict()["a.bias"]),
     "layer.weight.data": case(lambda f, x: x @ f.a.weight.data),
-    "An attribute without copies": kept(lambda f: Lock(), refused="cannot be copied"),
+    "An attribute without copies": kept(lambda f: Lock(), refused="cannot pickle"),
     "A list of parameters": kept(lambda f: [f.gain], lambda kept, x: x * kept[0], **THETA0),
     "A closure with a parameter": kept(lambda f: lambda x, p=f.gain: x * p, **THETA0),
     "functools.partial of a parameter": kept(lambda f: partial(torch.mul, other=f.gain), **THETA0),

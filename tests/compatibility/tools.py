@@ -107,7 +107,7 @@ def tool(wrap: Callable = lambda g: g, refused: str = "", make: Callable = netwo
     return Case(make, (X,), wrap=wrap, refused=refused, options=more, **case)
 
 
-CHANGED, PARTS = "changed since `interpolate`", "while it is interpolated; shard"
+CHANGED, PARTS = "changed since `interpolate`", "cannot be interpolated: exclude="
 HALF = {"dtype": torch.float32, "tolerance": 1e-1}
 # fmt: off
 TOOLS: dict[str, Any] = {

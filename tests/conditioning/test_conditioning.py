@@ -116,7 +116,7 @@ def test_the_layers_that_are_conditioned_can_be_chosen():
     g = FiLM(small_drunet, VPDiffusion(), include=["*.conv1"])
     blocks = [m for m in g.network.modules() if hasattr(m, "conv1")]
     assert list(g.widths.values()) == [block.conv1.out_channels for block in blocks]
-    with pytest.raises(ValueError, match="no linear or convolutional layer named attention"):
+    with pytest.raises(ValueError, match="'attention' matches none of the linear"):
         FiLM(small_drunet, VPDiffusion(), include=["attention"])
     names = DPI(small_drunet, VPDiffusion(), include=["*.conv1.*"]).doubled
     assert names and all("conv1" in name for name in names)

@@ -118,7 +118,7 @@ def test_film_with_interpolation():
 
 
 def test_film_refuses():
-    with pytest.raises(ValueError, match="Sequential has no linear or convolutional layer named 9"):
+    with pytest.raises(ValueError, match="'9' matches none of the linear and conv"):
         FiLM(convolutions(), include="9")
     net = FiLM(nn.Sequential(nn.Flatten(0, 1), nn.Linear(8, 8)), scalar=Range(1, 0)).double()
     with pytest.raises(RuntimeError, match="FiLM modulates samples"):

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dpi.interpolation import InterpolationFunction, Mixture, Range, at, position
+from dpi.interpolation import InterpolationFunction, Mixture, Range, look_up, position
 
 STEPS = torch.arange(5)
 COUNTS, CHOICES = ("num_scalars", "num_sets"), ("schedule", "endpoints", "between")
@@ -40,7 +40,7 @@ def test_steps_floats_and_what_is_between():
     some = torch.tensor([0.0, 0.12, 0.13, 0.88, 1.0])
     assert torch.equal(nearest(some), nearest(torch.tensor([0, 0, 1, 4, 4])))
     assert torch.equal(function(STEPS.to(torch.uint8)), function.table())
-    assert torch.equal(at(function.table(), STEPS), function.table())
+    assert torch.equal(look_up(function.table(), STEPS), function.table())
     (function(STEPS) * torch.randn(5)).sum().backward()
     assert (function.phi.grad != 0).all()
 

@@ -6,7 +6,7 @@ from dpi.architectures import Architecture
 from dpi.conditioning.tmap import append_channel
 from dpi.errors import Excluded
 from dpi.frameworks import Framework, VPDiffusion
-from dpi.interpolation import at
+from dpi.interpolation import look_up
 
 
 class SigmaMap(nn.Module):
@@ -43,4 +43,4 @@ class SigmaMap(nn.Module):
         Returns:
             Shape (B, C, H, W).
         """
-        return self.network(append_channel(x, at(self.sigmas, s)))
+        return self.network(append_channel(x, look_up(self.sigmas, s)))

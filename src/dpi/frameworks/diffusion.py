@@ -9,7 +9,7 @@ from dpi.errors import UserError
 from dpi.frameworks.extra_solvers import SCHEDULERS, run_scheduler
 from dpi.frameworks.precondition import predict
 from dpi.frameworks.samplers import Network, ddim
-from dpi.interpolation import at
+from dpi.interpolation import look_up
 
 
 class VPDiffusion:
@@ -55,12 +55,12 @@ class VPDiffusion:
         Returns:
             (x_t, eps): the input of the network and its target, both (B, C, H, W).
         """
-        alpha_bar = at(self.alpha_bar, s).reshape(-1, 1, 1, 1).to(x.device, non_blocking=True)
+        alpha_bar = look_up(self.alpha_bar, s).reshape(-1, 1, 1, 1).to(x.device, non_blocking=True)
         return alpha_bar.sqrt() * x + (1 - alpha_bar).sqrt() * noise, noise
 
     def preconditioning(self, s: Tensor) -> tuple[Tensor, Tensor]:
         """(c_skip, c_out) of eps = sqrt(1 - abar_t) x_t + sqrt(abar_t) v, shaped as s."""
-        alpha_bar = at(self.alpha_bar, s)
+        alpha_bar = look_up(self.alpha_bar, s)
         return (1 - alpha_bar).sqrt(), alpha_bar.sqrt()
 
     @torch.no_grad()

@@ -3,7 +3,7 @@
 from dpi.interpolation.film import FiLM
 from dpi.interpolation.interpolate import interpolate, parameter_groups
 from dpi.interpolation.network import Interpolated, Mode
-from dpi.interpolation.scalar import Range, at, position
+from dpi.interpolation.scalar import Range, look_up, position
 from dpi.interpolation.schedule import InterpolationFunction, Mixture
 
 __all__ = [
@@ -13,8 +13,8 @@ __all__ = [
     "Mixture",
     "Mode",
     "Range",
-    "at",
     "interpolate",
+    "look_up",
     "parameter_groups",
     "position",
 ]

@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from dpi.interpolation.state import refuse_recomputation
 from dpi.precision import autocast_off, cast
 
-AFFINE = (
-    *(nn.Linear, nn.Bilinear, nn.Embedding),
+CONVOLUTIONS = (
     *(nn.Conv1d, nn.Conv2d, nn.Conv3d),
     *(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
 )
+AFFINE = (nn.Linear, nn.Embedding, *CONVOLUTIONS)
 """By their exact types: a subclass may do something else."""
 
 POSITIONS = {"cpu": 96}
@@ -91,27 +91,25 @@ class Affine(nn.Module):
     plain: type[nn.Module]
     """The layer's class before."""
 
-    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+    def forward(self, input: Any, *args: Any, **kwargs: Any) -> Tensor:
         """The layer's own forward pass, or one with many theta(s)."""
-        parts = self.parts
+        run, x, parts = super().forward, input, self.parts
         if parts is None or self._parameters["weight"] is not parts.own["weight"]:
-            return super().forward(*args, **kwargs)
-        x = args[0] if args else kwargs["input"]
+            return run(x, *args, **kwargs)
         try:
-            if not isinstance(self, nn.Embedding | nn.Bilinear):  # which autocast leaves alone
+            if not isinstance(self, nn.Embedding):  # which autocast leaves alone
                 parts.casting, x = True, cast(x)
-                args, kwargs = ((x, *args[1:]), kwargs) if args else (args, kwargs | {"input": x})
             if _interpolates(self, x):
-                return super().forward(*args, **kwargs)
+                return run(x, *args, **kwargs)
             parts.k = 0
-            y = super().forward(*args, **kwargs)
+            y = run(x, *args, **kwargs)
             for k, w in zip(range(1, len(parts.w)), parts.w[1:], strict=True):
                 parts.k = k
-                y = weighted(y, w, super().forward(*args, **kwargs))
+                y = weighted(y, w, run(x, *args, **kwargs))
         finally:
             parts.k, parts.casting = None, False
         if getattr(self, "padding_idx", None) is not None:  # its row has no gradient
-            y = torch.where((x == self.padding_idx)[..., None], y.detach(), y)
+            y = torch.where((input == self.padding_idx)[..., None], y.detach(), y)
         return y
 
 
@@ -119,7 +117,7 @@ def _interpolates(layer: Any, x: Tensor) -> bool:
     linear = isinstance(layer, nn.Linear)
     # A compiled convolution has a fixed number of groups, and batches differ in size.
     fixed = torch.compiler.is_compiling() and not linear
-    if fixed or isinstance(layer, nn.Bilinear | nn.Embedding):
+    if fixed or isinstance(layer, nn.Embedding):
         return False
     few = POSITIONS.get(x.device.type, float("inf"))
     few *= x.shape[-1] if linear else layer.in_channels

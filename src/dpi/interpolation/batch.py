@@ -1,7 +1,7 @@
 """A batch of many scalars: which samples share one, their arguments, and their outputs."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -9,9 +9,12 @@ import torch.autograd.forward_ad as fwAD
 from torch import Tensor, nn
 
 # PyTorch's trees have no public name yet; torch.func is made of them.
-from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 from dpi.interpolation.scalar import holds
+
+SHARED_KINDS = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device)
+"""Arguments that belong to all samples."""
 
 
 def differentiable(s: Tensor) -> bool:
@@ -39,12 +42,10 @@ def groups(s: Tensor) -> list[list[int]]:
     return list(found.values())
 
 
-class Arguments:
-    """The arguments of a network for a batch, to be split by sample.
-
-    Tensors whose first dimension has one entry for each sample are split. Tensors without
-    dimensions or with one row, numbers, strings and the like belong to all samples, and so does
-    what is named in `shared`.
+def dimensions(
+    net: nn.Module, args: tuple, kwargs: dict[str, Any], size: int, shared: Sequence[str]
+) -> tuple[tuple, dict[str, Any]]:
+    """The dimension of the samples in all arguments of a network, as `torch.vmap` has it.
 
     Args:
         net: the network.
@@ -52,145 +53,99 @@ class Arguments:
         size: B, the number of samples.
         shared: names of arguments that belong to all samples.
 
+    Returns:
+        Like (args, kwargs): 0 for tensors whose first dimension has one entry for each sample,
+        None for what belongs to all samples: tensors without dimensions or with one row, numbers,
+        strings and the like, and what is named in `shared`.
+
     Raises:
         ValueError: it is not clear whether an argument is to be split.
     """
 
-    def __init__(
-        self, net: nn.Module, args: tuple, kwargs: dict[str, Any], size: int, shared: Sequence[str]
-    ) -> None:
-        self.size = size
-        self.leaves, self.spec = tree_flatten((args, kwargs))
-        parameters = inspect.signature(net.forward).parameters.values()
-        names = [
-            p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-        ]
-        names += [f"argument {i}" for i in range(len(names), len(args))]
-        self.split: list[bool] = []
-        """Which leaves are split."""
-        for name, value in [*zip(names, args, strict=False), *kwargs.items()]:
-            leaves = tree_flatten(value)[0]
-            if name in shared:
-                self.split += [False] * len(leaves)
-                continue
-            if isinstance(value, list | tuple) and len(value) == size and not _tensors(leaves):
-                raise ValueError(
-                    f"{name} has as many items as there are samples; pass a tensor, or "
-                    f"shared=[{name!r}] to interpolate"
-                )
-            self.split += [_is_split(name, leaf, size) for leaf in leaves]
-        if not any(self.split):
-            raise ValueError(f"s has {size} scalars, but no argument has {size} samples")
+    def of(name: str, value: Any) -> Any:
+        if name in shared:
+            return tree_map(lambda leaf: None, value)
+        listed = isinstance(value, list | tuple) and len(value) == size
+        if listed and not any(isinstance(leaf, Tensor) for leaf in tree_leaves(value)):
+            raise ValueError(
+                f"{name} has as many items as there are samples; pass a tensor, or "
+                f"shared=[{name!r}] to interpolate"
+            )
+        return tree_map(lambda leaf: _dimension(name, leaf, size), value)
 
-    def map(self, function: Callable[[Tensor], Tensor]) -> list[Any]:
-        """The leaves, function(leaf) of those that are split."""
-        pairs = zip(self.leaves, self.split, strict=True)
-        return [function(leaf) if split else leaf for leaf, split in pairs]
-
-    def of(self, index: Tensor) -> tuple[tuple, dict[str, Any]]:
-        """The arguments for some of the samples."""
-        leaves = self.map(lambda x: x.index_select(0, index.to(x.device, non_blocking=True)))
-        return tree_unflatten(leaves, self.spec)
-
-    def in_groups(self, index: Tensor | None, n: int) -> list[Any]:
-        """The leaves, (G, n, ...) of those that are split, for samples (G * n,); None for all."""
-        leaves = self.leaves if index is None else tree_flatten(self.of(index))[0]
-        pairs = zip(leaves, self.split, strict=True)
-        return [x.unflatten(0, (-1, n)) if split else x for x, split in pairs]
-
-    def kind(self) -> Any:
-        """What may decide which way a network takes, apart from the values of tensors."""
-        leaves = (
-            (leaf.dtype, leaf.dim(), leaf.requires_grad)
-            if isinstance(leaf, Tensor)
-            else leaf
-            if isinstance(leaf, bool | int | str | None)
-            else type(leaf)
-            for leaf in self.leaves
-        )
-        return str(self.spec), tuple(self.split), tuple(leaves)
+    parameters = inspect.signature(net.forward).parameters.values()
+    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    names += [f"argument {i}" for i in range(len(names), len(args))]
+    of_args = tuple(of(name, value) for name, value in zip(names, args, strict=False))
+    of_kwargs = {name: of(name, value) for name, value in kwargs.items()}
+    if 0 not in tree_leaves((of_args, of_kwargs)):
+        raise ValueError(f"s has {size} scalars, but no argument has {size} samples")
+    return of_args, of_kwargs
 
 
-PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device)
-"""Arguments that belong to all samples."""
-
-
-def _is_split(name: str, leaf: Any, size: int) -> bool:
+def _dimension(name: str, leaf: Any, size: int) -> int | None:
     declare = f"pass one row for each sample, or shared=[{name!r}] to interpolate"
     if not isinstance(leaf, Tensor):
-        if not (isinstance(leaf, PLAIN) or callable(leaf)):
-            raise ValueError(
-                f"{name} holds a {type(leaf).__name__}, not split by sample; {declare}"
-            )
-        return False
+        if isinstance(leaf, SHARED_KINDS) or callable(leaf):
+            return None
+        raise ValueError(f"{name} holds a {type(leaf).__name__}, not split by sample; {declare}")
     if leaf.dim() == 0 or (leaf.shape[0] == 1 and size != 1):
-        return False
+        return None
     if leaf.shape[0] != size:
         shape = tuple(leaf.shape)
         raise ValueError(f"{name} has shape {shape} in a batch of {size} scalars; {declare}")
-    return True
+    return 0
 
 
-def _tensors(leaves: Sequence[Any]) -> list[Tensor]:
-    return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+def select(arguments: Any, dims: Any, index: Tensor) -> Any:
+    """The arguments of the samples `index`, (n,) or in groups, (G, n)."""
+
+    def rows(leaf: Any, dim: int | None) -> Any:
+        if dim is None:
+            return leaf
+        some = leaf.index_select(0, index.flatten().to(leaf.device, non_blocking=True))
+        return some.unflatten(0, index.shape)
+
+    return tree_map(rows, arguments, dims)
 
 
-class Output:
-    """The output of a network for n samples.
-
-    Args:
-        value: any structure of tensors.
-        n: the number of samples.
-
-    Raises:
-        ValueError: a tensor's first dimension is not the batch.
-    """
-
-    leaves: list[Any]
-    spec: TreeSpec
-
-    def __init__(self, value: Any, n: int) -> None:
-        self.leaves, self.spec = tree_flatten(value)
-        tensors = _tensors(self.leaves)
-        for tensor in tensors:
-            # A state of (1 layer, 1 sample, ...) looks like one of (1 sample, 1 channel, ...).
-            unclear = len(tensors) > 1 and tensor.shape[:2] == (1, 1)
-            if tensor.shape[:1] != (n,) or unclear:
-                raise ValueError(
-                    f"an output of shape {tuple(tensor.shape)} for {n} samples has no clear sample "
-                    "dimension: wrap the network, so that all outputs have the batch first"
-                )
+def check_output(output: Any, n: int) -> None:
+    """Raise ValueError if a tensor's first dimension is not that of the n samples."""
+    tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+    for tensor in tensors:
+        # A state of (1 layer, 1 sample, ...) looks like one of (1 sample, 1 channel, ...).
+        unclear = len(tensors) > 1 and tensor.shape[:2] == (1, 1)
+        if tensor.shape[:1] != (n,) or unclear:
+            raise ValueError(
+                f"an output of shape {tuple(tensor.shape)} for {n} samples has no clear sample "
+                "dimension: wrap the network, so that all outputs have the batch first"
+            )
 
 
-def join(outputs: Sequence[Output], size: int, order: list[int] | None = None) -> Any:
+def join(outputs: Iterable[tuple[Tensor, Any]]) -> Any:
     """The output for all samples.
 
     Args:
-        outputs: for each part of the batch, which may have further rows at the end.
-        size: the number of samples.
-        order: the samples in the order of the outputs; None if they are sorted.
+        outputs: the samples, (n,), and the output for them, of each part of the batch.
 
     Raises:
         ValueError: the parts differ in more than the values of tensors.
     """
-    first = outputs[0]
-    if any(output.spec != first.spec for output in outputs):
+    indices, values = zip(*outputs, strict=True)
+    order = torch.cat(indices).argsort()
+    columns, specs = zip(*map(tree_flatten, values), strict=True)
+    if any(spec != specs[0] for spec in specs):
         raise ValueError("the outputs for different scalars differ in structure; return tensors")
 
-    def leaf(values: Sequence[Any]) -> Any:
-        if isinstance(values[0], Tensor):
-            whole = torch.cat(list(values)) if len(values) > 1 else values[0]
-            if order is None or order == sorted(order):
-                return whole[:size]
-            return whole.index_select(
-                0, torch.tensor(order, device="cpu").argsort().to(whole.device, non_blocking=True)
-            )
-        if any(value is not values[0] and value != values[0] for value in values):
+    def leaf(first: Any, *others: Any) -> Any:
+        if isinstance(first, Tensor):
+            whole = torch.cat([first, *others])
+            return whole.index_select(0, order.to(whole.device, non_blocking=True))
+        if any(other is not first and other != first for other in others):
             raise ValueError(
-                f"an output is {values[0]!r} for one scalar and differs for another; return a "
+                f"an output is {first!r} for one scalar and differs for another; return a "
                 "tensor with one value for each sample"
             )
-        return values[0]
+        return first
 
-    columns = zip(*(output.leaves for output in outputs), strict=True)
-    return tree_unflatten([leaf(values) for values in columns], first.spec)
+    return tree_unflatten(map(leaf, *columns), specs[0])

@@ -2,21 +2,19 @@
 
 import math
 from collections.abc import Iterable
-from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from dpi.interpolation.affine import CONVOLUTIONS
+from dpi.interpolation.names import chosen
 from dpi.interpolation.scalar import Range, as_scalars, position
 from dpi.interpolation.state import one_at_a_time
 from dpi.precision import uncast
 
-LAYERS = (
-    *(nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d),
-    *(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
-)
+LAYERS = (nn.Linear, *CONVOLUTIONS)
 
 
 class FiLM(nn.Module):
@@ -58,21 +56,16 @@ class FiLM(nn.Module):
             raise ValueError(f"embedding={embedding}: it must be even, and at least 2")
         self.network: nn.Module = net
         self.num_scalars, self.embedding, self.scalar = num_scalars, embedding, scalar
-        patterns = [include] if isinstance(include, str) else list(include)
         self.widths: dict[str, int] = {}
         """The layers, and the number of their output channels."""
-        for name, layer in net.named_modules():
-            included = any(fnmatchcase(name, pattern) for pattern in patterns)
-            if included and isinstance(layer, LAYERS):
+        layers = {name: layer for name, layer in net.named_modules() if isinstance(layer, LAYERS)}
+        included = chosen("linear and convolutional layers", layers, include)
+        for name, layer in layers.items():
+            if name in included:
                 width: Any = getattr(layer, "out_channels", None) or layer.out_features
                 self.widths[name] = width
                 layer.register_buffer("film", torch.empty(0), persistent=False)
                 layer.register_forward_hook(modulate)
-        if not self.widths:
-            raise ValueError(
-                f"{type(net).__name__} has no linear or convolutional layer named "
-                f"{' or '.join(patterns)}"
-            )
         self.embed = nn.Sequential(
             nn.Linear(embedding, embedding), nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU()
         )

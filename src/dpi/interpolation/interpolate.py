@@ -3,7 +3,6 @@
 import copy
 import inspect
 from collections.abc import Iterable, Sequence
-from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 import torch
@@ -13,9 +12,10 @@ from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 from torch.utils._pytree import tree_leaves
 
 from dpi.interpolation.affine import Affine, prepare
+from dpi.interpolation.names import as_list, chosen
 from dpi.interpolation.network import Interpolated, Mode, own_modules
 from dpi.interpolation.scalar import Range
-from dpi.interpolation.schedule import InterpolationFunction, Mixture
+from dpi.interpolation.schedule import InterpolationFunction, Mixture, Weights
 from dpi.interpolation.state import COMMON, refuse_recomputation
 
 Schedule = Literal["learnable", "linear", "mixture"]
@@ -25,7 +25,7 @@ def interpolate(
     net: nn.Module,
     *,
     num_scalars: int = 1000,
-    schedule: Schedule | InterpolationFunction | Mixture = "learnable",
+    schedule: Schedule | Weights = "learnable",
     num_sets: int = 2,
     include: Iterable[str] = ("*",),
     exclude: Iterable[str] = (),
@@ -70,46 +70,31 @@ def interpolate(
     Raises:
         ValueError: an unknown option; a pattern that matches no parameter; no parameter to
             interpolate, or one that cannot be; fewer than two sets.
-        TypeError: net is no module.
+        RuntimeError: the network cannot be copied, as with `torch.nn.utils.weight_norm`, which
+            `torch.nn.utils.parametrizations.weight_norm` replaces.
     """
     if mode not in ("auto", "grouped"):
         raise ValueError(f"mode must be 'auto' or 'grouped', got {mode!r}")
-    w = _weights(schedule, num_scalars, num_sets, scalar)
-    if not isinstance(net, nn.Module):
-        raise TypeError(f"net must be a module, such as MyNetwork(), got {net!r}")
-    doubled = _doubled(net, _as_list(include), _as_list(exclude))
+    if isinstance(schedule, Weights):
+        if scalar is not None:
+            raise ValueError("give scalar= to the schedule, not to interpolate")
+    elif schedule == "mixture":
+        schedule = Mixture(num_sets, num_scalars, scalar)
+    else:
+        schedule = InterpolationFunction(num_scalars, schedule, scalar=scalar, num_sets=num_sets)
+    doubled = _doubled(net, include, exclude)
     _check(net, doubled)
     names = inspect.signature(net.forward).parameters
-    if unknown := {*_as_list(shared)} - {*names}:
+    if unknown := {*as_list(shared)} - {*names}:
         raise ValueError(f"shared={sorted(unknown)}: forward has the arguments {', '.join(names)}")
-    sets = [net, *(_further_set(net, doubled) for _ in range(w.num_sets - 1))]
+    sets = [net, *(_further_set(net, doubled) for _ in range(schedule.num_sets - 1))]
     for module in own_modules(net):
         own = {leaf for leaf, p in module._parameters.items() if id(p) in doubled}
         if "weight" in own:
             prepare(module)
         if own and not isinstance(module, Affine):
             module.register_forward_pre_hook(refuse_recomputation)
-    return Interpolated(sets, w, mode, _as_list(shared), checkpointing)
-
-
-def _weights(
-    schedule: Schedule | InterpolationFunction | Mixture,
-    num_scalars: int,
-    num_sets: int,
-    scalar: Range | None,
-) -> InterpolationFunction | Mixture:
-    if isinstance(schedule, InterpolationFunction | Mixture):
-        if scalar is not None:
-            raise ValueError("give scalar= to the schedule, not to interpolate")
-        return schedule
-    if schedule == "mixture":
-        return Mixture(num_sets, num_scalars, scalar)
-    if schedule not in ("learnable", "linear"):
-        raise ValueError(
-            "schedule must be 'learnable', 'linear', 'mixture', an InterpolationFunction or a "
-            f"Mixture, got {schedule!r}"
-        )
-    return InterpolationFunction(num_scalars, schedule, scalar=scalar, num_sets=num_sets)
+    return Interpolated(sets, schedule, mode, as_list(shared), checkpointing)
 
 
 def _check(net: nn.Module, doubled: set[int]) -> None:
@@ -126,13 +111,8 @@ def _check(net: nn.Module, doubled: set[int]) -> None:
             if id(p) not in doubled:
                 continue
             name = f"{prefix}.{leaf}".lstrip(".")
-            if is_traceable_wrapper_subclass(p):
-                kind = type(p).__name__
-                raise ValueError(f"{name} is a {kind}; exclude=[{name!r}], or quantize net.at(s)")
             if not (p.is_floating_point() or p.is_complex()):
                 raise ValueError(f"{name} has dtype {p.dtype}; exclude=[{name!r}]")
-        if getattr(module, "sparse", False) and id(leaves.get("weight")) in doubled:
-            raise ValueError(f"{where} has sparse gradients, which cannot be interpolated")
         for name in vars(module).keys() - COMMON:
             known = name == "_flat_weights" and isinstance(module, nn.RNNBase)
             kept = () if known else tree_leaves(vars(module)[name])
@@ -150,14 +130,7 @@ def _storage(tensor: Tensor) -> int | None:
 
 def _further_set(net: nn.Module, doubled: set[int]) -> nn.Module:
     """A copy without what belongs to theta0 alone: buffers and shared parameters."""
-    try:
-        theta = copy.deepcopy(net)
-    except (RuntimeError, TypeError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"the network cannot be copied ({reason.partition('.')[0]}); remove pruning, and use "
-            "torch.nn.utils.parametrizations.weight_norm in place of torch.nn.utils.weight_norm"
-        ) from error
+    theta = copy.deepcopy(net)
     copied: Any
     for module, copied in zip(net.modules(), theta.modules(), strict=True):
         common = [leaf for leaf, p in module._parameters.items() if id(p) not in doubled]
@@ -168,36 +141,22 @@ def _further_set(net: nn.Module, doubled: set[int]) -> nn.Module:
     return theta
 
 
-def _as_list(patterns: Iterable[str]) -> list[str]:
-    return [patterns] if isinstance(patterns, str) else list(patterns)
-
-
-def _doubled(net: nn.Module, include: list[str], exclude: list[str]) -> set[int]:
+def _doubled(net: nn.Module, include: Iterable[str], exclude: Iterable[str]) -> set[int]:
     """The ids of the parameters that are interpolated.
 
     A tied parameter is doubled if any of its names is. The phi of an interpolated network inside
     is not: lambda would have to be interpolated.
     """
     parameters = dict(net.named_parameters(remove_duplicate=False))
-    for pattern in [*include, *exclude]:
-        if parameters and not any(fnmatchcase(name, pattern) for name in parameters):
-            raise ValueError(
-                f"the pattern {pattern!r} matches none of the parameters "
-                f"({', '.join(list(parameters)[:3])}, ...)"
-            )
-    doubled = {
-        id(parameter)
-        for name, parameter in parameters.items()
-        if any(fnmatchcase(name, pattern) for pattern in include)
-        and not any(fnmatchcase(name, pattern) for pattern in exclude)
-    } - {id(phi) for phi in _phis(net)}
+    names = chosen("parameters", parameters, include) - chosen("parameters", parameters, exclude)
+    doubled = {id(parameters[name]) for name in names} - {id(phi) for phi in _phis(net)}
     if not doubled:
         raise ValueError(f"{type(net).__name__} has no parameters to interpolate")
     return doubled
 
 
 def _phis(net: nn.Module) -> list[nn.Parameter]:
-    phis = [m.phi for m in net.modules() if isinstance(m, InterpolationFunction | Mixture)]
+    phis = [m.phi for m in net.modules() if isinstance(m, Weights)]
     return [phi for phi in phis if phi is not None]
 
 

@@ -4,35 +4,39 @@ import copy
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager
+from itertools import groupby
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils._pytree import tree_map
 
 from dpi.interpolation.affine import Affine, restore
-from dpi.interpolation.batch import Arguments, Output, differentiable, distinguishable, groups, join
+from dpi.interpolation.batch import (
+    check_output,
+    differentiable,
+    dimensions,
+    distinguishable,
+    groups,
+    join,
+    select,
+)
 from dpi.interpolation.one_pass import one_pass
-from dpi.interpolation.scalar import as_scalars, position
-from dpi.interpolation.schedule import InterpolationFunction, Mixture
+from dpi.interpolation.scalar import as_scalars
+from dpi.interpolation.schedule import Weights
 from dpi.interpolation.sets import Sets
 from dpi.interpolation.state import (
-    Originals,
-    no_checkpoints,
+    guarded,
     one_at_a_time,
-    put_back,
-    refuse_cached_parametrizations,
     refuse_mixing,
     refuse_recomputation,
     undone_on_error,
 )
 
 Mode = Literal["auto", "grouped"]
-REFUSALS = (
-    *(ArithmeticError, AssertionError, AttributeError),
-    *(LookupError, RuntimeError, TypeError, ValueError),
-)
+REFUSALS = AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError
 """What vmap raises, or a network under it. Not Exception: a checkpoint stops by one of its own."""
 
 
@@ -67,7 +71,7 @@ class Interpolated(nn.Module):
     def __init__(
         self,
         sets: Sequence[nn.Module],
-        interpolation: InterpolationFunction | Mixture,
+        interpolation: Weights,
         mode: Mode = "auto",
         shared: Sequence[str] = (),
         checkpointing: bool = False,
@@ -75,6 +79,8 @@ class Interpolated(nn.Module):
         super().__init__()
         for k, theta in enumerate(sets):
             self.add_module(f"theta{k}", theta)
+        self.num_sets = len(sets)
+        """K."""
         self.interpolation = interpolation
         self.mode = mode
         self.shared = list(shared)
@@ -111,48 +117,40 @@ class Interpolated(nn.Module):
             return self._run(s, args, kwargs)
 
     def _run(self, s: Tensor, args: tuple, kwargs: dict[str, Any]) -> Any:
-        if not torch.compiler.is_compiling() and not differentiable(s):
+        compiling = torch.compiler.is_compiling()
+        if not compiling and not differentiable(s):
             s = s.cpu()  # at most one synchronization
-        where = position(s, self.interpolation.num_scalars, self.interpolation.scalar)
+        w = self.interpolation.weights(s)
         sets = Sets(self.thetas(), self.doubled, self.common)
         name, (first, *_) = next(iter(sets.values.items()))
         if first.is_meta and not all(getattr(x, "is_meta", True) for x in args[:1]):
             raise RuntimeError(f"theta0.{name} is on the meta device, x is not")
-
-        def weights(where: Tensor) -> Tensor:
-            return self.interpolation.weights(where).to(first.device, non_blocking=True)
-
+        w = w.to(first.device, non_blocking=True)
         if s.numel() == 1:
-            return self._call(sets, weights(where.reshape(())), args, kwargs)
-        arguments = Arguments(self.theta0, args, kwargs, s.shape[0], self.shared)
-        if s.shape[0] == 0:  # any parameters do
-            return self._call(sets, weights(where.new_zeros(())), args, kwargs)
-        w = weights(where)
-        if torch.compiler.is_compiling():
-            return self._compiled(sets, s, w, arguments)
+            return self._call(sets, w.flatten(), args, kwargs)
+        arguments = args, kwargs
+        dims = dimensions(self.theta0, args, kwargs, s.shape[0], self.shared)
+        if compiling:
+            return self._compiled(sets, s, w, arguments, dims)
         if distinguishable(s):
             found = groups(s)
         else:
             refuse_mixing(self.theta0)
-            found = [[i] for i in range(s.shape[0])]
-        if len(found) == 1:
-            return self._call(sets, w[:, 0], args, kwargs)
-        of_size: dict[int, list[list[int]]] = {}
-        for group in found:
-            of_size.setdefault(len(group), []).append(group)
-        outputs = [
-            output
-            for several in of_size.values()
-            for output in self._groups(sets, several, w, arguments)
-        ]
-        order = [i for several in of_size.values() for group in several for i in group]
-        return join(outputs, s.shape[0], order)
+            found = [[i] for i in range(len(s))]
+        if len(found) < 2:  # without samples, zeros: any parameters do
+            return self._call(sets, w[:, :1].sum(1), args, kwargs)
+        outputs = []
+        for _, several in groupby(sorted(found, key=len), len):
+            index = torch.tensor([*several], device="cpu")
+            outputs += self._groups(sets, w, arguments, dims, index)
+        return join(outputs)
 
     def _call(self, sets: Sets, w: Tensor, args: tuple, kwargs: dict[str, Any]) -> Any:
         """f with theta = sum_k w_k theta_k, for w of shape (K,)."""
         theta = sets.theta(w)
-        with self._guarded(sets, False):
-            if self.checkpointing and not torch.compiler.is_compiling():
+        compiling = torch.compiler.is_compiling()
+        with self._guarded(sets, batched=False):
+            if self.checkpointing and not compiling:
                 net = self._copy(sets, theta)
                 output = net(*args, **kwargs)
                 for module, copied in zip(self.theta0.modules(), net.modules(), strict=True):
@@ -160,14 +158,45 @@ class Interpolated(nn.Module):
                 return output
             output = functional_call(self.theta0, theta, args, kwargs, tie_weights=False)
         for name, value in theta.items():
-            if not torch.compiler.is_compiling() and not value.is_inference() and value._version:
+            if not compiling and not value.is_inference() and value._version:
                 raise RuntimeError(
                     f"the network writes into {name} in its forward pass, where theta(s) is "
                     "forgotten: run it once before interpolate"
                 )
         return output
 
-    def _compiled(self, sets: Sets, s: Tensor, w: Tensor, arguments: Arguments) -> Any:
+    def _groups(
+        self, sets: Sets, w: Tensor, arguments: Any, dims: Any, index: Tensor
+    ) -> list[tuple[Tensor, Any]]:
+        """The samples (n,) and the output for them: of all groups, (G, n), in one pass, or of one
+        after another where that is refused."""
+        use = tuple(module.training for module in sets.modules), torch.is_grad_enabled()
+        wanted = len(index) > 1 and self.mode == "auto" and not self.checkpointing
+        reason = None
+        if wanted and use not in self._refused:
+            try:
+                with undone_on_error(self.theta0, w.device):
+                    return [(index.flatten(), self._pass(sets, w, arguments, dims, index))]
+            except torch.OutOfMemoryError:
+                raise
+            except REFUSALS as error:
+                reason = _explain(error, self.theta0)
+        outputs = []
+        for samples in index:
+            args, kwargs = select(arguments, dims, samples)
+            output = self._call(sets, w[:, int(samples[0])], args, kwargs)
+            check_output(output, len(samples))
+            outputs.append((samples, output))
+        if reason is not None:  # and it was not an error of the network's own
+            if reason not in self._refused.values():
+                warnings.warn(
+                    f"{reason}; a batch of several scalars takes one call of the network for each",
+                    stacklevel=2,
+                )
+            self._refused[use] = reason
+        return outputs
+
+    def _compiled(self, sets: Sets, s: Tensor, w: Tensor, arguments: Any, dims: Any) -> Any:
         """All scalars in one graph, in which they cannot be looked at."""
         # Imported by the compiler in any case, and slow to import.
         from torch.fx.experimental.symbolic_shapes import statically_known_true
@@ -178,72 +207,24 @@ class Interpolated(nn.Module):
             same = (s.reshape(-1, n) == s[::n, None]).all()
             w = torch.where(same.to(w.device), w, torch.nan)
         # vmap compiles for a known number of groups. If it is unknown, it is the next power of two.
-        count = size = arguments.size // n
+        count = size = s.shape[0] // n
         if not statically_known_true(count < 2**62):
             size = 1
             while size < count:
                 size *= 2
         first = torch.arange(size, device="cpu").clamp(max=count - 1) * n
-        index = (first[:, None] + torch.arange(n, device="cpu")).flatten()
-        output = self._pass(sets, w.index_select(1, first.to(w.device)), arguments, index, n)
-        return join([output], arguments.size)
+        index = first[:, None] + torch.arange(n, device="cpu")
+        output = self._pass(sets, w, arguments, dims, index)
+        return tree_map(lambda x: x[: s.shape[0]] if isinstance(x, Tensor) else x, output)
 
-    def _groups(
-        self, sets: Sets, several: list[list[int]], w: Tensor, arguments: Arguments
-    ) -> list[Output]:
-        """Groups of n samples in one pass, or one after another where that is refused."""
-        index = torch.tensor(several, device="cpu")
-        w = w.index_select(1, index[:, 0].to(w.device, non_blocking=True))
-        use, reason = None, None
-        if len(several) > 1 and self.mode == "auto" and not self.checkpointing:
-            modes = tuple(module.training for _, module in sets.modules)
-            use = modes, torch.is_grad_enabled(), arguments.kind()
-            if use not in self._refused:
-                whole = [i for group in several for i in group] == list(range(arguments.size))
-                try:
-                    with undone_on_error(self.theta0, w.device):
-                        flat = None if whole else index.flatten()
-                        return [self._pass(sets, w, arguments, flat, len(several[0]))]
-                except torch.OutOfMemoryError:
-                    raise
-                except REFUSALS as error:
-                    reason = _explain(error, self.theta0)
-        outputs = []
-        for of_group, w_of_group in zip(index, w.unbind(1), strict=True):
-            args, kwargs = arguments.of(of_group)
-            output = self._call(sets, w_of_group, args, kwargs)
-            outputs.append(Output(output, len(of_group)))
-        if reason is not None:  # and it was not an error of the network's own
-            if reason not in self._refused.values():
-                warnings.warn(
-                    f"{reason}; a batch of several scalars takes one call of the network for each",
-                    stacklevel=2,
-                )
-            self._refused[use] = reason
-        return outputs
-
-    def _pass(
-        self, sets: Sets, w: Tensor, arguments: Arguments, index: Tensor | None, n: int
-    ) -> Output:
+    def _pass(self, sets: Sets, w: Tensor, arguments: Any, dims: Any, index: Tensor) -> Any:
         layers = [module for module in own_modules(self.theta0) if isinstance(module, Affine)]
-        return one_pass(sets, layers, w, arguments, index, n, self._guarded(sets, True))
+        w = w.index_select(1, index[:, 0].to(w.device, non_blocking=True))
+        guard = self._guarded(sets, batched=True)
+        return one_pass(layers, sets, w, arguments, dims, index, guard)
 
-    @contextmanager
-    def _guarded(self, sets: Sets, batched: bool) -> Iterator[None]:
-        """Around a call of theta0 with other parameters."""
-        if torch.compiler.is_compiling():
-            yield
-            return
-        modules = [module for _, module in sets.modules]
-        refuse_cached_parametrizations(modules)
-        once = nullcontext() if self.checkpointing else no_checkpoints()
-        with put_back(modules), Originals(sets.names, batched), once:
-            yield
-
-    @property
-    def num_sets(self) -> int:
-        """K."""
-        return self.interpolation.num_sets
+    def _guarded(self, sets: Sets, batched: bool) -> AbstractContextManager[None]:
+        return guarded(sets.modules, sets.names, batched, checkpoints=self.checkpointing)
 
     def thetas(self) -> list[nn.Module]:
         """theta0, theta1 and on."""
@@ -252,8 +233,7 @@ class Interpolated(nn.Module):
     def _copy(self, sets: Sets, theta: dict[str, Tensor]) -> nn.Module:
         """theta0 with other parameters, as a network of its own; other tensors are shared."""
         kept = {id(t): t for t in (*self.theta0.parameters(), *self.theta0.buffers())}
-        kept |= {key: theta[name] for key, name in sets.names.items()}
-        return copy.deepcopy(self.theta0, kept)
+        return copy.deepcopy(self.theta0, kept | {key: theta[n] for key, n in sets.names.items()})
 
     @torch.no_grad()
     def at(self, s: Tensor | float) -> nn.Module:
@@ -271,9 +251,9 @@ class Interpolated(nn.Module):
         s = as_scalars(s)
         if s.numel() != 1:
             raise ValueError(f"at takes one scalar, got shape {tuple(s.shape)}")
-        where = position(s.reshape(()), self.interpolation.num_scalars, self.interpolation.scalar)
         sets = Sets(self.thetas(), self.doubled, self.common)
-        theta = sets.theta(self.interpolation.weights(where).to(next(self.parameters()).device))
+        w = self.interpolation.weights(s).flatten()
+        theta = sets.theta(w.to(next(self.parameters()).device))
         made = {
             key: nn.Parameter(theta[name], sets.values[name][0].requires_grad)
             for key, name in sets.names.items()
@@ -287,12 +267,12 @@ class Interpolated(nn.Module):
         return net
 
     def extra_repr(self) -> str:
-        parameters = dict(self.theta0.named_parameters())
-        total = sum(parameter.numel() for parameter in parameters.values())
-        doubled = sum(parameters[name].numel() for name in self.doubled if name in parameters)
+        sizes = {name: parameter.numel() for name, parameter in self.theta0.named_parameters()}
+        doubled = sum(size for name, size in sizes.items() if name in self.doubled)
+        sets = f"{self.num_sets} sets of {doubled:,} of {sum(sizes.values()):,} parameters"
         shared = f"; shared: {', '.join(self.common)}" if self.common else ""
         refused = "".join(f"; {why}" for why in dict.fromkeys(self._refused.values()))
-        return f"{self.num_sets} sets of {doubled:,} of {total:,} parameters{shared}{refused}"
+        return f"{self.interpolation.num_scalars} scalars, {sets}{shared}{refused}"
 
 
 def own_modules(net: nn.Module) -> Iterator[nn.Module]:

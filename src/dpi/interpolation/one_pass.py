@@ -8,55 +8,55 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._pytree import tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from dpi.interpolation.affine import Affine, Parts
-from dpi.interpolation.batch import Arguments, Output
+from dpi.interpolation.batch import check_output, select
 from dpi.interpolation.sets import Sets
 
 
 def one_pass(
-    sets: Sets,
     layers: Iterable[Affine],
+    sets: Sets,
     w: Tensor,
-    arguments: Arguments,
-    index: Tensor | None,
-    n: int,
+    arguments: tuple[tuple, dict[str, Any]],
+    dims: tuple[tuple, dict[str, Any]],
+    index: Tensor,
     guard: AbstractContextManager[None],
-) -> Output:
+) -> Any:
     """Run a network on G groups of n samples, each group with parameters of its own.
 
     Args:
-        sets: the parameters of the network.
         layers: those of its layers that are affine.
+        sets: its parameters.
         w: the weights of the sets for each group, (K, G).
-        arguments: of the network.
-        index: the samples, group by group, (G * n,); None for all, in their order.
-        n: samples of a group.
+        arguments, dims: of the network, and the dimensions of the samples in them.
+        index: the samples of each group, (G, n).
         guard: around the call of the network.
 
     Returns:
-        The output for the G * n samples.
+        The output for the G * n samples, group by group.
 
     Raises:
         Exception: whatever `vmap` cannot do, and what the network raises.
     """
-    net = sets.modules[0][1]
+    modules = sets.modules
     parts = {layer: _parts(layer, sets) for layer in layers}
     parts = {layer: found for layer, found in parts.items() if "weight" in found}
     others = {
         sets.names[id(p)]
-        for _, module in sets.modules
+        for module in modules
         if module not in parts
         for p in module._parameters.values()
         if p is not None and id(p) in sets.names  # PyTorch 2.11 cannot compile id(None)
     }
-    buffers = [(m, dict(m._buffers)) for _, m in sets.modules if m._buffers]
-    hooked = [m for _, m in sets.modules if m._backward_hooks or m._backward_pre_hooks]
+    buffers = [(module, dict(module._buffers)) for module in modules if module._buffers]
+    hooked = [m for m in modules if m._backward_hooks or m._backward_pre_hooks]
     compiling = torch.compiler.is_compiling()
-    made: list[Output] = []
+    made: list[Any] = []
+    """The leaves of the output and their structure."""
 
-    def run(w: Tensor, theta: dict[str, Tensor], *leaves: Any) -> list[Tensor]:
+    def run(w: Tensor, theta: dict[str, Tensor], args: tuple, kwargs: dict) -> list[Tensor]:
         if hooked:
             raise RuntimeError(f"{type(hooked[0]).__name__} has backward hooks, which see no vmap")
         for layer, values in parts.items():
@@ -65,31 +65,29 @@ def one_pass(
                 own = {leaf: theta[sets.names[id(own[leaf])]] for leaf in values}
             layer.parts = Parts(w, values, own)
         try:
-            args, kwargs = tree_unflatten(leaves, arguments.spec)
-            value = functional_call(net, theta, args, kwargs, tie_weights=False)
-            made.append(Output(value, n))
+            output = functional_call(modules[0], theta, args, kwargs, tie_weights=False)
         finally:
             for layer in parts:
                 layer.parts = None
+        check_output(output, index.shape[1])
         for module, before in buffers:
             if any(module._buffers.get(name) is not buffer for name, buffer in before.items()):
                 raise RuntimeError(f"{type(module).__name__} replaces a buffer")
-        return [leaf for leaf in made[0].leaves if isinstance(leaf, Tensor)]
+        made.extend(tree_flatten(output))
+        return [leaf for leaf in made[0] if isinstance(leaf, Tensor)]
 
-    leaves = arguments.in_groups(index, n)
-    in_dims = (1, 0, *(0 if split else None for split in arguments.split))
     # Other kernels of attention cannot be batched on CPUs.
     kernel = sdpa_kernel(SDPBackend.MATH) if w.device.type == "cpu" else nullcontext()
     # A compiled network is not watched by `Originals`: all parameters are replaced.
     theta = sets.theta(w, None if compiling else others)
     w = torch.cat([torch.ones_like(w[:1]), w[1:]])  # of the differences
+    batched = vmap(run, (1, 0, *dims), randomness="different")
+    groups = select(arguments, dims, index)
     with guard, kernel:
-        tensors = iter(vmap(run, in_dims, randomness="different")(w, theta, *leaves))
-    output = made[0]
-    output.leaves = [
-        next(tensors).flatten(0, 1) if isinstance(leaf, Tensor) else leaf for leaf in output.leaves
-    ]
-    return output
+        tensors = iter(batched(w, theta, *groups))
+    leaves, spec = made
+    whole = (next(tensors).flatten(0, 1) if isinstance(x, Tensor) else x for x in leaves)
+    return tree_unflatten(whole, spec)
 
 
 def _parts(layer: Affine, sets: Sets) -> dict[str, list[Tensor]]:

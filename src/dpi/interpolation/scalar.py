@@ -70,10 +70,7 @@ def as_scalars(s: Any) -> Tensor:
         raise TypeError("this cannot be traced; trace net.at(s), or use torch.export")
     if type(s) in (int, float):  # under torch.compile, `as_tensor` would compile for each number
         return torch.full((), s, dtype=torch.int64 if type(s) is int else None)
-    try:
-        s = torch.as_tensor(s)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"s must be a number or a tensor, got {s!r}") from error
+    s = torch.as_tensor(s)
     if s.dim() > 1:
         shape = tuple(s.shape)
         raise ValueError(f"s must be one scalar or one for each sample, (B,), got shape {shape}")
@@ -129,24 +126,28 @@ def holds(condition: Tensor) -> bool | None:
         return None
 
 
-def at(table: Tensor, s: Tensor, between: Literal["linear", "nearest"] = "linear") -> Tensor:
-    """Evaluate a function of the scalar that is tabulated at the S steps.
+def look_up(
+    table: Tensor,
+    s: Tensor,
+    between: Literal["linear", "nearest"] = "linear",
+    scalar: Range | None = None,
+) -> Tensor:
+    """Evaluate functions of the scalar that are tabulated at the S steps.
 
     Args:
-        table: values at steps 0 ... S-1, shape (S,).
-        s: integer steps in [0, S-1] or floats in [0, 1], of any shape, on any device.
+        table: values at steps 0 ... S-1, shape (..., S).
+        s: scalars of any shape, on any device.
         between: how to evaluate between two steps, by "linear" interpolation or by the "nearest"
             step (ties go to the even one).
+        scalar: what s is, as in `position`.
 
     Returns:
-        Values shaped as s, on the device of the table.
+        Values, (..., *s.shape), on the device of the table. NaN where a position is NaN.
+
+    Raises:
+        ValueError: a scalar is out of range.
     """
-    return look_up(table, position(s, len(table)), between)
-
-
-def look_up(table: Tensor, where: Tensor, between: Literal["linear", "nearest"]) -> Tensor:
-    """Evaluate a table, (..., S), at positions in [0, S-1], in its last dimension. NaN for NaN."""
-    where = where.to(table.device, non_blocking=True)
+    where = position(s, table.shape[-1], scalar).to(table.device, non_blocking=True)
     # index_select: an index of shape () would synchronize a GPU.
     shape, where = (*table.shape[:-1], *where.shape), where.reshape(-1)
     if not where.is_floating_point():

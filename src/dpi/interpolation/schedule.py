@@ -60,11 +60,6 @@ class InterpolationFunction(nn.Module):
         phi = nn.Parameter(torch.zeros(num_scalars)) if schedule == "learnable" else None
         self.register_parameter("phi", phi)
 
-    def reset_parameters(self) -> None:
-        """Make lambda linear again."""
-        if self.phi is not None:
-            nn.init.zeros_(self.phi)
-
     def table(self) -> Tensor:
         """lambda at the S steps: shape (S,), non-decreasing, in [0, 1], the last exactly 1."""
         if self.phi is None:
@@ -86,11 +81,11 @@ class InterpolationFunction(nn.Module):
         Raises:
             ValueError: a scalar is out of range.
         """
-        return look_up(self.table(), position(s, self.num_scalars, self.scalar), self.between)
+        return look_up(self.table(), s, self.between, self.scalar)
 
-    def weights(self, where: Tensor) -> Tensor:
-        """The w of theta = sum_k w_k theta_k at positions in [0, S-1], (K, *where.shape)."""
-        lam = look_up(self.table(), where, self.between)
+    def weights(self, s: Tensor) -> Tensor:
+        """The w of theta(s) = sum_k w_k(s) theta_k, (K, *s.shape)."""
+        lam = self(s)
         if self.num_sets == 2:
             return torch.stack([1 - lam, lam])
         path = lam * (self.num_sets - 1)
@@ -98,11 +93,6 @@ class InterpolationFunction(nn.Module):
         k = torch.arange(self.num_sets, device=lam.device).reshape(-1, *[1] * lam.dim())
         within = path - segment
         return torch.where(k == segment, 1 - within, torch.where(k == segment + 1, within, 0.0))
-
-    def extra_repr(self) -> str:
-        schedule = "linear" if self.phi is None else f"learnable, endpoints={self.endpoints}"
-        scalar = "" if self.scalar is None else f", s: {self.scalar}"
-        return f"{self.num_scalars} scalars, {schedule}{scalar}"
 
 
 class Mixture(nn.Module):
@@ -146,7 +136,7 @@ class Mixture(nn.Module):
 
     def table(self) -> Tensor:
         """w at the S steps, (K, S)."""
-        return self.weights(torch.arange(self.num_scalars))
+        return self._at(torch.arange(self.num_scalars))
 
     def forward(self, s: Tensor) -> Tensor:
         """w(s), (K, *s.shape).
@@ -154,17 +144,17 @@ class Mixture(nn.Module):
         Raises:
             ValueError: a scalar is out of range.
         """
-        return self.weights(position(s, self.num_scalars, self.scalar))
+        return self._at(position(s, self.num_scalars, self.scalar))
 
-    def weights(self, where: Tensor) -> Tensor:
-        """w at positions in [0, S-1], (K, *where.shape)."""
+    weights = forward
+
+    def _at(self, where: Tensor) -> Tensor:
         precise = torch.promote_types(self.phi.dtype, torch.float32)
-        knot = where * ((self.phi.shape[1] - 1) / (self.num_scalars - 1))
-        return look_up(self.phi.to(precise), knot, "linear").softmax(dim=0)
+        return look_up(self.phi.to(precise), where / (self.num_scalars - 1)).softmax(dim=0)
 
-    def extra_repr(self) -> str:
-        scalar = "" if self.scalar is None else f", s: {self.scalar}"
-        return f"{self.num_scalars} scalars, weights of {self.num_sets} sets{scalar}"
+
+Weights = InterpolationFunction | Mixture
+"""What gives the w of theta(s) = sum_k w_k(s) theta_k."""
 
 
 def _at_least_2(**numbers: int) -> None:

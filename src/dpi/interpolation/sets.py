@@ -1,6 +1,6 @@
 """The parameter sets theta_0 ... theta_{K-1} of a network, and theta(s) = sum_k w_k(s) theta_k."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -22,87 +22,69 @@ class Sets:
     def __init__(
         self, thetas: Sequence[nn.Module], doubled: Collection[str], common: Collection[str]
     ) -> None:
-        self.modules = walk(thetas[0])
-        """The modules of theta0 and their names; one in several places has several."""
-        self.values: dict[str, list[Tensor]] = {name: [] for name in doubled}
-        """The parameter in theta_0, theta_1 and on, by its name."""
-        self.names: dict[int, str] = {}
-        """The names, by the ids of theta0's parameters."""
-        self.first: dict[str, str] = {}
-        """The names, by one name for each place where a module holds the parameter."""
-        for k, theta in enumerate(thetas):
-            found: dict[int, str] = {}
-            places: set[tuple[int, str]] = set()
-            for prefix, module in walk(theta) if k else self.modules:
-                for leaf, p in module._parameters.items():
-                    if p is None or (id(module), leaf) in places:
-                        continue
-                    name = f"{prefix}{leaf}"
-                    first = found.setdefault(id(p), name)
-                    places.add((id(module), leaf))
-                    if first == name in self.values:
-                        self.values[name].append(p)
-                    if k == 0 and first in self.values:
-                        self.first[name] = first
-            different = {*doubled, *([] if k else common)}.symmetric_difference(found.values())
-            if different:
+        modules = [list(theta.named_modules()) for theta in thetas]
+        named = [_by_place(of_theta) for of_theta in modules]
+        for k, parameters in enumerate(named):
+            first = {id(p): name for name, p in reversed(parameters.items())}
+            known = {*doubled, *([] if k else common)}
+            if different := known.symmetric_difference(first.values()):
                 raise RuntimeError(
                     f"the parameters of theta{k} changed since `interpolate` "
                     f"({', '.join(sorted(different)[:3])}); change the network before"
                 )
+        self.modules = [module for _, module in modules[0]]
+        """Those of theta0."""
+        self.values = {name: [parameters[name] for parameters in named] for name in doubled}
+        """The parameter in theta_0, theta_1 and on, by its name."""
+        self.names = {id(values[0]): name for name, values in self.values.items()}
+        """The names, by the ids of theta0's parameters."""
+        self.places = {
+            place: self.names[id(p)] for place, p in named[0].items() if id(p) in self.names
+        }
+        """The names, by one name for each place where a module holds the parameter."""
         for name, (parameter, *_) in self.values.items():
             if is_traceable_wrapper_subclass(parameter):
                 raise RuntimeError(
-                    f"theta0.{name} is a {type(parameter).__name__} while it is interpolated; "
-                    "shard the interpolated network as one, fully_shard(net), without its parts; "
-                    "quantize net.at(s)"
+                    f"theta0.{name} is a {type(parameter).__name__}, which cannot be interpolated: "
+                    f"exclude=[{name!r}], quantize net.at(s), or shard the interpolated network as "
+                    "one, fully_shard(net), without its parts"
                 )
-            self.names[id(parameter)] = name
 
     def theta(self, w: Tensor, names: Collection[str] | None = None) -> dict[str, Tensor]:
         """theta for weights w, (K,) or (K, G), by all names that parameters have in f; of some
         parameters or of all."""
-        weights = {}
-        theta = {}
-        for name in self.values if names is None else names:
-            values = self.values[name]
-            dtype = values[0].dtype
-            if dtype not in weights:
-                weights[dtype] = w.to(precise(dtype))
-            theta[name] = combine(weights[dtype], values)
-        return {name: theta[first] for name, first in self.first.items() if first in theta}
+        names = self.values if names is None else names
+        theta = {name: combine(w, self.values[name]) for name in names}
+        return {place: theta[name] for place, name in self.places.items() if name in theta}
 
 
-def walk(net: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]:
-    """All modules and their prefixes, such as "encoder.0."; one in two places is there twice."""
-    found = [(prefix, net)]
-    for name, child in net._modules.items():
-        if child is not None:
-            found += walk(child, f"{prefix}{name}.")
-    return found
-
-
-def precise(dtype: torch.dtype) -> torch.dtype:
-    """The precision in which parameters are interpolated: float32 or higher."""
-    return dtype if dtype.is_complex else torch.promote_types(dtype, torch.float32)
+def _by_place(modules: Iterable[tuple[str, nn.Module]]) -> dict[str, nn.Parameter]:
+    """The parameters; one that several modules hold is there several times."""
+    return {
+        f"{prefix}.{leaf}" if prefix else leaf: parameter
+        for prefix, module in modules
+        for leaf, parameter in module._parameters.items()
+        if parameter is not None
+    }
 
 
 def combine(w: Tensor, values: Sequence[Tensor]) -> Tensor:
-    """One parameter, sum_k w_k theta_k.
+    """One parameter, sum_k w_k theta_k, computed in float32 or higher.
 
     Args:
-        w: weights that sum to one, (K,) for one scalar or (K, G), of the precision of `precise`.
+        w: weights that sum to one, (K,) for one scalar or (K, G).
         values: the parameter in theta_0, theta_1 and on.
 
     Returns:
         Shaped as the parameter, or (G, ...). Where the sets are equal, it equals them.
     """
-    dtype = values[0].dtype
+    first, *others = values
+    if first.dtype.itemsize < 4:
+        return combine(w, [value.float() for value in values]).to(first.dtype)
+    if w.dtype != first.dtype:
+        w = w.to(first.dtype)
     if w.dim() > 1:
-        w = w.reshape(*w.shape, *[1] * values[0].dim())
-    first, *others = values if w.dtype == dtype else [value.to(w.dtype) for value in values]
+        w = w.reshape(*w.shape, *[1] * first.dim())
     if len(others) == 1:
-        total = torch.lerp(first, others[0], w[1])
-    else:
-        total = first + sum(w_k * (other - first) for w_k, other in zip(w[1:], others, strict=True))
-    return total if w.dtype == dtype else total.to(dtype)
+        return torch.lerp(first, others[0], w[1])
+    return first + sum(w_k * (other - first) for w_k, other in zip(w[1:], others, strict=True))

@@ -4,7 +4,7 @@ import copy
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from operator import is_
@@ -33,6 +33,34 @@ REGISTERS = "_modules", "_parameters", "_buffers", "_forward_hooks", "_forward_p
 
 
 @contextmanager
+def guarded(
+    modules: Collection[nn.Module], names: Mapping[int, str], batched: bool, checkpoints: bool
+) -> Iterator[None]:
+    """Around a call of a network with other parameters: what it keeps is put back, and what would
+    use its own parameters is refused.
+
+    Args:
+        modules: of the network.
+        names: of the parameters that are replaced, by their ids.
+        batched: whether this is one pass.
+        checkpoints: whether activation checkpointing inside is exact.
+    """
+    if torch.compiler.is_compiling():
+        yield
+        return
+    if _PROBE.weight is _PROBE.weight and any(map(parametrize.is_parametrized, modules)):
+        raise RuntimeError("parametrize.cached() keeps weights for other scalars: leave it")
+    once = nullcontext() if checkpoints else no_checkpoints()
+    with put_back(modules), Originals(names, batched), once:
+        yield
+
+
+_PROBE = nn.Linear(1, 1, bias=False)
+"""Its weight is computed at each look, but not within `parametrize.cached()`."""
+parametrize.register_parametrization(_PROBE, "weight", nn.ReLU())
+
+
+@contextmanager
 def put_back(modules: Collection[nn.Module]) -> Iterator[None]:
     """Undo what happens inside to the attributes of modules, to the objects that these are, and to
     the dictionaries, lists, sets and deques in them.
@@ -45,15 +73,13 @@ def put_back(modules: Collection[nn.Module]) -> Iterator[None]:
         RuntimeError: a module or parameter was made inside.
     """
     registers = [(r := vars(module)[name], len(r)) for module in modules for name in REGISTERS]
-    states = []
     kept: dict[int, tuple[Any, Any]] = {}
     for module in modules:
         state = vars(module)
-        own = {name: value for name, value in state.items() if name not in COMMON}
-        states.append((state, len(state), own))
-        for value in own.values():
+        kept[id(state)] = state, state.copy()
+        for value in [state[name] for name in state.keys() - COMMON]:
             _keep(value, kept)
-            if not isinstance(value, OPAQUE) and hasattr(value, "__dict__"):
+            if hasattr(value, "__dict__") and not isinstance(value, OPAQUE):
                 _keep(vars(value), kept)
     made: list[Any] = []
     try:
@@ -61,14 +87,10 @@ def put_back(modules: Collection[nn.Module]) -> Iterator[None]:
     finally:
         for register, count in registers:
             made += [register.pop(name) for name in list(register)[count:]]
-        for state, count, own in states:
-            if len(state) != count or any(state.get(n, state) is not v for n, v in own.items()):
-                made += [state.pop(name) for name in state.keys() - COMMON]
-                state.update(own)
         for container, before in kept.values():
-            now, old = _items(container), _items(before)
-            if len(now) != len(old) or not all(map(is_, now, old)):
-                made += now
+            if _differ(container, before):
+                now, old = _items(container), _items(before)
+                made += [item for item in now if not any(item is other for other in old)]
                 container.clear()
                 (container.update if isinstance(before, dict | set) else container.extend)(before)
     known = set(map(id, modules))
@@ -89,6 +111,12 @@ def _keep(value: Any, kept: dict[int, tuple[Any, Any]]) -> None:
 
 def _items(container: Any) -> list[Any]:
     return [*container, *container.values()] if isinstance(container, dict) else [*container]
+
+
+def _differ(one: Any, other: Any) -> bool:
+    if len(one) != len(other) or not all(map(is_, one, other)):
+        return True
+    return isinstance(one, dict) and not all(map(is_, one.values(), other.values()))
 
 
 @contextmanager
@@ -181,17 +209,6 @@ def refuse_recomputation(module: nn.Module, args: Any = None) -> None:
         return
     if all(isinstance(p, nn.Parameter) for p in module._parameters.values() if p is not None):
         raise RuntimeError(RECOMPUTED)
-
-
-_PROBE = nn.Linear(1, 1, bias=False)
-parametrize.register_parametrization(_PROBE, "weight", nn.ReLU())
-
-
-def refuse_cached_parametrizations(modules: Iterable[nn.Module]) -> None:
-    """Raise RuntimeError under `parametrize.cached()`, which would keep the weights of one scalar
-    for another."""
-    if _PROBE.weight is _PROBE.weight and any(map(parametrize.is_parametrized, modules)):
-        raise RuntimeError("parametrize.cached() keeps weights for other scalars: leave it")
 
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dpi.frameworks import Framework, VPDiffusion
-from dpi.interpolation import at, position
+from dpi.interpolation import look_up, position
 
 GAMMA = 5.0
 """Hang et al.'s choice."""
@@ -45,7 +45,7 @@ class MinSNR:
         self.weights = snr.clamp(max=gamma) / snr
 
     def __call__(self, error: Tensor, s: Tensor) -> Tensor:
-        return at(self.weights, s).to(error.device, non_blocking=True) * error
+        return look_up(self.weights, s).to(error.device, non_blocking=True) * error
 
 
 class Uncertainty(nn.Module):
