@@ -4,12 +4,11 @@ import os
 import resource
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 
-from dpi.atomic import STALE, atomic, atomic_write
+from dpi.atomic import atomic, atomic_write
 from dpi.data import save_npz
 from dpi.errors import UserError
 from dpi.plots import plot_lambda, save_grid
@@ -24,16 +23,25 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["file"]
 
 
-def test_what_a_killed_process_left_is_removed(tmp_path):
+def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
     code = "import os, pathlib; from dpi.atomic import atomic\n"
     code += "with atomic(pathlib.Path('file')) as f: f.write(b'x'); f.flush(); os.kill(0, 9)"
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, start_new_session=True)
     (left,) = tmp_path.iterdir()
-    atomic_write(tmp_path / "other", "")
-    assert left.exists(), "somebody may still be writing it"
-    os.utime(left, (time.time() - STALE - 1,) * 2)
-    atomic_write(tmp_path / "other", "")
-    assert os.listdir(tmp_path) == ["other"]
+    others = [tmp_path / name for name in ("file.partial", "file.download.partial", "mine.partial")]
+    for path in others:
+        path.touch()
+    with atomic(tmp_path / "file") as file:  # for hours
+        file.write(b"slow")
+        (slow,) = set(tmp_path.iterdir()) - {left, *others}
+        for path in (left, slow, *others):
+            os.utime(path, (0, 0))
+        atomic_write(tmp_path / "other", "")
+        assert left.exists(), "it is of another file"
+        atomic_write(tmp_path / "file", "fast")
+        assert slow.exists() and not left.exists()
+    assert (tmp_path / "file").read_text() == "slow"
+    assert {*tmp_path.iterdir()} == {tmp_path / "file", tmp_path / "other", *others}
 
 
 def noise(shape):

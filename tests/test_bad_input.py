@@ -83,6 +83,7 @@ def here(command, place, trained, monkeypatch):
     if new := not place.exists():
         place.mkdir()
     monkeypatch.chdir(place)
+    monkeypatch.setenv("DPI_CACHE", str(place.parent / "cache"))
     if new:
         shutil.copytree(trained("diffusion", "drunet", "dpi"), "run")
         Path("README.md").write_text("# Mine\n")

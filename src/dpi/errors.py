@@ -3,8 +3,16 @@
 import signal
 
 
+def printable(text: str) -> str:
+    """A text with escapes in place of what a terminal would obey, such as newlines in names."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 class UserError(ValueError):
     """A mistake that the user can fix; the message is one line that says how."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class Excluded(UserError):

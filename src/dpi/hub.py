@@ -18,6 +18,7 @@ from dpi.errors import UserError
 from dpi.frameworks import predict
 from dpi.runs.build import MODEL, build, image_shape
 from dpi.runs.checkpoint import load_weights
+from dpi.runs.record import refuse_interpolations
 from dpi.runs.rows import read_rows
 from dpi.runs.run import Run
 from dpi.runs.trust import refuse_foreign_code
@@ -45,6 +46,7 @@ class SharedModel(nn.Module, ModelHubMixin, library_name="dpi", tags=TAGS):
 
     def __init__(self, model: dict[str, Any]) -> None:
         super().__init__()
+        refuse_interpolations(model, "this model's configuration")
         cfg = OmegaConf.create(model)
         refuse_foreign_code(cfg, "this model's configuration")
         self.framework, self.network = build(cfg)

@@ -21,6 +21,7 @@ from dpi.evaluation.run_images import images_of
 from dpi.runs.run import open_run
 
 ROOT = Path(__file__).parents[2]
+KEPT = Path("data/cache/evaluations")
 
 
 def pictures(count: int, size: int = 8, seed: int = 0) -> np.ndarray:
@@ -161,10 +162,10 @@ def test_a_killed_evaluation_of_a_run_resumes(run, command, monkeypatch):
     ]  # fmt: skip
     done = command(*overrides)
     assert done.status == 0, done.err
-    shards = sorted(run.glob("evaluation/*/samples*/*.npz"))
+    shards = sorted(KEPT.glob("*/samples*/*.npz"))
     drawn = np.concatenate([np.load(path)["arr_0"] for path in shards])
     assert len(shards) == 3 and drawn.shape == (10, 8, 8, 3)
-    assert list(run.glob("evaluation/*/samples*.png"))
+    assert list(KEPT.glob("*/samples*.png"))
     # sample i is sample.py's
     assert command("sample.py", f"run={run}", "n=10", "steps=4", "npz=true", "out=s").status == 0
     with np.load("s.npz") as file:
@@ -203,7 +204,7 @@ def test_a_runs_samples_are_compared_with_its_training_images(run, command, extr
     done = command("evaluate.py", *overrides)
     assert done.status == 0, done.err
     rows = json.loads((run / "evaluation/fidelity.json").read_text())
-    samples = np.concatenate([np.load(p)["arr_0"] for p in run.glob("evaluation/*/samples*/*.npz")])
+    samples = np.concatenate([np.load(p)["arr_0"] for p in KEPT.glob("*/samples*/*.npz")])
     images = images_of(open_run(run))
     real = np.ascontiguousarray(images.all[images.train].transpose(0, 2, 3, 1))
     network = feature_network(extractor)
@@ -373,8 +374,8 @@ def test_two_processes_draw_what_one_does(run, command, tiny_extractor, monkeypa
     overrides = settings(f"run={run}", "eval=fidelity", "n=600", "steps=1", "accelerator=cpu")
     alone = [*overrides, *settings(f"extractor={tiny_extractor}", "cache=cache")]
     assert command("evaluate.py", *alone).status == 0
-    before = [np.load(path)["arr_0"] for path in sorted(run.glob("evaluation/*/samples*/*.npz"))]
-    next(run.glob("evaluation/step*")).rename("put-aside")
+    before = [np.load(path)["arr_0"] for path in sorted(KEPT.glob("*/samples*/*.npz"))]
+    Path("data").rename("put-aside")
     # Python runs this file at the start of every process: our extractor is in the registry.
     Path("sitecustomize.py").write_text(
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import conftest\n"
@@ -386,7 +387,7 @@ def test_two_processes_draw_what_one_does(run, command, tiny_extractor, monkeypa
     done = subprocess.run(both, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("fidelity of run") == 1
-    after = [np.load(path)["arr_0"] for path in sorted(run.glob("evaluation/*/samples*/*.npz"))]
+    after = [np.load(path)["arr_0"] for path in sorted(KEPT.glob("*/samples*/*.npz"))]
     assert len(after) == len(before) == 2
     for a, b in zip(after, before, strict=True):
         assert np.abs(a.astype(int) - b).max() <= 1

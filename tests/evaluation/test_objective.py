@@ -89,7 +89,7 @@ def test_batch_size_and_the_other_scalars_do_not_matter(run, command):
     overrides = ["evaluate.py", f"run={run}"]
     assert command(*overrides, *few("denoising", "noise_seeds=2", "t=[0,999]")).status == 0
     before = values(run, "denoising", "mse")
-    errors = next(run.glob("evaluation/*/errors*"))
+    errors = next(Path("data/cache").glob("*/*/errors*"))
     errors.rename("put-aside")
     more = ["noise_seeds=2", "t=[999,5]", "batch_size=4"]
     assert command(*overrides, *few("denoising", *more)).status == 0
@@ -112,7 +112,7 @@ def evaluated(run, command, name: str):
     run = run()
     overrides = ["evaluate.py", f"run={run}", *few(name)]
     assert command(*overrides).status == 0
-    (log,) = run.glob("evaluation/*/errors*/process0.jsonl")
+    (log,) = Path("data/cache").glob("*/*/errors*/process0.jsonl")
     return run, overrides, rows(run, name), log
 
 
@@ -144,7 +144,7 @@ def test_two_evaluations_share_their_errors(run, command):
     done = command("evaluate.py", f"run={run}", *both)
     assert done.status == 0, done.err
     assert values(run, "denoising", "mse") == values(run, "objective", "objective")
-    (log,) = run.glob("evaluation/*/errors*/process0.jsonl")
+    (log,) = Path("data/cache").glob("*/*/errors*/process0.jsonl")
     assert len(log.read_text().splitlines()) == 12
     assert "denoising of run" in done.out and "objective of run" in done.out
 
@@ -155,13 +155,13 @@ def test_two_processes_give_what_one_does(run, command):
     overrides = [f"run={run}", *few("objective")]
     assert command("evaluate.py", *overrides).status == 0
     alone = rows(run, "objective")
-    next(run.glob("evaluation/step*")).rename("put-aside")
+    Path("data").rename("put-aside")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     both = [*torchrun, str(ROOT / "evaluate.py"), *overrides, "devices=2"]
     done = subprocess.run(both, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("objective of run") == 1
-    assert len(list(run.glob("evaluation/*/errors*/process*.jsonl"))) == 2
+    assert len(list(Path("data/cache").glob("*/*/errors*/process*.jsonl"))) == 2
     for one, two in zip(alone, rows(run, "objective"), strict=True):
         assert one["value"] == pytest.approx(two["value"], rel=1e-6)
 

@@ -6,7 +6,8 @@ from dataclasses import asdict
 import pytest
 
 from dpi.errors import UserError
-from dpi.runs.rows import Row, as_text, read_rows, write_rows
+from dpi.evaluation.text import as_text
+from dpi.runs.rows import Row, read_rows, write_rows
 
 HEADER = {"run": "it", "step": 3}
 ROWS = [Row("mse", 0.125, scalar=0, settings={"n": 8}), Row("mse", 0.25, 0.01, settings={"n": 8})]

@@ -2,6 +2,7 @@
 
 import math
 import sys
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from dpi.atomic import check_space
 from dpi.errors import UserError
 from dpi.evaluation.denoising import check_diffusion
 from dpi.evaluation.objective import check_scalars
+from dpi.evaluation.text import SHOWN, as_text
 from dpi.frameworks import Framework
 from dpi.frameworks.draw import network_evaluations
 from dpi.precision import forbid_tf32
@@ -24,10 +26,10 @@ from dpi.processes import together
 from dpi.progress import bars_closed
 from dpi.runs.build import image_shape, set_memory_format
 from dpi.runs.check import check
-from dpi.runs.files import CHECKPOINT
+from dpi.runs.files import CHECKPOINT, cache_dir, odd_file
 from dpi.runs.lock import lock
 from dpi.runs.record import find_runs, read_split
-from dpi.runs.rows import SHOWN, Row, as_text, write_rows
+from dpi.runs.rows import Row, write_rows
 from dpi.runs.run import Run, open_run
 
 
@@ -41,8 +43,8 @@ def evaluate(
         evals: the section `eval` of train.yaml and evaluate.yaml: by name, what to call with
             which settings.
         fabric: launched; the processes and the device.
-        out: a file for the rows; None for NAME.json in `run.evaluation`, where what an interrupted
-            evaluation has computed is kept, too.
+        out: a file for the rows; None for NAME.json in `run.evaluation`. What an interrupted
+            evaluation has computed is kept in `cache_dir`, since a run may come from anywhere.
 
     Returns:
         The rows of each evaluation.
@@ -64,9 +66,9 @@ def evaluate(
     of = f"{run.folder}/{run.checkpoint}" if kept else run.folder
     done = run.finished or kept
     unfinished = "" if done else f" of {run.cfg.training.steps}, UNFINISHED"
+    progress = cache_dir() / "evaluations" / f"{run.folder.name}-{run.digest(split)}"
     results = {}
     for name, settings in evals.items():
-        progress = folder / f"step{run.step}-{run.weights}"
         results[name] = rows = _measure(settings, run, fabric, progress)
         if not fabric.is_global_zero:
             continue
@@ -106,9 +108,10 @@ def evaluate_all(cfg: DictConfig) -> None:
     folders = find_runs(cfg.run)
     failed = []
     with together(fabric.strategy), ExitStack() as locks:
-        if rank_zero_only.rank == 0:
+        if rank_zero_only.rank == 0 and cfg.out is None:
             for folder in folders:
-                locks.enter_context(evaluation_locks(folder, cfg.eval))
+                if odd_file(folder) is None:  # else it is refused when it is opened
+                    locks.enter_context(evaluation_locks(folder, cfg.eval))
         fabric.launch()
         for folder in folders:
             try:
@@ -116,9 +119,11 @@ def evaluate_all(cfg: DictConfig) -> None:
                     run = _open(folder, cfg)
                     check_evaluations(run.cfg, run.framework, cfg.eval, folder)
                     evaluate(run, cfg.eval, fabric, cfg.out and Path(cfg.out))
-            except UserError as error:
+            except Exception as error:
                 if len(folders) == 1:
                     raise
+                if not isinstance(error, UserError):
+                    traceback.print_exc()
                 failed.append(folder)
                 print(f"error: {error}", file=sys.stderr)
     if failed:

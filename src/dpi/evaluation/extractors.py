@@ -139,7 +139,7 @@ def pretrained_network(name: str, weights: str | None, device: torch.device) -> 
             pool, *logits = network(x)
         return Features(*(values.cpu().numpy() for values in (pool, *spatial, *logits)))
 
-    return FeatureNetwork(name, hash_weights(network), features)
+    return FeatureNetwork(name, hash_weights(network)[:8], features)
 
 
 def check_feature_channels(channels: int) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from dpi.reporting.labels import LABELS, natural
 from dpi.runs import rows
+from dpi.runs.files import read_yaml
 
 NAMES = ["data", "scale", "framework", "arch", "cond"]
 """What a configuration's `names` says."""
@@ -32,7 +32,7 @@ ROW = [
 ]
 """Columns of a row; there may be other `settings.*`, all of them text."""
 
-READING = (ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError, OSError)
+READING = (ValueError, TypeError, KeyError, AttributeError, OverflowError, OSError)
 """What reading a damaged file raises."""
 
 Damaged = dict[Path, str]
@@ -49,6 +49,8 @@ def parse(path: Path, reader: Callable[[Path], Any], remedy: str, damaged: Damag
         damaged: where the message goes.
     """
     try:
+        if not path.is_file():  # a pipe would wait for its writer
+            raise ValueError("it is no file")
         return reader(path)
     except READING as error:
         damaged[path] = f"{path} cannot be read ({' '.join(str(error).split())}): {remedy}"
@@ -80,8 +82,9 @@ def read_folder(folder: Path, damaged: Damaged) -> tuple[pd.DataFrame, pd.DataFr
 
 
 def _run(path: Path) -> dict[str, Any]:
-    text = path.read_text("utf-8")
-    config = yaml.load(text, yaml.CSafeLoader)
+    if not path.parent.name.isprintable():
+        raise ValueError("its name has characters that a terminal obeys")
+    config, text = read_yaml(path), path.read_text("utf-8")
     settings = {str(key): value for key, value in sorted(config["settings"].items())}
     return {
         **{"run": path.parent.name, "folder": path.parent, "text": text},

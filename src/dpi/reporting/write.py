@@ -6,7 +6,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from dpi.atomic import atomic_write
-from dpi.errors import UserError
+from dpi.errors import UserError, printable
 from dpi.reporting.explorer import explore, read_losses
 from dpi.reporting.figures import figures
 from dpi.reporting.formats import lines_of_runs, markdown, printed, printed_pairs
@@ -97,7 +97,7 @@ def _files(runs: pd.DataFrame, rows: pd.DataFrame, paper: bool, damaged: Damaged
     losses = read_losses(runs, damaged)
     drawn = figures(runs, final, losses)
     explored = list(explore(runs, damaged))
-    left_out["files that cannot be read"] = [str(path) for path in damaged]
+    left_out["files that cannot be read"] = [printable(str(path)) for path in damaged]
     left_out["rows from before the end of the training"] = early.run.unique()
     notes = [f"Left out: {why}: {some(of, most=5)}." for why, of in left_out.items() if len(of)]
     texts = {f"{table.name}.md": markdown(table) for table in shown}

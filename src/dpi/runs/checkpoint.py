@@ -26,6 +26,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         UserError: there is none, or it is truncated, holds code, or is not one of train.py.
     """
     try:
+        if not path.is_file():  # a pipe would wait for its writer
+            raise FileNotFoundError
         _check_sums(path)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:

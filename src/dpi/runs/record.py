@@ -10,15 +10,18 @@ from datetime import UTC, datetime
 from glob import glob, has_magic
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import TypeAdapter
 
 from dpi.atomic import atomic_write
 from dpi.data import has_fingerprint
 from dpi.errors import UserError
-from dpi.runs.files import CHECKPOINT, CONFIG, SESSIONS, SPLIT
-from dpi.runs.identity import identity, is_plain
+from dpi.runs.check import TRAIN, Plain, check
+from dpi.runs.files import CHECKPOINT, CONFIG, SESSIONS, SPLIT, odd_file, read_small, read_yaml
+from dpi.runs.identity import identity
 from dpi.runs.images import Images
 
 if TYPE_CHECKING:
@@ -33,6 +36,9 @@ KEYS = (
 )
 """What the configuration of a run has at least."""
 
+VALUES = {key: kind for key, kind in TRAIN.items() if key != "run"} | {"data.name": Plain}
+"""The types of its values, where it has them."""
+
 
 def check_identity(cfg: DictConfig, run: Path, images: Images) -> None:
     """Raise UserError if the folder holds a checkpoint of a run with other settings or images, or
@@ -43,6 +49,7 @@ def check_identity(cfg: DictConfig, run: Path, images: Images) -> None:
         run: the folder.
         images: those that `cfg` names.
     """
+    refuse_odd_files(run)
     if not (run / CHECKPOINT).exists():
         if kept := sorted(run.glob("*.ckpt")):
             raise UserError(
@@ -74,30 +81,45 @@ def check_identity(cfg: DictConfig, run: Path, images: Images) -> None:
 
 
 def read_config(folder: Path) -> DictConfig:
-    """The configuration that a run was started with; UserError if there is none."""
+    """The configuration that a run was started with.
+
+    Raises:
+        UserError: there is none; it is damaged, not of a run, or has values that train.py refuses;
+            or the folder holds links or pipes.
+    """
     path = folder / CONFIG
-    if not path.is_file():
-        raise UserError(f"{folder} is not a run: it holds no {CONFIG}")
+    if not str(folder).isprintable():
+        raise UserError(f"{folder} has characters in its name that a terminal obeys: rename it")
     try:
-        cfg = OmegaConf.load(path)
-    except Exception as error:
+        values = read_yaml(path)
+        refuse_interpolations(values, str(path))
+        cfg = OmegaConf.create(values)
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{folder} is not a run: it holds no {CONFIG}") from None
+    except UserError:
+        raise
+    except (OSError, ValueError, OmegaConfBaseException) as error:
         raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
-    refuse_interpolations(cfg, str(path))
     missing = [key for key in KEYS if OmegaConf.select(cfg, key) is None]
     if missing:
         raise UserError(f"{path} is not the configuration of a run: it lacks {', '.join(missing)}")
-    name = str(OmegaConf.select(cfg, "data.name"))
-    if not is_plain(name):
-        raise UserError(f"{path}: data.name={name} is not a plain name, and files are named so")
+    check(cfg, VALUES, f"{path}: ", others=[*cfg])
+    refuse_odd_files(folder)
     return cfg
 
 
-def refuse_interpolations(cfg: DictConfig, where: str) -> None:
+def refuse_odd_files(run: Path) -> None:
+    """Raise UserError if a run's folder holds links or pipes, see `odd_file`."""
+    if odd := odd_file(run):
+        raise UserError(f"{odd} is a link or a pipe, which no run has: delete it")
+
+
+def refuse_interpolations(values: dict[str, Any], where: str) -> None:
     """Raise UserError if a value is an interpolation.
 
     It could read what it likes, such as the environment, and be something else each time.
     """
-    if "${" in json.dumps(OmegaConf.to_container(cfg), default=str):
+    if "${" in json.dumps(values, default=str):
         raise UserError(f"{where} has ${{...}} in a value: train.py writes values alone")
 
 
@@ -112,7 +134,7 @@ def find_runs(pattern: str | None) -> list[Path]:
     if not has_magic(pattern):
         read_config(Path(pattern))
         return [Path(pattern)]
-    found = [Path(path) for path in sorted(glob(pattern)) if (Path(path) / CONFIG).is_file()]
+    found = [Path(path) for path in sorted(glob(pattern)) if (Path(path) / CONFIG).exists()]
     if not found:
         raise UserError(f"run={pattern}: no run matches")
     return found
@@ -130,6 +152,11 @@ class RecordedSplit:
     """Indices."""
     left_out: list[int]
     """Indices of those in neither part."""
+
+    def __post_init__(self) -> None:
+        indices = [*self.held_out, *self.left_out]
+        if len({*indices}) < len(indices) or not all(0 <= i < self.images for i in indices):
+            raise ValueError("its indices repeat, or are not of images")
 
     @classmethod
     def of(cls, images: Images) -> "RecordedSplit":
@@ -152,12 +179,11 @@ def read_split(run: Path) -> RecordedSplit:
     """
     path = run / SPLIT
     try:
-        kept = json.loads(path.read_bytes())
-        kept.pop("crc32", None)  # of earlier versions
-        return RecordedSplit(**kept)
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+        return TypeAdapter(RecordedSplit).validate_json(read_small(path), strict=True)
+    except (OSError, ValueError) as error:
+        line = " ".join(str(error).split())
         raise UserError(
-            f"{path} cannot be read ({error}), and it says which images were held out: put the "
+            f"{path} cannot be read ({line}), and it says which images were held out: put the "
             "file back from a copy, or train anew with tag=NAME"
         ) from None
 

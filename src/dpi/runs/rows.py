@@ -6,10 +6,14 @@ import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Required
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from dpi.atomic import atomic_write
 from dpi.errors import UserError
+from dpi.runs.files import read_json
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,23 @@ class Row:
 NO_IDENTITY = ("value", "standard_error", "images", "split")
 """Keys that may differ in two rows of the same number. The images and the split are those of the
 run; rows of earlier versions lack them."""
+
+
+class _Kept(TypedDict, total=False):
+    """A row in a file: one of Row with a header."""
+
+    __pydantic_config__ = ConfigDict(strict=True)
+
+    metric: Required[str]
+    value: Required[float]
+    standard_error: float | None
+    scalar: Annotated[int, Field(ge=0, lt=2**31)] | None
+    settings: Required[dict[str, Any]]
+    eval: str
+    run: str
+    step: Annotated[int, Field(ge=0, lt=2**31)]
+    finished: bool
+    weights: str
 
 
 def write_rows(path: Path, header: dict[str, Any], rows: Iterable[Row]) -> None:
@@ -65,13 +86,14 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         FileNotFoundError: there is no such file.
         ValueError: it holds something else, or is damaged.
     """
-    rows = json.loads(path.read_text("utf-8"))
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise ValueError("is not a list of rows")
+    rows = read_json(path)
+    try:
+        TypeAdapter(list[_Kept]).validate_python(rows)
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        raise ValueError(f"it holds something else than rows, at {where}") from None
     for row in rows:
         row.pop("crc32", None)  # of earlier versions
-        if not {"metric", "value", "settings"} <= row.keys():
-            raise ValueError("holds something else than rows")
     return rows
 
 
@@ -86,50 +108,3 @@ def is_kept(folder: Path, name: str) -> bool:
 
 def _identity(row: dict[str, Any]) -> str:
     return json.dumps({k: v for k, v in row.items() if k not in NO_IDENTITY}, sort_keys=True)
-
-
-SHOWN = 8
-"""With more scalars than this, four are shown: the ends and those nearest to the thirds."""
-
-
-FEW_DRAWS = 5
-"""Of fewer draws of noise no standard error is shown: that of two says nothing."""
-
-
-def as_text(rows: list[Row], num_scalars: int | None = None) -> str:
-    """Rows as text: a line for each scalar, a column for each metric; and what means and standard
-    errors are of.
-
-    Args:
-        rows: of one evaluation.
-        num_scalars: of the schedule, where a row is a mean over it.
-    """
-    import pandas as pd  # takes half a second, and most commands show no rows
-
-    scalars = sorted({row.scalar for row in rows if row.scalar is not None})
-    if len(scalars) > SHOWN:
-        thirds = [i * scalars[-1] / 3 for i in range(4)]
-        scalars = [min(scalars, key=lambda s: abs(s - third)) for third in thirds]
-    lines = {
-        "all" if scalar is None else scalar: {
-            row.metric: _cell(row) for row in rows if row.scalar == scalar
-        }
-        for scalar in [*scalars, None]
-    }
-    shown = pd.DataFrame.from_dict({k: v for k, v in lines.items() if v}, orient="index")
-    text = shown.fillna("-").rename_axis(columns="scalar").to_string()
-    taken = {row.settings["scalars"] for row in rows if "scalars" in row.settings}
-    about = [f"all: the mean over the schedule, from {n:,} of {num_scalars:,} steps" for n in taken]
-    if any(_has_error(row) and "noise_seeds" in row.settings for row in rows):
-        about.append("±: standard error over draws of noise; the images are the same in each")
-    return "\n".join([text, *[""] * bool(about), *about])
-
-
-def _has_error(row: Row) -> bool:
-    draws = row.settings.get("noise_seeds", FEW_DRAWS)  # an inception score has none
-    return row.standard_error is not None and draws >= FEW_DRAWS
-
-
-def _cell(row: Row) -> str:
-    value = f"{row.value:,}" if isinstance(row.value, int) else f"{row.value:.4g}"
-    return f"{value} ± {row.standard_error:.1g}" if _has_error(row) else value

@@ -1,19 +1,20 @@
 """A run, opened: its configuration, its framework, its network with the averaged weights."""
 
 import hashlib
+import json
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from dpi.frameworks import Framework
-from dpi.runs.build import build
+from dpi.runs.build import MODEL, build
 from dpi.runs.checkpoint import load_checkpoint, load_weights
-from dpi.runs.files import CHECKPOINT, CONFIG
-from dpi.runs.record import read_config
+from dpi.runs.files import CHECKPOINT, CONFIG, cache_dir
+from dpi.runs.record import RecordedSplit, read_config
 from dpi.runs.trust import refuse_foreign_code
 
 
@@ -45,16 +46,22 @@ class Run:
     @cached_property
     def weights(self) -> str:
         """Eight hexadecimal digits that identify these weights."""
-        return hash_weights(self.network)
+        return hash_weights(self.network)[:8]
+
+    def digest(self, split: RecordedSplit) -> str:
+        """Hexadecimal digits that identify what evaluations of held-out images depend on."""
+        model = {key: OmegaConf.to_container(self.cfg)[key] for key in MODEL}
+        of = json.dumps([model, asdict(split), hash_weights(self.network)], sort_keys=True)
+        return hashlib.sha256(of.encode()).hexdigest()[:16]
 
 
 def hash_weights(network: nn.Module) -> str:
-    """Eight hexadecimal digits of the hash of a network's parameters and buffers."""
+    """SHA-256 of a network's parameters and buffers."""
     digest = hashlib.sha256()
     for name, tensor in network.state_dict().items():
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:8]
+    return digest.hexdigest()
 
 
 def open_run(
@@ -65,7 +72,7 @@ def open_run(
     Args:
         folder: as printed by train.py.
         trust: also instantiate objects from outside `dpi` that the configuration names (a network
-            of your own). A downloaded configuration could name anything.
+            of your own), and cache images where it says. A downloaded one could name anything.
         checkpoint: the last one, or one that was kept.
 
     Raises:
@@ -76,6 +83,9 @@ def open_run(
     if not trust:
         hint = "; if you know where this run comes from, use trust=true"
         refuse_foreign_code(cfg, str(folder / CONFIG), hint)
+        for key in ("data.cache_dir", "data.source.cache_dir"):
+            if OmegaConf.select(cfg, key) is not None:
+                OmegaConf.update(cfg, key, str(cache_dir()))
     return load_run(folder, cfg, checkpoint)
 
 

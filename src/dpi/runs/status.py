@@ -4,16 +4,23 @@ import json
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import yaml
 from omegaconf import DictConfig, OmegaConf
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter
 from tqdm import tqdm
 
 from dpi.atomic import atomic_write
-from dpi.errors import UserError
-from dpi.runs.files import CHECKPOINT, CONFIG, STATUS, average_path, samples_path
+from dpi.errors import UserError, printable
+from dpi.runs.files import (
+    CHECKPOINT,
+    CONFIG,
+    STATUS,
+    average_path,
+    read_small,
+    read_yaml,
+    samples_path,
+)
 from dpi.runs.lock import is_locked
 from dpi.runs.rows import is_kept
 
@@ -21,6 +28,8 @@ from dpi.runs.rows import is_kept
 @dataclass
 class Status:
     """What a run has come to."""
+
+    __pydantic_config__: ClassVar = ConfigDict(allow_inf_nan=False)
 
     step: int = 0
     """Optimizer steps taken."""
@@ -45,10 +54,10 @@ class Status:
 def read_status(run: Path) -> Status:
     """The status in a run's folder; a new one if there is none, or a damaged one."""
     try:
-        return TypeAdapter(Status).validate_json((run / STATUS).read_bytes(), strict=True)
+        return TypeAdapter(Status).validate_json(read_small(run / STATUS), strict=True)
     except FileNotFoundError:
         return Status()
-    except ValidationError:
+    except ValueError:
         return Status(failed=f"{STATUS} is damaged: the same command makes it again")
 
 
@@ -94,7 +103,7 @@ def status(folder: Path) -> str:
         )
     states, steps = (max(map(len, column)) for column in list(zip(*lines, strict=True))[:2])
     table = [
-        f"{state:{states}}  {progress:>{steps}}  {name}  {remark}".rstrip()
+        f"{state:{states}}  {progress:>{steps}}  {printable(name)}  {printable(remark)}".rstrip()
         for state, progress, remark, name in lines
     ]
     counts = Counter(state for state, *_ in lines).most_common()
@@ -105,10 +114,10 @@ def _line(run: Path) -> tuple[str, str, str]:
     """Of a run: done, running, failed, interrupted or damaged; its steps; a remark."""
     steps, current = 0, read_status(run)
     try:
-        steps = yaml.load((run / CONFIG).read_text(), yaml.CSafeLoader)["training"]["steps"]
+        steps = int(read_yaml(run / CONFIG)["training"]["steps"])
     except FileNotFoundError:
         pass
-    except (ValueError, yaml.YAMLError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return "damaged", "", f"{CONFIG} cannot be read"
     progress = f"{min(current.step, steps):,} of {steps:,}" if steps else ""
     if is_locked(run):

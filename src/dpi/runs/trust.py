@@ -5,7 +5,6 @@ from omegaconf import DictConfig, OmegaConf
 import dpi.conditioning
 from dpi.errors import UserError
 from dpi.protocol import targets
-from dpi.runs.record import refuse_interpolations
 
 SOURCES = ("Avatars", "Folder", "Npz")
 """HuggingFace and TorchVision download what they are told to."""
@@ -39,12 +38,11 @@ def foreign_code(cfg: DictConfig) -> list[str]:
 
 
 def refuse_foreign_code(cfg: DictConfig, where: str, hint: str = "") -> None:
-    """Raise UserError if there is `foreign_code`, or an interpolation.
+    """Raise UserError if there is `foreign_code`.
 
     Args:
         cfg: the configuration.
         where, hint: what the message calls it, and what to do.
     """
-    refuse_interpolations(cfg, where)
     for found in foreign_code(cfg):
         raise UserError(f"{where} names {found}, which may run other code or download{hint}")
