@@ -110,7 +110,7 @@ def with_integers() -> nn.Module:
     ("make", "options", "message"),
     [
         (network, {"mode": "fast"}, "mode must be"),
-        (network, {"schedule": "wavy"}, "schedule must be"),
+        (network, {"schedule": "wavy"}, "'learnable', 'linear', 'mixture'"),
         (network, {"schedule": EXACT, "scalar": Range(0, 1)}, "give scalar= to the schedule"),
         (network, {"include": ["encoder.*"]}, "matches none of the parameters"),
         (network, {"exclude": ["*"]}, "no parameters to interpolate"),

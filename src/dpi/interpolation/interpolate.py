@@ -78,6 +78,11 @@ def interpolate(
     if isinstance(schedule, Weights):
         if scalar is not None:
             raise ValueError("give scalar= to the schedule, not to interpolate")
+    elif schedule not in ("learnable", "linear", "mixture"):
+        raise ValueError(
+            "schedule must be 'learnable', 'linear', 'mixture', an InterpolationFunction or a "
+            f"Mixture, got {schedule!r}"
+        )
     elif schedule == "mixture":
         schedule = Mixture(num_sets, num_scalars, scalar)
     else:

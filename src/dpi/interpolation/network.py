@@ -170,7 +170,8 @@ class Interpolated(nn.Module):
     ) -> list[tuple[Tensor, Any]]:
         """The samples (n,) and the output for them: of all groups, (G, n), in one pass, or of one
         after another where that is refused."""
-        use = tuple(module.training for module in sets.modules), torch.is_grad_enabled()
+        modes = tuple(module.training for module in sets.modules)
+        use = modes, torch.is_grad_enabled(), str(dims)
         wanted = len(index) > 1 and self.mode == "auto" and not self.checkpointing
         reason = None
         if wanted and use not in self._refused:
