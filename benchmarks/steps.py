@@ -110,7 +110,7 @@ def training(options: list[str], own: list[str]) -> dict[str, Any]:
         "over t map": ratio,
         # The backward pass takes twice the operations of the forward pass.
         "TFLOP/s": 3 * gflops(cfg)[1] * batch / duration / 1e3,
-        "MiB": peak_memory(make, DEVICE),
+        "MiB": peak_memory(make, DEVICE)[1],
         "first step, s": first,
         "days": duration * cfg.training.steps * cfg.trainer.accumulate_grad_batches / 86400,
     }

@@ -14,10 +14,11 @@ import numpy as np
 from lightning.fabric import Fabric
 
 from dpi.cli import one_line
-from dpi.data import Folder, memory_map, split
+from dpi.data import Folder, memory_map, save_npz, split
 from dpi.errors import UserError
 from dpi.evaluation.extractors import feature_network
-from dpi.evaluation.reference import KEEP, read_images, write_reference
+from dpi.evaluation.features import FeatureNetwork, chunks, extract
+from dpi.evaluation.reference import ARRAYS, KEEP, gaussians, read_images
 
 
 def images_of(source: Path, image_size: int | None, convert: bool, cache: Path) -> np.ndarray:
@@ -28,6 +29,37 @@ def images_of(source: Path, image_size: int | None, convert: bool, cache: Path) 
         raise UserError(f"{source} holds images of any size: give --image-size")
     folder = Folder(source, image_size, 3, convert, "give a folder, a zip or an .npz of images")
     return memory_map(folder, cache, source.stem).transpose(0, 2, 3, 1)
+
+
+def write_reference(
+    path: Path,
+    images: np.ndarray,
+    indices: np.ndarray,
+    keep: int,
+    network: FeatureNetwork,
+    cache: Path,
+    batch_size: int,
+    fabric: Fabric,
+) -> None:
+    """Write the statistics of images, and some of the images, to an .npz:
+
+    `mu`, `sigma` (of the pooled features), `mu_s`, `sigma_s` (of the spatial ones, Inception
+    only), `arr_0` (images, uint8, N x H x W x C), and the `extractor` and its `weights`.
+
+    Args:
+        path: of the file.
+        images: (N, H, W, C) uint8.
+        indices: of those to take.
+        keep: how many images to write, a random subset of them.
+        network, cache, batch_size, fabric: see `extract`.
+    """
+    order = np.random.default_rng(0).permutation(indices)
+    features = extract(chunks(images, order), len(order), network, cache, batch_size, fabric)
+    arrays = {"arr_0": images[order[:keep]]}
+    arrays |= {"extractor": np.array(network.name), "weights": np.array(network.weights)}
+    for kind, pair in gaussians(features).items():
+        arrays |= dict(zip(ARRAYS[kind], pair, strict=True))
+    save_npz(path, arrays)
 
 
 def main() -> None:

@@ -170,8 +170,8 @@ BAD = {
         data=folder                             | data.path
         FOLDERnowhere                           | nowhere does not exist
         FOLDERsmall data.held_out=12            | data.held_out=12
-        FOLDERtext                              | text/x.png cannot be read as an image: it is none
-        FOLDERgrey                              | not RGB but L; convert it with data.convert=true
+        FOLDERtext                              | x.png cannot be read as an image: it is no PNG
+        FOLDERgrey                              | not RGB but L; convert them with data.convert=true
         FOLDERmethod99.zip                      | method99.zip
         FOLDERnames.zip                         | names.zip
         data=torchvision                        | data.dataset is missing
@@ -179,7 +179,7 @@ BAD = {
         NPZobjects.npz                          | objects.npz
         NPZhuge.npz                             | huge.npz
         eval=[denoizing]                        | eval=denoizing: choose from complexity, denoising
-        eval=[denoising]                        | 8 images are held out
+        eval=[denoising] eval.denoising.pictures=9 | 8 images are held out
         eval=[denoising] framework=flow eval.denoising.pictures=4 | use eval=objective
         eval=[denoising] eval.denoising.t=5     | eval.denoising.t=5
         eval=[denoising] eval.denoising.pictures=few | eval.denoising.pictures=few

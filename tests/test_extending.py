@@ -134,7 +134,7 @@ def test_all_are_of_the_types_that_the_protocols_say(monkeypatch, tmp_path):
             "data.source._target_=broken.NoLength",
             "data.source: NoLength has no __len__; see Source",
         ),
-        ("data.source._target_=broken.OtherSize", "has images of 32 pixels and image_size=16"),
+        ("data.source._target_=broken.OtherSize", "has image_size=32"),
         ("data.source._target_=broken.NoHash", "not 12 or more hexadecimal digits"),
         ("data.source._target_=broken.ChannelsLast", "image 0 of ChannelsLast is uint8 of shape"),
         (

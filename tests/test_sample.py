@@ -26,7 +26,9 @@ def drawn(command, *overrides: str) -> np.ndarray:
 
 
 def test_a_sample_depends_on_seed_and_index_alone(command, run):
-    samples = drawn(command, "n=7")
+    samples = drawn(command, "n=7", "png=true")
+    singles = [np.asarray(Image.open(path)) for path in sorted(Path("drawn-png").iterdir())]
+    assert np.array_equal(singles, samples) and Path("drawn-png/000006.png").exists()
     assert samples.shape == (7, 8, 8, 3) and samples.dtype == np.uint8
     assert Image.open("drawn.png").mode == "RGB"
     for overrides in (["n=7", "batch_size=1"], ["n=7", "batch_size=3"], ["n=5", "batch_size=4"]):

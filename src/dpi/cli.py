@@ -23,7 +23,7 @@ from dpi.errors import Terminated, UserError
 from dpi.groups import CONFIGS, GLOBAL, register_groups, registered
 from dpi.processes import end_with_parent
 from dpi.progress import bars_closed
-from dpi.runs.identity import flatten, settings, suffix
+from dpi.runs.identity import flatten, plain_name, settings, suffix
 
 ENVIRONMENT = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS),
@@ -35,7 +35,7 @@ ENVIRONMENT = (
 def register_resolvers() -> None:
     """Make the resolvers that the files in configs/ use known to OmegaConf.
 
-    ${stem:path}            the last part of a path, without its suffix
+    ${stem:path}            the last part of a path, without its suffix, as a plain name
     ${images:set,path}      the data set of torchvision, or the folder's name if it is any folder
     ${choice:group}         the option chosen for a config group, e.g. `drunet` for arch
     ${settings:}            what distinguishes this run from the default of its kind
@@ -46,8 +46,8 @@ def register_resolvers() -> None:
     ${help:name}            the text of --help
     """
     resolvers = {
-        "stem": lambda path: Path(str(path)).stem,
-        "images": lambda name, path: Path(path).stem if name == "ImageFolder" else name,
+        "stem": _stem,
+        "images": lambda name, path: _stem(path) if name == "ImageFolder" else name,
         "choice": lambda group: HydraConfig.get().runtime.choices[group],
         "settings": settings,
         "suffix": suffix,
@@ -211,6 +211,10 @@ def _groups(name: str) -> list[str]:
 def _leaves(path: Path) -> list[str]:
     node = yaml.safe_load(path.read_text()) or {}
     return list(flatten({k: v for k, v in node.items() if k not in ("defaults", "hydra")}))
+
+
+def _stem(path: Any) -> str:
+    return plain_name(Path(str(path)).stem)
 
 
 def _cuda(yes: str, no: str) -> str:

@@ -8,7 +8,6 @@ import pytest
 import torch
 from accelerator.small import CASES, small
 
-from dpi.evaluation.denoising import denoising
 from dpi.evaluation.neighbours import precision_recall
 from dpi.evaluation.objective import objective
 from dpi.frameworks.draw import draw, start_noise
@@ -64,14 +63,15 @@ def fabric(device):
 @pytest.mark.parametrize(("framework", "conditioning"), [("diffusion", "dpi"), ("flow", "tmap")])
 def test_errors_at_every_scalar(accelerator, framework, conditioning, tmp_path, monkeypatch):
     """eval=denoising, eval=objective; a batch waits for the copy of its noise and for its error."""
-    evaluate = denoising if framework == "diffusion" else objective
+    metric = "mse" if framework == "diffusion" else "objective"
     framework, network = small(framework, conditioning)
     images = np.random.default_rng(0).integers(0, 256, (6, 3, 8, 8), np.uint8)
-    monkeypatch.setattr("dpi.evaluation.objective.held_out_images", lambda run, count: images)
+    monkeypatch.setattr("dpi.evaluation.objective.held_out_images", lambda *_: images)
 
     def values(device):
         run = Run(tmp_path, None, framework, network.to(device).eval(), 1)
-        rows = evaluate(run, fabric(device), tmp_path / device.type, 6, 2, [0, 333, 999], 1, 4)
+        how = (6, 500, 2, [0, 333, 999], 1, 4, metric)
+        rows = objective(run, fabric(device), tmp_path / device.type, *how)
         return [(row.metric, row.scalar, row.value, row.standard_error) for row in rows]
 
     expected = values(torch.device("cpu"))

@@ -74,6 +74,10 @@ def test_a_folder_of_files_is_identified_by_their_contents(tmp_path, monkeypatch
     assert copied.fingerprint == source.fingerprint
     Image.fromarray(pixels(5)).save(tmp_path / "images/3.png")
     assert HuggingFace(str(tmp_path / "images"), 8).fingerprint != source.fingerprint
+    eps = "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n"
+    (tmp_path / "images/0.png").write_text(eps)
+    with pytest.raises(UserError, match=r"image 0 of .* cannot be read.*: it is no PNG"):
+        HuggingFace(str(tmp_path / "images"), 8)[0]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Folder, zip, .npz and avatars return their images exactly, or name the invalid one."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -14,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dpi.data import Avatars, Folder, Npz, has_fingerprint, to_uint8, to_unit
+from dpi.data import Avatars, Folder, Npz, content, to_uint8, to_unit
 from dpi.errors import UserError
 
 
@@ -75,24 +74,82 @@ def test_images_are_the_same_wherever_and_of_whatever_time_they_are(folder, tmp_
     assert Folder(zipped(folder), 8).fingerprint == Folder(folder, 8).fingerprint
 
 
-def test_a_folder_is_read_once_for_its_fingerprint(folder, tmp_path):
-    before = Folder(folder, 8, cache_dir=tmp_path / "cache").fingerprint
+def test_a_folder_is_read_once_and_again_where_a_file_is_another(folder, tmp_path, monkeypatch):
+    kept = {"cache_dir": tmp_path / "cache"}
+    before = Folder(folder, 8, **kept).fingerprint
+    with monkeypatch.context() as patch:
+        patch.setattr(content, "_crc32", None)
+        assert Folder(folder, 8, **kept).fingerprint == before
     file = folder / "00001/img00000002.png"
-    stat, content = file.stat(), file.read_bytes()
-    file.write_bytes(content[:-1] + b"x")
-    assert Folder(folder, 8).fingerprint != before
-    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # nothing says that it has changed
-    assert Folder(folder, 8, cache_dir=tmp_path / "cache").fingerprint == before
-    moved = folder.rename(tmp_path / "moved")
-    assert Folder(moved, 8, cache_dir=tmp_path / "cache").fingerprint != before
+    stat, read = file.stat(), file.read_bytes()
+    opened = Folder(folder, 8, **kept)
+    assert opened.fingerprint == before
+    file.write_bytes(read[:-1] + b"x")
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # of equal size and time
+    assert Folder(folder, 8, **kept).fingerprint != before
+    with pytest.raises(UserError, match=r"img00000002\.png has changed meanwhile; run the same"):
+        opened[2]
+    file.unlink()
+    with pytest.raises(UserError, match=r"img00000002\.png cannot be read: No such file"):
+        _ = Folder.fingerprint.fget(_reopened(opened))
 
 
-def test_runs_that_recorded_the_times_of_a_folder_go_on(tmp_path):
-    (tmp_path / "a.png").write_bytes(b"x")
-    os.utime(tmp_path / "a.png", ns=(0, 1))
-    recorded = hashlib.sha256(b"8a.png 1 1\n").hexdigest()
-    assert has_fingerprint(Folder(tmp_path, 8), recorded)
-    assert not has_fingerprint(Folder(tmp_path, 4), recorded)
+def _reopened(source: Folder) -> Folder:
+    """A source whose files went away after it was opened."""
+    vars(source).pop("_checksums")
+    return source
+
+
+def test_links_are_followed(folder, tmp_path):
+    before = Folder(folder, 8).fingerprint
+    (tmp_path / "real").mkdir()
+    (folder / "00001").rename(tmp_path / "real/00001")
+    (folder / "00001").symlink_to(tmp_path / "real/00001")
+    assert Folder(folder, 8).fingerprint == before
+    (tmp_path / "real/00001/back").symlink_to(folder)
+    with pytest.raises(UserError, match="00001/back is a link to a folder that it is in"):
+        Folder(folder, 8)
+    (tmp_path / "real/00001/back").unlink()
+    (folder / "gone.png").symlink_to("nowhere")
+    with pytest.raises(UserError, match=r"gone\.png is no file, or a link to nothing"):
+        Folder(folder, 8)
+
+
+def test_what_is_left_out_is_counted(folder, capsys):
+    for name in ("a.heic", "b.HEIC", "c.gif", "README"):
+        (folder / name).touch()
+    Image.fromarray(noise(5)).save(folder / "d.TIFF")
+    for path in (folder, zipped(folder)):
+        assert len(Folder(path, 8)) == 6
+        said = (
+            "6 images; left out what is none: 1 .gif, 2 .heic, 1 .json, 1 hidden, 1 without suffix"
+        )
+        assert capsys.readouterr().err == f"{path}: {said}\n"
+    with pytest.raises(UserError, match=r"no image \(\.png, .*\), but 1 \.heic"):
+        shutil.rmtree(folder)
+        folder.mkdir()
+        (folder / "a.heic").touch()
+        Folder(folder, 8)
+
+
+def test_images_that_cannot_be_used_are_left_out_on_request(folder, tmp_path, capsys, monkeypatch):
+    before = Folder(folder, 8).fingerprint
+    (folder / "00000/broken.png").write_bytes(b"no image")
+    Image.fromarray(noise(0, 4, 4)).save(folder / "small.png")
+    capsys.readouterr()
+    how = {"skip_broken": True, "cache_dir": tmp_path / "cache"}
+    for again in range(2):
+        source = Folder(folder, 8, **how)
+        assert source.fingerprint == before and len(list(source)) == 5, "as if they were not there"
+        _, line, *bar = capsys.readouterr().err.splitlines()
+        assert "left out 2 that cannot be used: " in line and "broken.png cannot be read" in line
+        assert line.endswith("small.png is 4x4, smaller than image_size=8") and not bar, again
+        monkeypatch.setattr("dpi.data.folder.decode", None)  # which they are, is kept
+    monkeypatch.undo()
+    for path in folder.rglob("img*.png"):
+        path.write_bytes(b"no image")
+    with pytest.raises(UserError, match="none of its images can be used"):
+        Folder(folder, 8, **how)
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
@@ -115,16 +172,39 @@ def test_a_corrupt_image_in_a_zip_raises(folder):
         list(map(Folder(path, 8).__getitem__, range(5)))
 
 
-def test_a_decompression_bomb_raises(tmp_path, monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
-    Image.fromarray(noise(0)).save(tmp_path / "bomb.png")
-    with pytest.raises(UserError, match=r"bomb\.png cannot be read"):
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
+def test_malformed_exif_raises(tmp_path, suffix):
+    exif = Image.Exif()
+    exif[0x0112], exif[0x011A] = 6, (72, 1)
+    damaged = bytearray(exif.tobytes())
+    damaged[29] = 0  # the type of the second is unknown, so Pillow cannot write it again
+    Image.fromarray(noise(0)).save(tmp_path / f"exif.{suffix}", exif=bytes(damaged))
+    with pytest.raises(UserError, match=rf"exif\.{suffix} cannot be read as an image"):
         Folder(tmp_path, 8)[0]
+
+
+def test_other_formats_are_not_opened(tmp_path):
+    """Pillow gives EPS to Ghostscript."""
+    (tmp_path / "eps.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n")
+    with pytest.raises(UserError, match=r"eps\.png cannot be read as an image: it is no PNG, JPEG"):
+        Folder(tmp_path, 8)[0]
+
+
+def test_images_that_are_too_large_raise(folder, monkeypatch):
+    limit = Image.MAX_IMAGE_PIXELS
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)  # put back afterwards
+    with pytest.raises(UserError, match=r"img00000000\.png cannot be read.* exceeds limit"):
+        Folder(folder, 8, max_pixels=30)[0]
+    assert Folder(folder, 8, max_pixels=64)[0].shape == (3, 8, 8)
+    monkeypatch.setattr("dpi.data.folder.LARGEST", 100)
+    for path in (folder, zipped(folder)):
+        with pytest.raises(UserError, match=r"img00000000\.png is larger than 100 bytes"):
+            Folder(path, 8)[0]
 
 
 def test_a_missing_empty_or_invalid_path_raises(tmp_path):
     with pytest.raises(UserError, match="nowhere does not exist; download it"):
-        Folder(tmp_path / "nowhere", 8, missing="download\n it")
+        Folder(tmp_path / "nowhere", 8, missing="download it")
     with pytest.raises(UserError, match=r"nowhere\.npz does not exist"):
         Npz(tmp_path / "nowhere.npz", 8)
     with pytest.raises(UserError, match="empty"):

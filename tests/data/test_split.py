@@ -58,8 +58,9 @@ def test_images_without_names_have_no_list(tmp_path):
         read_duplicates(tmp_path / "list.txt", Avatars(3, 8))
 
 
-def test_a_run_leaves_them_out_and_is_recognized_by_what_it_left_out(command, tiny):
-    images = Path("images")
+def test_a_run_leaves_them_out_and_is_recognized_by_what_it_left_out(command, tiny, monkeypatch):
+    monkeypatch.setenv("HOME", str(Path.cwd()))
+    images = Path("Fotos, für (Anna)")
     images.mkdir()
     names = [f"{i:02}.png" for i in range(20)]
     for i, name in enumerate(names):
@@ -78,12 +79,15 @@ def test_a_run_leaves_them_out_and_is_recognized_by_what_it_left_out(command, ti
     Path("bytes.txt").write_bytes(b"\xff\xfe")
     assert read_duplicates("list.txt", Folder(images, 8)) == [list(g) for g in lines["list.txt"]]
     overrides = [w for w in tiny if not w.startswith(("data=", "data.count="))]
-    overrides += ["data=folder", f"data.path={images}", "run=it"]
+    overrides += ["data=folder", f"data.path='~/{images}'", "run=it"]
     done = command("train.py", *overrides, "data.duplicates=list.txt")
     assert done.status == 0 and "10 images" in done.out, done.err
     record = json.loads(Path("it/split.json").read_text())
     assert record["left_out"] == others[:2] and record["held_out"] == held.tolist()
-    assert images_of(open_run("it")).train.tolist() == others[2:], "as the evaluations see it"
+    run = open_run("it")
+    assert run.cfg.data.name == run.cfg.names.data == "Fotos_f_r_Anna_-18f8c9"
+    assert run.cfg.data.path == str(images.absolute())
+    assert images_of(run)[1].train.tolist() == others[2:], "as the evaluations see it"
     for path in images.iterdir():
         os.utime(path, ns=(0, 0))  # the same images, copied without their times
     done = command("train.py", *overrides, "data.duplicates=moved.txt")

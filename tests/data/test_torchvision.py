@@ -32,6 +32,9 @@ def test_images_are_torchvisions(tmp_path):
     for i in range(5):
         assert np.array_equal(source[i], np.asarray(theirs[i][0]).transpose(2, 0, 1))
     assert TorchVision("ImageFolder", tmp_path, 4)[0].shape == (3, 4, 4)
+    (tmp_path / "class0/0.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n")
+    with pytest.raises(UserError, match=r"image 0 of ImageFolder cannot be read.*: it is no PNG"):
+        TorchVision("ImageFolder", tmp_path, 8)[0]
 
 
 def test_the_fingerprint_changes_with_the_images_and_not_with_their_place(tmp_path):

@@ -42,7 +42,7 @@ def test_it_is_the_mean_squared_error_at_every_scalar(run, command, framework, a
     assert done.status == 0, done.err
     found = values(run, "objective", "objective")
     opened = open_run(run)
-    x = torch.from_numpy(held_out_images(opened, 6)).float() / 127.5 - 1
+    x = torch.from_numpy(held_out_images(opened, 6, 500)).float() / 127.5 - 1
     expected = {}
     for s in (0, 333, 666, 999):
         errors = []
@@ -63,8 +63,12 @@ def test_it_is_the_mean_squared_error_at_every_scalar(run, command, framework, a
 
 def test_it_prints_what_means_and_standard_errors_are_of(run, command):
     run = run()
-    few_draws = command("evaluate.py", f"run={run}", *few("objective")).out
+    few_draws = command("evaluate.py", f"run={run}", *few("objective", "pictures=null")).out
     assert "from 4 of 1,000 steps" in few_draws and "±" not in few_draws
+    assert "errors are of 8 held-out images" in few_draws, "all of them"
+    assert {row["settings"]["pictures"] for row in rows(run, "objective")} == {8}
+    at_most = few("objective", "pictures=null", "at_most=5")
+    assert "of 5 held-out images" in command("evaluate.py", f"run={run}", *at_most).out
     five = command("evaluate.py", f"run={run}", *few("objective", "noise_seeds=5")).out
     over = next(row for row in reversed(rows(run, "objective")) if row["scalar"] is None)
     assert f"{over['value']:.4g} ± {over['standard_error']:.1g}\n" in five
@@ -98,44 +102,21 @@ def test_batch_size_and_the_other_scalars_do_not_matter(run, command):
     assert set(after) == {0, 5, 999}, "rows of the first evaluation are kept"
 
 
-def test_the_noise_scaled_error_is_that_of_the_picture(run, command):
-    run = run()
-    assert command("evaluate.py", f"run={run}", *few("denoising")).status == 0
-    mse, scaled = (values(run, "denoising", m) for m in ("mse", "noise_scaled_mse"))
-    for t, sigma in {0: 0.01, 333: 1.46, 666: 9.49, 999: 157}.items():
-        assert scaled[t] == pytest.approx(sigma**2 * mse[t], rel=0.01)
-    assert None in mse and None not in scaled
-
-
-def evaluated(run, command, name: str):
-    """A run that has been evaluated: its folder, the command, its rows, and the kept errors."""
-    run = run()
-    overrides = ["evaluate.py", f"run={run}", *few(name)]
-    assert command(*overrides).status == 0
-    (log,) = Path("data/cache").glob("*/*/errors*/process0.jsonl")
-    return run, overrides, rows(run, name), log
-
-
 def test_a_killed_evaluation_resumes_and_ends_in_the_same_rows(run, command):
-    run, overrides, whole, log = evaluated(run, command, "denoising")
+    run = run()
+    overrides = ["evaluate.py", f"run={run}", *few("denoising")]
+    assert command(*overrides).status == 0
+    whole = rows(run, "denoising")
+    (log,) = Path("data/cache").glob("*/*/errors*/process0.jsonl")
     lines = log.read_text().splitlines()
     assert len(lines) == 12
-    log.write_text("\n".join(lines[:5]) + "\n" + lines[5][:7])  # truncated in the sixth
+    kept = [lines[0], "{", "[1, 2]", *lines[3:5]]  # of the second and third nothing is left
+    log.write_text("\n".join(kept) + "\n" + lines[5][:7])  # truncated in the sixth
     (run / "evaluation" / "denoising.json").unlink()
     assert command(*overrides).status == 0
     assert rows(run, "denoising") == whole
-    kept = log.read_text().splitlines()
-    assert kept[:5] == lines[:5] and len(kept) == 13, "what is known is not computed again"
-
-
-def test_a_kept_error_that_was_damaged_is_computed_again(run, command):
-    run, overrides, whole, log = evaluated(run, command, "objective")
-    lines = log.read_text().splitlines()
-    lines[:3] = [lines[0][:-5], "{", "[1, 2]"]
-    log.write_text("\n".join(lines) + "\n")
-    (run / "evaluation" / "objective.json").unlink()
-    assert command(*overrides).status == 0
-    assert rows(run, "objective") == whole
+    again = log.read_text().splitlines()
+    assert again[:5] == kept and len(again) == 15, "what is known is not computed again"
 
 
 def test_two_evaluations_share_their_errors(run, command):
@@ -143,7 +124,11 @@ def test_two_evaluations_share_their_errors(run, command):
     both = [*few("objective")[1:], *few("denoising")[1:], "eval=[denoising,objective]"]
     done = command("evaluate.py", f"run={run}", *both)
     assert done.status == 0, done.err
-    assert values(run, "denoising", "mse") == values(run, "objective", "objective")
+    mse, scaled = (values(run, "denoising", m) for m in ("mse", "noise_scaled_mse"))
+    assert mse == values(run, "objective", "objective")
+    for t, sigma in {0: 0.01, 333: 1.46, 666: 9.49, 999: 157}.items():  # that of the picture
+        assert scaled[t] == pytest.approx(sigma**2 * mse[t], rel=0.01)
+    assert None in mse and None not in scaled
     (log,) = Path("data/cache").glob("*/*/errors*/process0.jsonl")
     assert len(log.read_text().splitlines()) == 12
     assert "denoising of run" in done.out and "objective of run" in done.out
@@ -175,7 +160,7 @@ def test_an_unfinished_run_is_evaluated_if_asked_and_labelled(run, command):
     assert done.status == 1 and "unfinished=true" in done.err
     assert not (run / "evaluation").exists()
     done = command(*overrides, "unfinished=true")
-    assert done.status == 0 and "UNFINISHED" in done.out
+    assert done.status == 0 and "step 3 of 30" in done.out
     assert not rows(run, "objective")[0]["finished"]
 
 

@@ -6,10 +6,10 @@ from dpi.data.duplicates import read_duplicates
 from dpi.data.folder import Folder
 from dpi.data.huggingface import HuggingFace
 from dpi.data.memory_map import memory_map
-from dpi.data.npz import Npz, read_npz, save_npz
+from dpi.data.npz import Npz, kept_npz, read_npz, save_npz
 from dpi.data.pixels import to_uint8, to_unit
-from dpi.data.source import Source, check_source, has_fingerprint
-from dpi.data.split import split
+from dpi.data.source import Source, check_source
+from dpi.data.split import Split, split
 from dpi.data.torchvision import TorchVision
 
 __all__ = [
@@ -18,9 +18,10 @@ __all__ = [
     "HuggingFace",
     "Npz",
     "Source",
+    "Split",
     "TorchVision",
     "check_source",
-    "has_fingerprint",
+    "kept_npz",
     "memory_map",
     "read_duplicates",
     "read_npz",

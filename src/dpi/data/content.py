@@ -1,13 +1,16 @@
 """The identity of images in files: their names and contents, not their place or times."""
 
 import hashlib
+import json
 import os
 import zlib
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NoReturn
 
 from dpi.atomic import atomic_write
+from dpi.errors import UserError
 from dpi.progress import Progress
 
 LOSSLESS = ("utf-8", "surrogateescape")
@@ -15,8 +18,23 @@ LOSSLESS = ("utf-8", "surrogateescape")
 
 
 def files_below(folder: Path) -> list[str]:
-    """The names of all files in a folder and its subfolders, relative to it and sorted."""
-    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    """The names of all files in a folder and its subfolders, relative to it and sorted.
+
+    Links are followed.
+
+    Raises:
+        UserError: a folder that cannot be read, a link to a folder that it is in, or to nothing.
+    """
+    found = []
+    for place, _, names in os.walk(folder, onerror=_refuse, followlinks=True):
+        here = Path(place)
+        if here.is_symlink() and here.resolve() in (above.resolve() for above in here.parents):
+            raise UserError(f"{here} is a link to a folder that it is in: remove it")
+        for path in (here / name for name in names):
+            if not path.is_file():
+                raise UserError(f"{path} is no file, or a link to nothing: remove it")
+            found.append(path.relative_to(folder).as_posix())
+    return sorted(found)
 
 
 def hash_lines(how: str, lines: Iterable[str]) -> str:
@@ -27,38 +45,33 @@ def hash_lines(how: str, lines: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
-def hash_stamps(how: str, folder: Path, names: Iterable[str]) -> str:
-    """Hash of the files' names, sizes and modification times: it changes when one of them may have.
-
-    Args:
-        how: how images are prepared.
-        folder, names: the files.
-    """
-    stats = ((name, (folder / name).stat()) for name in names)
-    return hash_lines(how, (f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats))
-
-
-def hash_contents(how: str, folder: Path, names: Sequence[str], cache_dir: Path | None) -> str:
-    """Hash of the files' names and of the CRC-32 of their contents, which a zip has of its files.
+def checksums(folder: Path, names: Sequence[str], cache_dir: Path | None) -> list[int]:
+    """The CRC-32 of the contents of files, which a zip has of its files.
 
     To read all files may take minutes, so the result is kept: they are read again if the folder is
-    another one, or `hash_stamps` has changed.
+    another one, or if the name, the size or a time of one of them has changed.
 
     Args:
-        how: how images are prepared.
         folder, names: the files.
-        cache_dir: where the result is kept, below `fingerprints`; None to keep it nowhere.
+        cache_dir: where the result is kept, below `checksums`; None to keep it nowhere.
+
+    Raises:
+        UserError: a file that cannot be read.
     """
-    key = hash_lines(str(folder.resolve()), [hash_stamps(how, folder, names)])
-    path = cache_dir and cache_dir / "fingerprints" / key
-    if path and path.exists():
-        return path.read_text()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        sums = pool.map(_crc32, (folder / name for name in names))
-        bar = Progress(zip(names, sums, strict=True), "Reading files", len(names), leave=False)
-        found = hash_lines(how, (f"{name} {crc32}" for name, crc32 in bar))
+    try:
+        stats = ((name, (folder / name).stat()) for name in names)
+        lines = (f"{name} {of.st_size} {of.st_mtime_ns} {of.st_ctime_ns}" for name, of in stats)
+        key = hash_lines(str(folder.resolve()), lines)
+        path = cache_dir and cache_dir / "checksums" / f"{key}.json"
+        if path and path.exists():
+            return json.loads(path.read_text())
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            sums = pool.map(_crc32, (folder / name for name in names))
+            found = list(Progress(sums, "Reading files", len(names), leave=False))
+    except OSError as error:
+        _refuse(error)
     if path:
-        atomic_write(path, found)
+        atomic_write(path, json.dumps(found))
     return found
 
 
@@ -68,3 +81,7 @@ def _crc32(path: Path) -> int:
         while chunk := file.read(2**20):
             crc32 = zlib.crc32(chunk, crc32)
     return crc32
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise UserError(f"{error.filename} cannot be read: {error.strerror}") from None

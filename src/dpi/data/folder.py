@@ -1,33 +1,46 @@
 """Images in a folder or a zip, including the zips of EDM and StyleGAN with their dataset.json."""
 
-import io
+import json
+import os
+import sys
 import zipfile
+import zlib
+from collections import Counter
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from dpi.data.content import files_below, hash_contents, hash_lines, hash_stamps
-from dpi.data.prepare import decoding, prepare
+from dpi.atomic import atomic_write
+from dpi.data.content import checksums, files_below, hash_lines
+from dpi.data.prepare import decoding, open_image, prepare
+from dpi.data.source import decode, listed
 from dpi.errors import UserError
+from dpi.progress import Progress
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+
+LARGEST = 2**30
+"""Bytes of a file; a zip of a few of them could hold more than fits into memory."""
 
 
 class Folder:
     """All images below a folder or in a zip, sorted by name.
 
     Larger images are center-cropped to a square and resized (Lanczos), after they are turned as
-    their EXIF orientation says. Other files and hidden files are ignored.
+    their EXIF orientation says. Links are followed. Other files and hidden files are left out, and
+    counted in a line on stderr.
 
     Args:
         path: a folder or a zip.
         image_size: height and width of the returned images, in pixels.
         image_channels: of the returned images: 1 (L), 2 (LA), 3 (RGB) or 4 (RGBA).
         convert: whether images of other modes are converted, see `dpi.data.prepare.to_mode`.
-        missing: advice for the error message when path does not exist; None for the default.
-        cache_dir: where the fingerprint of a folder is kept; None to read its files each time.
+        missing: advice for the error message when path does not exist.
+        cache_dir: where checksums of a folder are kept; None to read its files each time.
+        skip_broken: whether images that cannot be used are left out, as if they were not there.
+        max_pixels: of a file; None for Pillow's limit, 179 million.
 
     Raises:
         UserError: path does not exist, contains no image, or is not a valid zip.
@@ -39,50 +52,71 @@ class Folder:
         image_size: int,
         image_channels: int = 3,
         convert: bool = False,
-        missing: str | None = None,
+        missing: str = "give data.path=, a folder or a zip of images",
         cache_dir: str | Path | None = None,
+        skip_broken: bool = False,
+        max_pixels: int | None = None,
     ) -> None:
         self.path, self.cache_dir = Path(path), cache_dir and Path(cache_dir)
         self.image_size, self.image_channels, self.convert = image_size, image_channels, convert
+        if max_pixels is not None:
+            Image.MAX_IMAGE_PIXELS = max_pixels // 2  # Pillow refuses twice as many
         if not self.path.exists():
-            hint = missing or "give data.path=, a folder or a zip of images"
-            raise UserError(f"{self.path} does not exist; {' '.join(hint.split())}")
+            raise UserError(f"{self.path} does not exist; {missing}")
         self._zip = None if self.path.is_dir() else _open_zip(self.path)
         names = self._zip.namelist() if self._zip else files_below(self.path)
-        self.names = sorted(name for name in names if _is_image(name))
+        kinds = {name: _kind(name) for name in names if not name.endswith("/")}
+        self.names = sorted(name for name, kind in kinds.items() if kind in SUFFIXES)
+        others = Counter(kind for kind in kinds.values() if kind not in SUFFIXES)
+        counted = ", ".join(f"{count} {kind}" for kind, count in sorted(others.items()))
         if not self.names:
-            raise UserError(f"{self.path} is empty: it contains no image ({', '.join(SUFFIXES)})")
+            raise UserError(
+                f"{self.path} is empty: it contains no image ({', '.join(SUFFIXES)})"
+                + f", but {counted}" * bool(others)
+            )
+        if others:
+            self._say(f"{len(self.names)} images; left out what is none: {counted}")
+        self.skip_broken = skip_broken
+        if skip_broken:
+            self._skip_broken()
 
     def __len__(self) -> int:
         return len(self.names)
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of image_size, image_channels and convert, and of each file's name and CRC-32.
 
         A folder and a zip of the same files have the same one, and so has a copy with other
-        modification times. Files are read once, see `hash_contents`; a zip holds their CRC-32.
+        modification times. Files are read once, see `checksums`; a zip holds their CRC-32.
         """
-        if self._zip is None:
-            return hash_contents(self._how, self.path, self.names, self.cache_dir)
-        sums = (self._zip.getinfo(name).CRC for name in self.names)
-        return hash_lines(self._how, map("{} {}".format, self.names, sums))
-
-    @property
-    def earlier_fingerprint(self) -> str | None:
-        """What runs up to commit 22e8b71 recorded of a folder: names, sizes and times."""
-        return None if self._zip else hash_stamps(self._how, self.path, self.names)
-
-    @property
-    def _how(self) -> str:
+        how = f"{self.image_size} {self.image_channels} {self.convert}\n"
         if (self.image_channels, self.convert) == (3, False):
-            return str(self.image_size)
-        return f"{self.image_size} {self.image_channels} {self.convert}\n"
+            how = str(self.image_size)
+        return hash_lines(how, (f"{name} {self._checksums[name]}" for name in self.names))
+
+    @cached_property
+    def _checksums(self) -> dict[str, int]:
+        if self._zip:
+            return {name: self._zip.getinfo(name).CRC for name in self.names}
+        sums = checksums(self.path, self.names, self.cache_dir)
+        return dict(zip(self.names, sums, strict=True))
 
     def read(self, i: int) -> bytes:
-        """The bytes of file i."""
+        """The bytes of file i.
+
+        Raises:
+            UserError: it is too large, or is another one than when the checksums were made.
+        """
         name = self.names[i]
-        return self._zip.read(name) if self._zip else (self.path / name).read_bytes()
+        path = self.path / name
+        size = self._zip.getinfo(name).file_size if self._zip else path.stat().st_size
+        if size > LARGEST:
+            raise UserError(f"{path} is larger than {LARGEST:,} bytes")
+        content = self._zip.read(name) if self._zip else path.read_bytes()
+        if vars(self).get("_checksums", {}).get(name, crc := zlib.crc32(content)) != crc:
+            raise UserError(f"{path} has changed meanwhile; run the same command again")
+        return content
 
     def open(self, i: int) -> Image.Image:
         """Image i as its file holds it, turned as its EXIF orientation says.
@@ -91,9 +125,7 @@ class Folder:
             UserError: the file is corrupt.
         """
         with decoding(f"{self.path}/{self.names[i]}"):
-            image = ImageOps.exif_transpose(Image.open(io.BytesIO(self.read(i))))
-            image.load()
-        return image
+            return open_image(self.read(i))
 
     def __getitem__(self, i: int) -> np.ndarray:
         """Image i, shape (image_channels, image_size, image_size), uint8.
@@ -104,11 +136,34 @@ class Folder:
         where = f"{self.path}/{self.names[i]}"
         return prepare(self.open(i), where, self.image_size, self.image_channels, self.convert)
 
+    def _skip_broken(self) -> None:
+        """Leave out the images that cannot be used; which these are is kept in the cache."""
+        key = f"{self.fingerprint}-{Image.MAX_IMAGE_PIXELS}.json"
+        path = self.cache_dir and self.cache_dir / "broken" / key
+        if path and path.exists():
+            broken = json.loads(path.read_text())
+        else:
+            tried = zip(self.names, decode(self), strict=True)
+            bar = Progress(tried, "Trying images", len(self), leave=False)
+            broken = {name: str(image) for name, image in bar if isinstance(image, UserError)}
+            if path:
+                atomic_write(path, json.dumps(broken))
+        if broken:
+            self._say(f"left out {len(broken)} that cannot be used: {listed([*broken.values()])}")
+        self.names = [name for name in self.names if name not in broken]
+        if not self.names:
+            raise UserError(f"{self.path}: none of its images can be used")
 
-def _is_image(name: str) -> bool:
+    def _say(self, what: str) -> None:
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            print(f"{self.path}: {what}", file=sys.stderr)
+
+
+def _kind(name: str) -> str:
+    """The suffix of a file, or that it is hidden."""
     parts = Path(name).parts
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
-    return name.lower().endswith(SUFFIXES) and not hidden
+    return "hidden" if hidden else Path(name).suffix.lower() or "without suffix"
 
 
 def _open_zip(path: Path) -> zipfile.ZipFile:

@@ -7,11 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from dpi.data.prepare import decoding, prepare
+from dpi.data.prepare import decoding, open_image, prepare
 from dpi.errors import UserError
-
-REFUSALS = (OSError, RuntimeError, ValueError, TypeError, KeyError)
-"""What `datasets` raises for paths and arguments that it does not take, beside its own errors."""
 
 
 class HuggingFace:
@@ -52,7 +49,7 @@ class HuggingFace:
         self.image_size, self.image_channels, self.convert = image_size, image_channels, convert
         try:
             found = _load(path, split, subset, revision)
-        except (*REFUSALS, datasets.exceptions.DatasetsError) as error:
+        except Exception as error:  # of any type, for a path or arguments that it does not take
             raise UserError(f"data.path={path}: {' '.join(str(error).split())}") from None
         if not isinstance(found, datasets.Dataset):
             raise UserError(f"data.path={path}: it is a {type(found).__name__}, not a Dataset")
@@ -61,11 +58,10 @@ class HuggingFace:
             raise UserError(
                 f"data.column={column}: the columns of images are {', '.join(images) or 'none'}"
             )
-        self._images = found.select_columns(column)
-        self._files = self._images.cast_column(column, datasets.Image(decode=False))
+        self._files = found.select_columns(column).cast_column(column, datasets.Image(decode=False))
 
     def __len__(self) -> int:
-        return len(self._images)
+        return len(self._files)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -77,7 +73,7 @@ class HuggingFace:
         digest = hashlib.sha256(repr(how).encode())
         for batch in self._files.iter(batch_size=256):
             for item in batch[self.column]:
-                content = b"" if item is None else item["bytes"] or _read(item["path"])
+                content = b"" if item is None else _content(item)
                 digest.update(f"{len(content)} ".encode())
                 digest.update(content)
         return digest.hexdigest()
@@ -90,9 +86,10 @@ class HuggingFace:
         """
         where = f"image {i} of {self.path}"
         with decoding(where):
-            image = self._images[i][self.column]
-            if image is None:
+            item = self._files[i][self.column]
+            if item is None:
                 raise TypeError(f"its {self.column} is null")
+            image = open_image(_content(item))
         return prepare(image, where, self.image_size, self.image_channels, self.convert)
 
 
@@ -102,25 +99,26 @@ def _load(path: str, split: str, subset: str | None, revision: str | None) -> An
     folder = Path(path)
     if not any((folder / name).is_file() for name in ("state.json", "dataset_dict.json")):
         # A bare name could be that of a reader of pickles, which can hold code.
-        if folder.is_dir():
-            path = str(folder.absolute())
-        elif path.count("/") != 1:
+        if not folder.is_dir() and path.count("/") != 1:
             raise ValueError("it is neither a folder nor USER/NAME")
-        return datasets.load_dataset(path, subset, split=split, revision=revision)
+        where = str(folder.absolute()) if folder.is_dir() else path
+        return datasets.load_dataset(where, subset, split=split, revision=revision)
     if subset or revision:
         raise ValueError("a data set on disk has no data.subset and no data.revision")
-    found = datasets.load_from_disk(path)
-    # A set that was saved alone may have no name.
-    alone = isinstance(found, datasets.Dataset)
-    parts = {str(found.split or "train"): found} if alone else found
-    if split not in parts:
-        raise ValueError(f"data.split={split} is none of {', '.join(parts)}")
-    return parts[split]
+    found = datasets.load_from_disk(folder)
+    if isinstance(found, datasets.Dataset):
+        found = {str(found.split or "train"): found}  # saved alone, it may have no name
+    if split not in found:
+        raise ValueError(f"data.split={split} is none of {', '.join(found)}")
+    return found[split]
 
 
-def _read(path: str) -> bytes:
+def _content(item: dict[str, Any]) -> bytes:
     import fsspec
 
+    if item["bytes"] is not None:
+        return item["bytes"]
+    path = item["path"]
     try:
         with fsspec.open(path) as file:  # it may be in an archive: zip://NAME::ARCHIVE
             return file.read()

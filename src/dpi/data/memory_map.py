@@ -1,22 +1,15 @@
 """Decode a data set once, into a memory-mapped array on disk that all runs share."""
 
 import math
-import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
 from dpi.atomic import atomic, check_space
-from dpi.data.source import Source, read_image
+from dpi.data.source import Source, decode, listed
 from dpi.errors import UserError
 from dpi.progress import Progress
-
-NAMED = 10
-"""Images that cannot be used, in one message."""
 
 
 def memory_map(source: Source, cache_dir: Path, name: str) -> np.ndarray:
@@ -51,40 +44,19 @@ def memory_map(source: Source, cache_dir: Path, name: str) -> np.ndarray:
 def _write(source: Source, shape: tuple[int, ...], file: BinaryIO) -> None:
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)
-    bar = Progress(_decode(source), total=len(source), desc="Reading images", unit="image")
-    for image in bar:
-        file.write(np.ascontiguousarray(image).data)
-
-
-def _decode(source: Source, chunk: int = 1024) -> Iterator[np.ndarray]:
-    # In chunks, so that the set need not fit in memory.
     refused: list[str] = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for first in range(0, len(source), chunk):
-            places = range(first, min(first + chunk, len(source)))
-            for image in pool.map(partial(_read, source), places):
-                if isinstance(image, UserError):
-                    refused.append(str(image))
-                else:
-                    yield image
-            if refused:
-                raise UserError(_together(refused, places.stop))
-
-
-def _read(source: Source, i: int) -> np.ndarray | UserError:
-    try:
-        return read_image(source, i)
-    except UserError as error:
-        return error
-
-
-def _together(errors: list[str], read: int) -> str:
-    """The reason of each, and then what to do, each advice once."""
-    if len(errors) == 1:
-        return errors[0]
-    reasons, _, advice = zip(*(error.partition("; ") for error in errors[:NAMED]), strict=True)
-    said = f"{len(errors)} of the first {read} images cannot be used: {', '.join(reasons)}"
-    return "; ".join([said, *filter(None, dict.fromkeys(advice))])
+    for image in Progress(decode(source), "Reading images", len(source), unit="image"):
+        if isinstance(image, UserError):
+            refused.append(str(image))
+        elif not refused:
+            file.write(np.ascontiguousarray(image).data)
+    if refused:
+        said = f"{len(refused)} of {len(source)} images cannot be used: {listed(refused)}"
+        advice = [error.partition("; ")[2] for error in refused]
+        ways = [way for each in advice for way in each.split(", or ") if way]
+        ways += ["remove them from the data set"]
+        ways += ["leave them out with data.skip_broken=true"] * hasattr(source, "skip_broken")
+        raise UserError(f"{said}; {', or '.join(dict.fromkeys(ways))}")
 
 
 def _load(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import zipfile
-import zlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -11,12 +10,6 @@ import numpy as np
 
 from dpi.atomic import atomic
 from dpi.errors import UserError
-
-UNREADABLE = (
-    *(ValueError, OSError, EOFError, AttributeError, TypeError, MemoryError, RuntimeError),
-    *(zipfile.BadZipFile, zlib.error),
-)
-"""What numpy and zipfile raise for a file that is damaged, encrypted or something else."""
 
 
 class Npz:
@@ -73,27 +66,25 @@ def read_npz(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     Raises:
         UserError: the file does not exist or cannot be read.
     """
-    if not path.is_file():
-        raise UserError(f"{path} does not exist")
     if not zipfile.is_zipfile(path):
-        raise UserError(f"{path} is not an .npz file")
+        what = "is not an .npz file" if path.exists() else "does not exist"
+        raise UserError(f"{path} {what}")
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in names if name in file}
-    except UNREADABLE as error:
+    except Exception as error:  # damaged and encrypted files raise many types
         line = " ".join(str(error).split())
         if "allow_pickle" in line:
             line = "it holds Python objects, which can hold code"
         raise UserError(f"{path} cannot be read as an .npz file: {line}") from None
 
 
-def is_whole(path: Path) -> bool:
-    """Whether there is such an .npz file, and its checksums are right."""
+def kept_npz(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """As `read_npz`, of a file that may be missing or damaged: nothing then."""
     try:
-        with zipfile.ZipFile(path) as file:
-            return file.testzip() is None
-    except UNREADABLE:
-        return False
+        return read_npz(path, names)
+    except UserError:
+        return {}
 
 
 def save_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:

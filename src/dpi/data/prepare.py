@@ -1,12 +1,11 @@
 """From a decoded image to uint8 pixels of the configured size and number of channels."""
 
-import zipfile
-import zlib
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dpi.errors import UserError
 
@@ -16,25 +15,29 @@ MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 CONVERTED = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 """The modes of 8 bits a channel or fewer that Pillow converts to any of MODES."""
 
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
+"""What is opened, whatever a file is called; some of Pillow's other formats start programs."""
 
-UNREADABLE = (
-    *(OSError, EOFError, SyntaxError, ValueError, TypeError, RuntimeError),
-    *(Image.DecompressionBombError, zipfile.BadZipFile, zlib.error),
-)
-"""What Pillow and zipfile raise for a file that is damaged, encrypted, too large or no image."""
+
+def open_image(content: bytes) -> Image.Image:
+    """The image in a file, turned as its EXIF orientation says; of several pages the first."""
+    image = ImageOps.exif_transpose(Image.open(io.BytesIO(content), formats=FORMATS))
+    image.load()
+    return image
 
 
 @contextmanager
 def decoding(where: str) -> Iterator[None]:
-    """Around the decoding of an image, which `where` names: what cannot be read is a UserError."""
+    """Around the decoding of an image, which `where` names: what cannot be read is a UserError,
+    since damaged files raise whatever their decoder stumbles over."""
     try:
         yield
-    except UNREADABLE as error:
+    except UserError:
+        raise
+    except Exception as error:
         none = isinstance(error, UnidentifiedImageError)
-        line = "it is none" if none else " ".join(str(error).split())
-        raise UserError(
-            f"{where} cannot be read as an image: {line}; remove it from the data set"
-        ) from None
+        line = f"it is no {', '.join(FORMATS)}" if none else " ".join(str(error).split())
+        raise UserError(f"{where} cannot be read as an image: {line}") from None
 
 
 def prepare(
@@ -64,7 +67,7 @@ def prepare(
     if min(image.size) < image_size:
         raise UserError(
             f"{where} is {image.width}x{image.height}, smaller than image_size="
-            f"{image_size}; remove it from the data set, or choose a smaller image_size"
+            f"{image_size}; choose a smaller image_size"
         )
     pixels = np.asarray(_crop_and_resize(image, image_size))
     return pixels.reshape(image_size, image_size, image_channels).transpose(2, 0, 1)
@@ -86,8 +89,7 @@ def to_mode(image: Image.Image, mode: str, where: str) -> Image.Image:
         image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
     if image.mode not in CONVERTED:
         raise UserError(
-            f"{where} is {image.mode}, which data.convert=true does not convert: convert it "
-            "yourself, or remove it from the data set"
+            f"{where} is {image.mode}, which data.convert=true does not convert; do so yourself"
         )
     if image.has_transparency_data and "A" not in mode:
         image = image.convert("RGBA")
@@ -97,11 +99,9 @@ def to_mode(image: Image.Image, mode: str, where: str) -> Image.Image:
 
 
 def _advice(mode: str) -> str:
-    convert = "convert it with data.convert=true"
-    for channels, known in MODES.items():
-        if mode == known:
-            return f"{convert}, or, if all images are, set image_channels={channels}"
-    return f"{convert}, or remove it from the data set"
+    channels = [channels for channels, known in MODES.items() if mode == known]
+    own = f", or set image_channels={channels[0]} if all are {mode}" if channels else ""
+    return f"convert them with data.convert=true{own}"
 
 
 def _crop_and_resize(image: Image.Image, size: int) -> Image.Image:

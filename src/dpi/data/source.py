@@ -1,6 +1,10 @@
 """The interface of an image data set."""
 
+import os
 import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -49,15 +53,11 @@ def check_source(source: object, image_size: int, image_channels: int) -> None:
     """
     check_protocol(source, Source, "data.source")
     name = type(source).__name__
-    if source.image_size != image_size:
+    has, asked = (source.image_size, source.image_channels), (image_size, image_channels)
+    if has != asked:
         raise UserError(
-            f"data.source: {name} has images of {source.image_size} pixels and image_size="
-            f"{image_size} is asked for: give it image_size: ${{image_size}}"
-        )
-    if source.image_channels != image_channels:
-        raise UserError(
-            f"data.source: {name} has images of {source.image_channels} channels: give "
-            f"image_channels={source.image_channels}, not {image_channels}"
+            f"data.source: {name} has image_size={has[0]} and image_channels={has[1]}, and "
+            f"{asked[0]} and {asked[1]} are asked for: give what it has"
         )
     if not re.fullmatch("[0-9a-f]{12,}", str(source.fingerprint)):
         raise UserError(
@@ -66,24 +66,35 @@ def check_source(source: object, image_size: int, image_channels: int) -> None:
         )
 
 
-def has_fingerprint(source: Source, recorded: str) -> bool:
-    """Whether a run that recorded this fingerprint has the images of this source."""
-    return recorded in (source.fingerprint, getattr(source, "earlier_fingerprint", None))
+NAMED = 10
+"""Images that cannot be used, in one message."""
+
+CHUNK = 1024
+"""Images that are decoded ahead, so that a data set need not fit into memory."""
 
 
-def read_image(source: Source, i: int) -> np.ndarray:
-    """Image i of a data set.
+def decode(source: Source) -> Iterator[np.ndarray | UserError]:
+    """All images of a data set in order; an error in the place of one that cannot be used."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for first in range(0, len(source), CHUNK):
+            places = range(first, min(first + CHUNK, len(source)))
+            yield from pool.map(partial(_read, source), places)
 
-    Returns:
-        Shape (image_channels, image_size, image_size), uint8.
 
-    Raises:
-        UserError: it has another shape or dtype, or cannot be used.
-    """
-    image = np.asarray(source[i])
+def listed(errors: Sequence[str]) -> str:
+    """The reasons of errors, of many the first, without their advice."""
+    reasons = [error.partition("; ")[0] for error in errors[:NAMED]]
+    return ", ".join(reasons) + f", and {len(errors) - NAMED} more" * (len(errors) > NAMED)
+
+
+def _read(source: Source, i: int) -> np.ndarray | UserError:
+    try:
+        image = np.asarray(source[i])
+    except UserError as error:
+        return error
     shape = (source.image_channels, source.image_size, source.image_size)
     if image.shape != shape or image.dtype != np.uint8:
-        raise UserError(
+        return UserError(
             f"data.source: image {i} of {type(source).__name__} is {image.dtype} of shape "
             f"{image.shape}, not uint8 of shape {shape}"
         )

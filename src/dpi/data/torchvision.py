@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from dpi.data.content import files_below, hash_contents
-from dpi.data.prepare import decoding, prepare
+from dpi.data.content import checksums, files_below, hash_lines
+from dpi.data.prepare import FORMATS, decoding, prepare
 from dpi.errors import UserError
 
 PICKLES = ("LSUN", "LSUNClass")
@@ -60,7 +60,7 @@ class TorchVision:
             raise UserError(
                 f"data.dataset={dataset}: torchvision.datasets has no such class of images"
             )
-        own = {"root": str(path), "download": True}
+        own = {"root": str(path), "download": True, "loader": _load}
         known = inspect.signature(kind).parameters
         self._has_files = "root" in known
         arguments = {key: value for key, value in own.items() if key in known} | self.options
@@ -77,11 +77,12 @@ class TorchVision:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the arguments and the number of images, and of the name and CRC-32 of each
-        file below `path`, wherever it is and whatever its times; read once, see `hash_contents`."""
+        file below `path`, wherever it is and whatever its times; read once, see `checksums`."""
         how = (self.dataset, sorted(self.options.items()), self.image_channels, self.convert)
         names = files_below(self.path) if self._has_files else []
+        sums = zip(names, checksums(self.path, names, self.cache_dir), strict=True)
         settings = repr((*how, self.image_size, self._count))
-        return hash_contents(settings, self.path, names, self.cache_dir)
+        return hash_lines(settings, (f"{name} {crc32}" for name, crc32 in sums))
 
     def __getitem__(self, i: int) -> np.ndarray:
         """Image i, shape (image_channels, image_size, image_size), uint8.
@@ -96,3 +97,9 @@ class TorchVision:
             if not isinstance(image, Image.Image):
                 raise TypeError(f"it is {type(image).__name__}")
         return prepare(image, where, self.image_size, self.image_channels, self.convert)
+
+
+def _load(path: str) -> Image.Image:
+    """What torchvision does where images are files, of these formats alone."""
+    with Image.open(path, formats=FORMATS) as image:
+        return image.convert("RGB")

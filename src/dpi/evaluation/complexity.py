@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 from lightning.fabric import Fabric
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.profiler import ProfilerActivity, profile
 
@@ -50,12 +50,12 @@ def complexity(run: Run, fabric: Fabric, folder: Path, repeats: Count) -> list[R
     parameters = sum(p.numel() for p in run.network.parameters())
     paper, true = gflops(cfg)
     rows = [Row("parameters", parameters), Row("gflops_paper", paper), Row("gflops_true", true)]
-    eager = OmegaConf.merge(cfg, {"trainer": {"compile": False}})  # FLOPs are counted call by call
     for name, make in (("training", training_step), ("sampling", sampling_step)):
-        fresh = partial(make, cfg, fabric.device, fabric.autocast)
-        rows.append(Row(f"{name}_step_s", seconds(fresh(), repeats), settings=here))
-        rows.append(Row(f"{name}_peak_mib", peak_memory(fresh, fabric.device), settings=here))
-        products = step_flops(make(eager, fabric.device, fabric.autocast))
+        step, mib = peak_memory(partial(make, cfg, fabric.device, fabric.autocast), fabric.device)
+        rows.append(Row(f"{name}_step_s", seconds(step, repeats), settings=here))
+        rows.append(Row(f"{name}_peak_mib", mib, settings=here))
+        with torch.compiler.set_stance("force_eager"):  # FLOPs are counted call by call
+            products = step_flops(step)
         rows.append(Row(f"{name}_gflops", products / size / 1e9, settings=here))
     return rows
 
@@ -106,43 +106,41 @@ def sampling_step(cfg: DictConfig, device: torch.device, autocast: Callable) -> 
 
 
 def seconds(step: Step, repeats: int) -> float:
-    """The median time of a step, after one to warm up."""
-    times = [timed(step, n) for n in range(repeats + 1)]
-    return statistics.median(times[1:])
+    """The median time of a step that has been taken before; waits for the device."""
+    times = []
+    for n in range(repeats):
+        start = time.perf_counter()
+        step(n)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
 
 
-def timed(step: Step, n: int) -> float:
-    """The time of step n, in seconds; waits for the device."""
-    start = time.perf_counter()
-    step(n)
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
+def peak_memory(make: Callable[[], Step], device: torch.device) -> tuple[Step, float]:
+    """A step, made and taken twice; and the most that tensors took meanwhile, in MiB."""
 
-
-def peak_memory(make: Callable[[], Step], device: torch.device) -> float:
-    """The most that tensors took, from making a step to having taken it twice, in MiB."""
-
-    def take_two() -> None:
+    def take_two() -> Step:
         step = make()
         for n in range(2):
             step(n)
+        return step
 
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
-        take_two()
-        return (torch.cuda.max_memory_allocated(device) - before) / 2**20
+        step = take_two()
+        return step, (torch.cuda.max_memory_allocated(device) - before) / 2**20
     os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # else the profiler writes to stderr
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        take_two()
+        step = take_two()
     with TemporaryDirectory() as folder:
         path = Path(folder, "trace.json")
         profiler.export_chrome_trace(str(path))
         events = json.loads(path.read_text())["traceEvents"]
     changes = sorted((e["ts"], e["args"]["Bytes"]) for e in events if e["name"] == "[memory]")
-    return max(accumulate(nbytes for _, nbytes in changes)) / 2**20
+    return step, max(accumulate(nbytes for _, nbytes in changes)) / 2**20
 
 
 def _module(cfg: DictConfig, device: torch.device) -> TrainingModule:

@@ -16,8 +16,7 @@ from omegaconf import DictConfig
 from dpi import plots
 from dpi.atomic import check_space
 from dpi.errors import UserError
-from dpi.evaluation.denoising import check_diffusion
-from dpi.evaluation.objective import check_scalars
+from dpi.evaluation.objective import check_objective
 from dpi.evaluation.text import SHOWN, as_text
 from dpi.frameworks import Framework
 from dpi.frameworks.draw import network_evaluations
@@ -62,10 +61,7 @@ def evaluate(
         "images": split.fingerprint,
         "split": split.digest,
     }
-    folder, kept = run.evaluation, run.checkpoint != CHECKPOINT
-    of = f"{run.folder}/{run.checkpoint}" if kept else run.folder
-    done = run.finished or kept
-    unfinished = "" if done else f" of {run.cfg.training.steps}, UNFINISHED"
+    taken = f"step {run.step} of {run.cfg.training.steps}"
     progress = cache_dir() / "evaluations" / f"{run.folder.name}-{run.digest(split)}"
     results = {}
     for name, settings in evals.items():
@@ -74,9 +70,9 @@ def evaluate(
             continue
         if rows:
             text = as_text(rows, run.framework.num_scalars)
-            print(f"\n{name} of {of}, step {run.step}{unfinished}\n\n{text}\n")
+            print(f"\n{name} of {run.folder}/{run.checkpoint}, {taken}\n\n{text}\n")
         if rows or out is None:
-            _write(out or folder / f"{name}.json", {"eval": name} | header, rows)
+            _write(out or run.evaluation / f"{name}.json", {"eval": name} | header, rows)
     return results
 
 
@@ -176,10 +172,8 @@ def check_evaluations(
     """
     check_settings(evals)
     for name, settings in evals.items():
-        if name == "denoising":
-            check_diffusion(framework)
-        if settings.get("t") is not None:
-            check_scalars(settings.t, framework.num_scalars, f"eval.{name}.t")
+        if "t" in settings:
+            check_objective(name, settings, framework)
         if "solver" in settings:
             network_evaluations(framework, settings.steps, settings.solver)
         if "n" in settings:

@@ -66,7 +66,7 @@ def pixels(images: np.ndarray) -> Features:
     """An image's pixels, in [-1, 1], averaged to SIDE x SIDE if there are more."""
     x = to_unit(_channels_first(images))
     x = F.adaptive_avg_pool2d(x, [min(side, SIDE) for side in x.shape[2:]])
-    return Features(x.flatten(1).numpy())
+    return {"pool": x.flatten(1).numpy()}
 
 
 PIXELS = FeatureNetwork("pixels", f"{SIDE}x{SIDE}", pixels)
@@ -87,7 +87,7 @@ def random_network(device: torch.device) -> FeatureNetwork:
                 weight = torch.from_numpy(kernel).to(device)
                 x = F.conv2d(x, weight, stride=2, padding=1).relu()
                 pooled += [x.mean(dim=(2, 3)), x.amax(dim=(2, 3))]
-        return Features(torch.cat(pooled, dim=1).cpu().numpy())
+        return {"pool": torch.cat(pooled, dim=1).cpu().numpy()}
 
     numbers = b"".join(kernel.tobytes() for kernel in random_kernels(3))
     return FeatureNetwork("random", hashlib.sha256(numbers).hexdigest()[:8], features)
@@ -100,6 +100,15 @@ def random_kernels(image_channels: int) -> list[np.ndarray]:
         (normal((outputs, inputs, 3, 3)) * (2 / (9 * inputs)) ** 0.5).astype(np.float32)
         for inputs, outputs in pairwise((image_channels, *CHANNELS))
     ]
+
+
+def check_channels(name: str, channels: int) -> None:
+    """Raise UserError for images that a network does not take."""
+    if name not in OFFLINE and channels not in (1, 3):
+        raise UserError(
+            f"eval=fidelity: these images have {channels} channels, and this extractor takes RGB "
+            "or greyscale: use eval.fidelity.extractor=pixels or random"
+        )
 
 
 def pretrained_network(name: str, weights: str | None, device: torch.device) -> FeatureNetwork:
@@ -121,34 +130,25 @@ def pretrained_network(name: str, weights: str | None, device: torch.device) -> 
         line = str(error).splitlines()[0]
         raise UserError(f"weights={weights} are not those of {name}: {line}") from error
     network = network.to(device).eval()
-    spatial = []
+    spatial = {}
 
     def keep(module: torch.nn.Module, inputs: tuple, output: Tensor) -> None:
-        spatial[:] = [rearrange(output[:, :SPATIAL_CHANNELS], "b c h w -> b (h w c)")]
+        spatial["spatial"] = rearrange(output[:, :SPATIAL_CHANNELS], "b c h w -> b (h w c)")
 
     if name == INCEPTION:
         network.Mixed_6d.branch1x1.register_forward_hook(keep)
 
     @torch.inference_mode()
     def features(images: np.ndarray) -> Features:
-        check_feature_channels(images.shape[-1])
+        check_channels(name, images.shape[-1])
         # A grey image is one whose channels are equal.
         x = _channels_first(images).to(device).expand(-1, 3, -1, -1)
         # Features are compared with those of other programs: full float32.
         with torch.backends.cudnn.flags(allow_tf32=False):
-            pool, *logits = network(x)
-        return Features(*(values.cpu().numpy() for values in (pool, *spatial, *logits)))
+            found = dict(zip(("pool", "logits"), network(x), strict=False)) | spatial
+        return {kind: values.cpu().numpy() for kind, values in found.items()}
 
     return FeatureNetwork(name, hash_weights(network)[:8], features)
-
-
-def check_feature_channels(channels: int) -> None:
-    """Raise UserError for images that the pretrained networks do not take."""
-    if channels not in (1, 3):
-        raise UserError(
-            f"eval=fidelity: these images have {channels} channels, and this extractor takes RGB "
-            "or greyscale: use eval.fidelity.extractor=pixels or random"
-        )
 
 
 def _channels_first(images: np.ndarray) -> Tensor:
@@ -156,21 +156,16 @@ def _channels_first(images: np.ndarray) -> Tensor:
 
 
 def _refuse_code(path: Path) -> None:
-    if not path.is_file():
-        raise UserError(f"there is no file {path}: give the feature network's weights, {WEIGHTS}")
     try:
         torch.load(path, map_location="meta", weights_only=True)
-    except (pickle.UnpicklingError, EOFError, zipfile.BadZipFile):
-        raise UserError(f"{path} holds no weights, or code, which is not run") from None
-    except RuntimeError as error:
+    except (OSError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError) as error:
         # CLIP's are TorchScript, which is read by a reader of its own.
-        if "TorchScript" not in str(error):
-            raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+        if not (isinstance(error, RuntimeError) and "TorchScript archives" in str(error)):
+            raise UserError(f"{path} holds no weights, or code, which is not run") from None
 
 
 def _no_download(name: str, error: OSError) -> str:
-    reason, place = str(error).splitlines()[0], ""
-    if name == INCEPTION:
-        url, folder = feature_extractor_inceptionv3.URL_INCEPTION_V3, torch.hub.get_dir()
-        place = f"get {url} elsewhere and put it into {Path(folder) / 'checkpoints'}, or "
-    return f"the weights of {name} cannot be downloaded ({reason}): {place}give {WEIGHTS}"
+    url = feature_extractor_inceptionv3.URL_INCEPTION_V3
+    where = f"get {url} elsewhere, and " if name == INCEPTION else ""
+    reason = str(error).splitlines()[0]
+    return f"the weights of {name} cannot be downloaded ({reason}): {where}give {WEIGHTS}"

@@ -4,13 +4,11 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from lightning.fabric import Fabric
 
-from dpi.data import save_npz
-from dpi.data.npz import is_whole
+from dpi.data import kept_npz, read_npz, save_npz
 from dpi.errors import UserError
 from dpi.progress import Progress
 
@@ -18,15 +16,13 @@ CHUNK = 500
 """Images whose features are kept together."""
 
 
-class Features(NamedTuple):
-    """The features of N images; float32."""
+Features = dict[str, np.ndarray]
+"""The features of N images by kind, float32. `pool`, (N, D): for the Frechet distance, KID and what
+counts neighbours; D is 2048 for Inception. Of Inception also `spatial`, (N, 2023): for sFID,
+positions before channels as in guided-diffusion; and `logits`, (N, 1008): for its score."""
 
-    pool: np.ndarray
-    """(N, D): for the Frechet distance, KID and what counts neighbours; D is 2048 for Inception."""
-    spatial: np.ndarray | None = None
-    """(N, 2023): for sFID, positions before channels as in guided-diffusion; Inception only."""
-    logits: np.ndarray | None = None
-    """(N, 1008): for the Inception Score; Inception only."""
+
+KINDS = ("pool", "spatial", "logits")
 
 
 @dataclass(frozen=True)
@@ -53,8 +49,8 @@ def extract(
     cache: Path,
     batch_size: int,
     fabric: Fabric,
-) -> list[Path]:
-    """Write the features of images that are not written yet.
+) -> Features:
+    """The features of images, of which those are computed that are not kept.
 
     Args:
         images: in chunks, each (B, H, W, C) uint8.
@@ -66,47 +62,38 @@ def extract(
         fabric: the processes, which share the chunks among them.
 
     Returns:
-        The files of the chunks, for `read_features`.
+        On every process; nothing of no images.
+
+    Raises:
+        UserError: features that are not finite.
     """
     folder = cache / "features" / f"{network.name}-{network.weights}"
     paths = []
-    bar = Progress(total=total, desc="Features", unit="image", disable=not fabric.is_global_zero)
-    with bar:
+    how = {"desc": "Features", "unit": "image", "disable": not (fabric.is_global_zero and total)}
+    with Progress(total=total, **how) as bar:
         for i, chunk in enumerate(images):
-            path = folder / f"{_hash(chunk)}.npz"
+            digest = hashlib.sha256(repr(chunk.shape).encode() + chunk.tobytes()).hexdigest()
+            path = folder / f"{digest[:24]}.npz"
             paths.append(path)
-            if i % fabric.world_size != fabric.global_rank or is_whole(path):
+            if i % fabric.world_size != fabric.global_rank or kept_npz(path, KINDS):
                 bar.update(len(chunk))
                 continue
             parts = []
             for first in range(0, len(chunk), batch_size):
                 parts.append(network.features(chunk[first : first + batch_size]))
-                bar.update(len(parts[-1].pool))
-            save_npz(path, _joined([part._asdict() for part in parts]))
+                bar.update(len(parts[-1]["pool"]))
+            save_npz(path, _joined(parts))
     fabric.barrier()
-    return paths
-
-
-def read_features(paths: Iterable[Path]) -> Features:
-    """The features in the files that `extract` wrote; UserError if one is not finite."""
-    parts = []
-    for path in paths:
-        with np.load(path) as file:
-            parts.append(dict(file))
-    features = _joined(parts)
+    features = _joined([read_npz(path, KINDS) for path in paths])
     for kind, values in features.items():
         if not np.isfinite(values).all():
             raise UserError(
-                f"the {kind} features in {path.parent} are not finite: check the network's "
-                "weights, and delete the folder"
+                f"the {kind} features in {folder} are not finite: check the network's weights, and "
+                "delete the folder"
             )
-    return Features(**features)
+    return features
 
 
-def _joined(parts: list[dict[str, np.ndarray | None]]) -> dict[str, np.ndarray]:
-    names = [name for name, array in parts[0].items() if array is not None]
-    return {name: np.concatenate([part[name] for part in parts]) for name in names}
-
-
-def _hash(chunk: np.ndarray) -> str:
-    return hashlib.sha256(repr(chunk.shape).encode() + chunk.tobytes()).hexdigest()[:24]
+def _joined(parts: list[Features]) -> Features:
+    kinds = parts[0] if parts else {}
+    return {kind: np.concatenate([part[kind] for part in parts]) for kind in kinds}

@@ -5,6 +5,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import torch
 from lightning.fabric import Fabric
 from omegaconf import DictConfig
@@ -14,13 +15,8 @@ from torch_fidelity.metric_kid import kid_features_to_metric
 
 from dpi.data import read_npz
 from dpi.errors import UserError
-from dpi.evaluation.extractors import (
-    INCEPTION,
-    OFFLINE,
-    check_feature_channels,
-    feature_network,
-)
-from dpi.evaluation.features import Features, chunks, extract, read_features
+from dpi.evaluation.extractors import INCEPTION, check_channels, feature_network
+from dpi.evaluation.features import Features, chunks, extract
 from dpi.evaluation.frechet import frechet_distance
 from dpi.evaluation.neighbours import density_coverage, precision_recall
 from dpi.evaluation.reference import (
@@ -30,7 +26,7 @@ from dpi.evaluation.reference import (
     read_reference,
     training_images,
 )
-from dpi.evaluation.samples import draw_shards, read_shards, sample_settings
+from dpi.evaluation.samples import draw_shards, read_shards
 from dpi.runs.build import image_shape
 from dpi.runs.check import Count, Existing, Seed, SolverSteps
 from dpi.runs.rows import Row
@@ -42,8 +38,7 @@ def check_fidelity(settings: DictConfig, image_channels: int) -> None:
     feature network, weights that are missing or cannot be downloaded, a reference that is none,
     images of so many channels.
     """
-    if settings.extractor not in OFFLINE:
-        check_feature_channels(image_channels)
+    check_channels(settings.extractor, image_channels)
     feature_network(settings.extractor, settings.weights)
     if settings.reference is not None and settings.reference.endswith(".npz"):
         read_npz(Path(settings.reference), ["mu"])
@@ -90,40 +85,33 @@ def fidelity(
             "eval.fidelity.reference= is missing: give real images or an .npz of their statistics"
         )
     network = feature_network(extractor, weights, fabric.device)
-    if samples is None:
-        channels, *size = image_shape(run.cfg)
-        shape = (*size, channels)
-    else:
-        given = read_images(Path(samples))
-        shape = given.shape[1:]
     how = (network, Path(cache), batch_size, fabric)
+    given = None if samples is None else read_images(Path(samples))
+    shape = np.roll(image_shape(run.cfg), -1) if given is None else given.shape[1:]
     # The reference first: mistakes show before hours of sampling.
     if reference is None:
         real = training_images(run)
     else:
-        real = read_reference(Path(reference), shape, network)
-    real_files = []
-    if len(real.order):
-        real_files = extract(chunks(real.images, real.order), len(real.order), *how)
-    if samples is None:
-        settings = sample_settings(run, fabric, n, seed, steps, solver)
-        shards = draw_shards(run, fabric, folder, n, seed, steps, solver, batch_size)
-        fake_files = extract(read_shards(shards, n), n, *how)
+        real = read_reference(Path(reference), tuple(shape), network)
+    theirs = extract(chunks(real.images, real.order), len(real.order), *how)
+    if given is None:
+        drawn = draw_shards(run, fabric, folder, n, seed, steps, solver, batch_size)
+        settings, images = drawn.settings, read_shards(drawn)
     else:
         settings = {"samples": Path(samples).name, "n": len(given)}
-        fake_files = extract(chunks(given, range(len(given))), len(given), *how)
+        images = chunks(given, range(len(given)))
+    ours = extract(images, settings["n"], *how)
     if not fabric.is_global_zero:
         return []
     print("Frechet distances, neighbours ...", file=sys.stderr)
-    theirs = read_features(real_files) if real_files else None
     known = real.known or gaussians(theirs)
+    content = sha256(known["pool"][0].tobytes()).hexdigest()[:12]  # the mean identifies the images
     settings |= {"extractor": network.name, "extractor_weights": network.weights}
-    settings |= {"reference": real.name, "reference_content": _content(known)}
-    kept = None if theirs is None else torch.from_numpy(theirs.pool[: real.keep])
-    values = _metrics(read_features(fake_files), known, kept, fabric.device)
+    settings |= {"reference": real.name, "reference_content": content}
+    kept = torch.from_numpy(theirs["pool"][: real.keep]) if theirs else None
     return [
         Row(_named(metric, network.name), value, error, settings=settings)
-        for metric, (value, error) in values.items()
+        for metric, (value, error) in _metrics(ours, known, kept, fabric.device).items()
     ]
 
 
@@ -131,25 +119,32 @@ def _metrics(
     fake: Features, known: dict[str, Gaussian], real: torch.Tensor | None, device: torch.device
 ) -> dict[str, tuple[float, float | None]]:
     """Values and standard errors."""
-    _warn_of_few(*fake.pool.shape)
+    count, size = fake["pool"].shape
+    if count <= size:
+        print(
+            f"warning: {count:,} samples are fewer than the {size + 1:,} for which a covariance of "
+            f"{size:,} features is regular: this Frechet distance is far above that of more "
+            "samples; compare it only with that of as many",
+            file=sys.stderr,
+        )
     ours = gaussians(fake)
     values = {"fd": frechet_distance(*ours["pool"], *known["pool"])}
     if {"spatial"} <= ours.keys() & known.keys():
         values["sfid"] = frechet_distance(*ours["spatial"], *known["spatial"])
     if real is not None:
-        pool = torch.from_numpy(fake.pool)
+        pool = torch.from_numpy(fake["pool"])
         fewest = min(len(pool), len(real))
         kid = kid_features_to_metric(pool, real, kid_subset_size=min(1000, fewest), verbose=False)
         values["kid"] = kid["kernel_inception_distance_mean"]
         both = real.to(device), pool.to(device)
         if fewest > 3:
-            values["precision"], values["recall"] = precision_recall(*both, 3, progress=True)
+            values["precision"], values["recall"] = precision_recall(*both, 3)
         if fewest > 5:
-            values["density"], values["coverage"] = density_coverage(*both, 5, progress=True)
+            values["density"], values["coverage"] = density_coverage(*both, 5)
     found = {metric: (value, None) for metric, value in values.items()}
-    if fake.logits is not None:
-        splits = min(10, len(fake.logits))
-        score = isc_features_to_metric(torch.from_numpy(fake.logits), splits)
+    if "logits" in fake:
+        splits = min(10, count)
+        score = isc_features_to_metric(torch.from_numpy(fake["logits"]), splits)
         error = score["inception_score_std"] / splits**0.5
         found["inception_score"] = (score["inception_score_mean"], error)
     return found
@@ -159,19 +154,3 @@ def _named(metric: str, network: str) -> str:
     if network == INCEPTION:
         return "fid" if metric == "fd" else metric
     return f"{metric}_{network}"
-
-
-def _content(known: dict[str, Gaussian]) -> str:
-    """Twelve hexadecimal digits that identify real images by the mean of their features."""
-    return sha256(known["pool"][0].tobytes()).hexdigest()[:12]
-
-
-def _warn_of_few(count: int, size: int) -> None:
-    """Say on stderr that there are too few samples for a Frechet distance, if there are."""
-    if count <= size:
-        print(
-            f"warning: {count:,} samples are fewer than the {size + 1:,} for which a covariance of "
-            f"{size:,} features is regular: this Frechet distance is far above that of more "
-            "samples; compare it only with that of as many",
-            file=sys.stderr,
-        )

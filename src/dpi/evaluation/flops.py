@@ -1,17 +1,24 @@
 """Floating-point operations of a forward pass, as the paper counts them and in truth; of a step."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from dpi.architectures.adm import ResidualBlock
 from dpi.interpolation import Interpolated
 
 Accounting = Literal["paper", "true"]
+
+LAYERS = (
+    nn.Linear,
+    *(nn.Conv1d, nn.Conv2d, nn.Conv3d),
+    *(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
+)
+"""Those with a bias."""
 
 
 def count_flops(
@@ -30,7 +37,7 @@ def count_flops(
     (transposed) convolution.
 
     Args:
-        model: g(x, s), in any mode; on the "meta" device the count costs no arithmetic.
+        model: g(x, s); on the "meta" device the count costs no arithmetic.
         x: (B, C, H, W), on the model's device. Table 4 counts one 3 x 64 x 64 image.
         s: a scalar for all of them.
         accounting: "paper" or "true".
@@ -40,47 +47,45 @@ def count_flops(
     """
     if accounting not in ("paper", "true"):
         raise ValueError(f"accounting must be 'paper' or 'true', got {accounting!r}")
-    counted: list[int] = []
-    hooks = [
-        module.register_forward_hook(
-            lambda module, inputs, output, count=count: counted.append(count(module, output))
-        )
-        for kind, count in (PAPER if accounting == "paper" else TRUE).items()
-        for module in model.modules()
-        if isinstance(module, kind)
-    ]
-    training = model.training
-    products = FlopCounterMode(display=False)
-    try:
-        with torch.no_grad(), products:
-            model.eval()(x, s)
-    finally:
-        model.train(training)
-        for hook in hooks:
-            hook.remove()
+    count, counted = (_paper if accounting == "paper" else _beside_products), []
+
+    def hook(module: nn.Module, inputs: object, output: Tensor) -> None:
+        counted.append(count(module, output))
+
+    with (
+        register_module_forward_hook(hook),
+        torch.no_grad(),
+        FlopCounterMode(display=False) as products,
+    ):
+        model(x, s)
     return sum(counted) + (products.get_total_flops() if accounting == "true" else 0)
 
 
-def _layer(module: nn.Module, output: Tensor) -> int:
-    """Two a multiply-add of all inputs with all outputs at every output position, one a bias."""
-    transposed = isinstance(module, nn.ConvTranspose2d)
-    kernel = module.weight.numel() // module.weight.shape[1 if transposed else 0]
-    return output.numel() * (2 * kernel + (module.bias is not None))
+def _paper(module: nn.Module, output: Tensor) -> int:
+    """What the paper counts of a module's call."""
+    match module:
+        case nn.Conv2d() | nn.ConvTranspose2d() | nn.Linear():
+            transposed = isinstance(module, nn.ConvTranspose2d)
+            kernel = module.weight.numel() // module.weight.shape[1 if transposed else 0]
+            return output.numel() * (2 * kernel + (module.bias is not None))
+        case nn.GroupNorm():
+            return output.numel()
+        case ResidualBlock():
+            return 2 * output.numel() if module.project is not None else 0
+        case Interpolated():
+            return _interpolation(module, (nn.Conv2d, nn.ConvTranspose2d))
+    return 0
 
 
-def _bias(module: nn.Module, output: Tensor) -> int:
-    return output.numel() if module.bias is not None else 0
+def _beside_products(module: nn.Module, output: Tensor) -> int:
+    """What a module's call adds to its multiplications."""
+    if isinstance(module, Interpolated):
+        return _interpolation(module, nn.Module)
+    is_layer = isinstance(module, LAYERS)
+    return output.numel() if is_layer and module.bias is not None else 0
 
 
-def _norm(module: nn.GroupNorm, output: Tensor) -> int:
-    return output.numel()
-
-
-def _scale_shift(module: ResidualBlock, output: Tensor) -> int:
-    return 2 * output.numel() if module.project is not None else 0
-
-
-def _interpolation(module: Interpolated, output: Tensor, kinds: Any = nn.Module) -> int:
+def _interpolation(module: Interpolated, kinds: Any) -> int:
     """Two multiply-adds for each number of these layers and each set beyond the first."""
     numbers = sum(
         module.theta0.get_parameter(name).numel()
@@ -90,32 +95,15 @@ def _interpolation(module: Interpolated, output: Tensor, kinds: Any = nn.Module)
     return 4 * numbers * (module.num_sets - 1)
 
 
-PAPER = {
-    (nn.Conv2d, nn.ConvTranspose2d, nn.Linear): _layer,
-    nn.GroupNorm: _norm,
-    ResidualBlock: _scale_shift,
-    Interpolated: partial(_interpolation, kinds=(nn.Conv2d, nn.ConvTranspose2d)),
-}
-TRUE = {
-    (
-        nn.Linear,
-        *(nn.Conv1d, nn.Conv2d, nn.Conv3d),
-        *(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
-    ): _bias,
-    Interpolated: _interpolation,
-}
-"""What is counted of a module's call, beside the products for TRUE."""
-
-
 def step_flops(step: Callable[[int], object]) -> int:
     """Count the floating-point operations of a step, its backward pass included.
 
     Two for each multiply-add of a convolution, linear layer or matrix product.
 
     Args:
-        step: step(n) takes step n. Two are taken, and the second is counted.
+        step: step(n) takes step n; it has been taken before, which also finds out whether one pass
+            can run a batch of many scalars.
     """
-    step(0)  # the first step also finds out whether one pass can run a batch of many scalars
     ours = {torch.ops.aten.convolution_backward: _backward_flops}
     with FlopCounterMode(display=False, custom_mapping=ours) as counter:
         step(1)

@@ -16,7 +16,6 @@ def precision_recall(
     real_features: Tensor | np.ndarray,
     fake_features: Tensor | np.ndarray,
     k: int = 3,
-    progress: bool = False,
 ) -> tuple[float, float]:
     """Improved precision and recall (Kynkaanniemi et al., 2019).
 
@@ -29,7 +28,6 @@ def precision_recall(
         real_features: (N, D), on the device to compute on.
         fake_features: (M, D).
         k: which neighbour.
-        progress: show a progress bar.
 
     Returns:
         (precision, recall), each in [0, 1]. Beyond a copy of the features in float64 some hundred
@@ -40,9 +38,9 @@ def precision_recall(
             fewer.
     """
     real, fake = _points(real_features, fake_features, k)
-    real_radii, fake_radii = _radii(real, k, progress), _radii(fake, k, progress)
+    real_radii, fake_radii = _radii(real, k), _radii(fake, k)
     real_in, fake_in = (torch.zeros_like(radii).bool() for radii in (real_radii, fake_radii))
-    for rows, columns, least in _least_distances(real, fake, progress):
+    for rows, columns, least in _least_distances(real, fake):
         real_in[rows] |= (least <= fake_radii[columns]).any(dim=1)
         fake_in[columns] |= (least <= real_radii[rows, None]).any(dim=0)
     return fake_in.double().mean().item(), real_in.double().mean().item()
@@ -52,7 +50,6 @@ def density_coverage(
     real_features: Tensor | np.ndarray,
     fake_features: Tensor | np.ndarray,
     k: int = 5,
-    progress: bool = False,
 ) -> tuple[float, float]:
     """Density and coverage (Naeem et al., 2020), from the balls of the real set alone.
 
@@ -69,9 +66,9 @@ def density_coverage(
         ValueError: as `precision_recall`.
     """
     real, fake = _points(real_features, fake_features, k)
-    radii = _radii(real, k, progress)
+    radii = _radii(real, k)
     held, covered = 0, torch.zeros_like(radii).bool()
-    for rows, _, least in _least_distances(real, fake, progress):
+    for rows, _, least in _least_distances(real, fake):
         inside = least <= radii[rows, None]
         held += inside.sum().item()
         covered[rows] |= inside.any(dim=1)
@@ -96,12 +93,12 @@ def _points(real: Tensor | np.ndarray, fake: Tensor | np.ndarray, k: int) -> tup
     return real.sub_(mean), fake.sub_(mean)
 
 
-def _radii(points: Tensor, k: int, progress: bool) -> Tensor:
+def _radii(points: Tensor, k: int) -> Tensor:
     """The squared distance of each point to its k-th nearest neighbour, at the most: (N,)."""
     nearest = points.new_full((len(points), k), torch.inf)
     blocks = _blocks(points)
     pairs = [(rows, columns) for i, rows in enumerate(blocks) for columns in blocks[i:]]
-    for rows, columns in Progress(pairs, desc="Neighbours", disable=not progress, leave=False):
+    for rows, columns in Progress(pairs, desc="Neighbours", leave=False):
         most = _squared_distances(points[rows], points[columns], _rounding(points))
         if rows == columns:
             most.fill_diagonal_(torch.inf)
@@ -116,10 +113,10 @@ def _least(k: int, *distances: Tensor) -> Tensor:
     return torch.cat(distances, dim=1).topk(k, largest=False).values
 
 
-def _least_distances(a: Tensor, b: Tensor, progress: bool) -> Iterator[tuple[slice, slice, Tensor]]:
+def _least_distances(a: Tensor, b: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
     """A block's rows, columns and squared distances between a and b, at the least."""
     pairs = [(rows, columns) for rows in _blocks(a) for columns in _blocks(b)]
-    for rows, columns in Progress(pairs, desc="Distances", disable=not progress, leave=False):
+    for rows, columns in Progress(pairs, desc="Distances", leave=False):
         yield rows, columns, _squared_distances(a[rows], b[columns], -_rounding(a))
 
 

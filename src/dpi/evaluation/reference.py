@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from lightning.fabric import Fabric
 
-from dpi.data import Folder, read_npz, save_npz
+from dpi.data import Folder, read_npz
 from dpi.data.prepare import MODES
 from dpi.errors import UserError
-from dpi.evaluation.features import FeatureNetwork, Features, chunks, extract, read_features
+from dpi.evaluation.features import FeatureNetwork, Features
 from dpi.evaluation.frechet import statistics
 from dpi.evaluation.run_images import images_of
 from dpi.runs.run import Run
@@ -41,13 +40,13 @@ class Reference(NamedTuple):
 
 def training_images(run: Run) -> Reference:
     """The images that a run was trained on; UserError if they have changed."""
-    images = images_of(run)
-    order = np.random.default_rng(0).permutation(images.train)
-    return Reference(run.cfg.data.name, images.all.transpose(0, 2, 3, 1), order, KEEP, {})
+    images, split = images_of(run)
+    order = np.random.default_rng(0).permutation(split.train)
+    return Reference(run.cfg.data.name, images.transpose(0, 2, 3, 1), order, KEEP, {})
 
 
 def read_reference(path: Path, shape: Sequence[int], network: FeatureNetwork) -> Reference:
-    """Read images, or statistics that `write_reference`, guided-diffusion or EDM wrote.
+    """Read images, or statistics that scripts/reference_stats.py, guided-diffusion or EDM wrote.
 
     Args:
         path: as that of `read_images`, or an .npz with `mu` and `sigma`.
@@ -99,53 +98,19 @@ def read_images(path: Path) -> np.ndarray:
     folder = Folder(path, 1)
     images = [folder.open(i) for i in range(len(folder))]
     for image, name in zip(images, folder.names, strict=True):
-        if (image.mode, image.size) != (images[0].mode, images[0].size):
+        one = (image.mode, image.size) == (images[0].mode, images[0].size)
+        if not one or image.mode not in MODES.values():
             raise UserError(
-                f"{path}: {name} is {image.mode} of {_by(image.size)}, and {folder.names[0]} "
-                f"{images[0].mode} of {_by(images[0].size)}: compare images of one size and mode"
+                f"{path}: {name} is {image.mode} of {_by(image.size)}: compare images of one size "
+                "and mode, such as RGB"
             )
-    if images[0].mode not in MODES.values():
-        raise UserError(f"{path} holds images of mode {images[0].mode}: convert them to RGB")
     arrays = np.stack([np.asarray(image) for image in images])
     return _check_images(path, arrays.reshape(*arrays.shape[:3], -1))
 
 
 def gaussians(features: Features) -> dict[str, Gaussian]:
     """The mean and the covariance of each kind of features."""
-    kinds = {kind: getattr(features, kind) for kind in ARRAYS}
-    return {kind: statistics(values) for kind, values in kinds.items() if values is not None}
-
-
-def write_reference(
-    path: Path,
-    images: np.ndarray,
-    indices: np.ndarray,
-    keep: int,
-    network: FeatureNetwork,
-    cache: Path,
-    batch_size: int,
-    fabric: Fabric,
-) -> None:
-    """Write the statistics of images, and some of the images, to an .npz:
-
-    `mu`, `sigma` (of the pooled features), `mu_s`, `sigma_s` (of the spatial ones, Inception
-    only), `arr_0` (images, uint8, N x H x W x C), and the `extractor` and its `weights`.
-
-    Args:
-        path: of the file, written by the first process.
-        images: (N, H, W, C) uint8.
-        indices: of those to take.
-        keep: how many images to write, a random subset of them.
-        network, cache, batch_size, fabric: see `extract`.
-    """
-    order = np.random.default_rng(0).permutation(indices)
-    paths = extract(chunks(images, order), len(order), network, cache, batch_size, fabric)
-    if fabric.is_global_zero:
-        arrays = {"arr_0": images[order[:keep]]}
-        arrays |= {"extractor": np.array(network.name), "weights": np.array(network.weights)}
-        for kind, pair in gaussians(read_features(paths)).items():
-            arrays |= dict(zip(ARRAYS[kind], pair, strict=True))
-        save_npz(path, arrays)
+    return {kind: statistics(features[kind]) for kind in ARRAYS if kind in features}
 
 
 def _check_images(path: Path, images: np.ndarray) -> np.ndarray:
@@ -168,21 +133,18 @@ def _check_network(
     network: FeatureNetwork,
 ) -> None:
     """Raise UserError if a file says, or shows, that its statistics are of another network."""
-    for key, ours in (("extractor", network.name), ("weights", network.weights)):
-        if key in arrays and str(arrays[key]) != ours:
-            raise UserError(
-                f"{path} holds statistics of another extractor ({key} {arrays[key]}, here {ours}): "
-                "name that one with eval.fidelity.extractor= and .weights=, or recompute them with "
-                "scripts/reference_stats.py"
-            )
+    ours = {"extractor": network.name, "weights": network.weights}
+    theirs = {key: str(arrays[key]) for key in ours if key in arrays}
     if known:
-        size = network.features(np.zeros((1, *shape), np.uint8)).pool.shape[1]
-        found = [array.shape for array in known["pool"]]
-        if found != [(size,), (size, size)]:
-            raise UserError(
-                f"{path} holds statistics of another extractor: mu is {found[0]} and sigma "
-                f"{found[1]}, and {network.name} gives {size} features"
-            )
+        size = network.features(np.zeros((1, *shape), np.uint8))["pool"].shape[1]
+        ours["shapes"] = [(size,), (size, size)]
+        theirs["shapes"] = [array.shape for array in known["pool"]]
+    if ours | theirs != ours:
+        raise UserError(
+            f"{path} holds statistics of another extractor, {theirs}, here {ours}: name that one "
+            "with eval.fidelity.extractor= and .weights=, or recompute them with "
+            "scripts/reference_stats.py"
+        )
 
 
 def _by(shape: Sequence[int]) -> str:

@@ -1,16 +1,18 @@
 """Samples of a run: a grid to look at, and many of them in files that survive interruptions."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
 from omegaconf import DictConfig
+from PIL import Image
 from pydantic import Field
 from torch import Tensor
 
-from dpi.data import read_npz, save_npz
+from dpi.atomic import atomic
+from dpi.data import kept_npz, read_npz, save_npz
 from dpi.errors import UserError
 from dpi.frameworks.draw import draw, network_evaluations
 from dpi.plots import save_grid
@@ -69,6 +71,12 @@ def sample(cfg: DictConfig) -> None:
     if cfg.npz:
         save_npz(out.with_name(f"{out.name}.npz"), {"arr_0": samples})
         print(f"{cfg.n} samples: {out}.npz")
+    if cfg.png:
+        for i, pixels in enumerate(samples):
+            with atomic(out.with_name(f"{out.name}-png") / f"{i:06d}.png") as file:
+                shown = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
+                Image.fromarray(shown).save(file, "PNG")
+        print(f"{cfg.n} samples: {out}-png/*.png")
 
 
 def samples(
@@ -91,27 +99,20 @@ def samples(
     Returns:
         No rows: an image is not a number.
     """
-    shards = draw_shards(run, fabric, folder, grid, seed, steps, solver, batch_size)
+    drawn = draw_shards(run, fabric, folder, grid, seed, steps, solver, batch_size)
     if fabric.is_global_zero:
         path = run.evaluation / "samples.png"
-        save_grid(next(read_shards(shards, grid)), path)
+        save_grid(next(read_shards(drawn)), path)
         print(f"samples {path}")
     return []
 
 
-def sample_settings(
-    run: Run, fabric: "Fabric", n: int, seed: int, steps: int, solver: str | None
-) -> dict[str, Any]:
-    """What the rows of samples say of how they were drawn, see `draw_shards`."""
-    solver = solver or run.framework.solvers[0]
-    return {
-        "n": n,
-        "seed": seed,
-        "solver": solver,
-        "steps": steps,
-        "network_evaluations": network_evaluations(run.framework, steps, solver),
-        "precision": fabric.strategy.precision.precision,
-    }
+class Shards(NamedTuple):
+    """Samples in files."""
+
+    paths: list[Path]
+    settings: dict[str, Any]
+    """What rows say of how they were drawn."""
 
 
 def draw_shards(
@@ -123,8 +124,8 @@ def draw_shards(
     steps: int,
     solver: str | None,
     batch_size: int,
-) -> list[Path]:
-    """Draw samples 0 ... n-1, or those of them that are missing, SHARD in a file.
+) -> Shards:
+    """Draw samples 0 ... n-1, SHARD in a file; a file that is there, and holds enough, is kept.
 
     Args:
         run: the model.
@@ -134,13 +135,11 @@ def draw_shards(
         n, seed: sample i is the sample i that sample.py draws from this seed.
         steps, solver: see the framework's `sample`; None for its default.
         batch_size: samples at once; does not change them but for rounding.
-
-    Returns:
-        The files, .npz archives, which have a checksum; for `read_shards`.
     """
     solver = solver or run.framework.solvers[0]
+    precision = fabric.strategy.precision.precision
     shape = image_shape(run.cfg)
-    folder = folder / f"samples-seed{seed}-{solver}{steps}-{fabric.strategy.precision.precision}"
+    folder = folder / f"samples-seed{seed}-{solver}{steps}-{precision}"
     network = run.network.to(fabric.device)
 
     def predict(x: Tensor, s: Tensor) -> Tensor:
@@ -152,34 +151,26 @@ def draw_shards(
     with bar:
         for i, path in enumerate(paths):
             indices = range(i * SHARD, min(n, (i + 1) * SHARD))
-            if i % fabric.world_size != fabric.global_rank:
+            kept = kept_npz(path, ["arr_0"]).get("arr_0", ())
+            if i % fabric.world_size != fabric.global_rank or len(kept) >= len(indices):
                 bar.update(len(indices))
                 continue
-            batches = _read_whole(path)
-            missing = indices[sum(map(len, batches)) :]
-            bar.update(len(indices) - len(missing))
+            batches = []
             how = (seed, steps, solver, batch_size, fabric.device)
-            for batch in draw(run.framework, predict, shape, missing, *how):
+            for batch in draw(run.framework, predict, shape, indices, *how):
                 batches.append(batch)
                 bar.update(len(batch))
-            if missing:
-                save_npz(path, {"arr_0": np.concatenate(batches)})
+            save_npz(path, {"arr_0": np.concatenate(batches)})
     fabric.barrier()
+    settings = {"n": n, "seed": seed, "solver": solver, "steps": steps, "precision": precision}
+    settings["network_evaluations"] = network_evaluations(run.framework, steps, solver)
+    shards = Shards(paths, settings)
     if fabric.is_global_zero:
-        first = next(read_shards(paths, n))
-        save_grid(first[:GRID], folder.with_name(f"{folder.name}.png"))
-    return paths
+        save_grid(next(read_shards(shards))[:GRID], folder.with_name(f"{folder.name}.png"))
+    return shards
 
 
-def read_shards(paths: Sequence[Path], n: int) -> Iterator[np.ndarray]:
-    """The first n samples, (SHARD, H, W, C) uint8 at a time; files may hold more."""
-    for i, path in enumerate(paths):
-        yield read_npz(path, ["arr_0"])["arr_0"][: n - i * SHARD]
-
-
-def _read_whole(path: Path) -> list[np.ndarray]:
-    """A file's samples, of which there may be too few; none if it is missing or damaged."""
-    try:
-        return list(read_npz(path, ["arr_0"]).values())
-    except UserError:
-        return []
+def read_shards(shards: Shards) -> Iterator[np.ndarray]:
+    """The samples, (SHARD, H, W, C) uint8 at a time; their files may hold more."""
+    for i, path in enumerate(shards.paths):
+        yield read_npz(path, ["arr_0"])["arr_0"][: shards.settings["n"] - i * SHARD]

@@ -34,6 +34,8 @@ def as_text(rows: list[Row], num_scalars: int | None = None) -> str:
     text = shown.fillna("-").rename_axis(columns="scalar").to_string()
     taken = {row.settings["scalars"] for row in rows if "scalars" in row.settings}
     about = [f"all: the mean over the schedule, from {n:,} of {num_scalars:,} steps" for n in taken]
+    pictures = {row.settings["pictures"] for row in rows if "pictures" in row.settings}
+    about += [f"errors are of {n:,} held-out images" for n in pictures]
     if any(_has_error(row) and "noise_seeds" in row.settings for row in rows):
         about.append("±: standard error over draws of noise; the images are the same in each")
     return "\n".join([text, *[""] * bool(about), *about])

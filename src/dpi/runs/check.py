@@ -4,6 +4,7 @@ Values that are given to a class or an evaluation are checked there.
 """
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -111,6 +112,8 @@ TRAIN = {
     "data.split_seed": Seed,
     "data.duplicates": str | None,
     "data.convert": bool,
+    "data.skip_broken": bool,
+    "data.max_pixels": Count | None,
     "data.random_flip": bool,
     "data.cache_dir": str,
 }
@@ -156,6 +159,7 @@ SAMPLE = {
     "steps": SolverSteps,
     "batch_size": Count,
     "npz": bool,
+    "png": bool,
     "out": Writable | None,
     "trust": bool,
 }
@@ -238,7 +242,7 @@ def check(
     cfg: DictConfig, kinds: Mapping[str, Any], where: str = "", others: Sequence[str] = ()
 ) -> None:
     """Raise UserError where a value is missing, of another type or out of its range, and for a key
-    that nothing reads.
+    that nothing reads; and let values that begin with ~/ begin with the user's home.
 
     Args:
         cfg: a configuration.
@@ -256,6 +260,9 @@ def check(
         if value == MISSING:  # of other data, or of an evaluation that has a default
             continue
         value = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+        if isinstance(value, str) and value.startswith("~/"):  # as a shell leaves it behind a =
+            value = os.path.expanduser(value)
+            OmegaConf.update(cfg, key, value)
         try:
             TypeAdapter(kind, config=STRICT).validate_python(value)
         except ValidationError as error:

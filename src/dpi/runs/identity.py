@@ -22,6 +22,9 @@ HARMLESS = (
     # where the images and the list of near-duplicates are; their contents are compared instead
     *("data.name", "data.path", "data.cache_dir", "data.source.path", "data.source.missing"),
     *("data.source.cache_dir", "data.duplicates"),
+    # which images are read, and that they are left out, is in the fingerprint
+    *("data.skip_broken", "data.source.skip_broken"),
+    *("data.max_pixels", "data.source.max_pixels"),
 )
 """Keys and sections that cannot change what is learned. Any other key distinguishes runs."""
 
@@ -88,6 +91,14 @@ def suffix(*, _root_: DictConfig) -> str:
 def is_plain(name: str) -> bool:
     """Whether a name can be part of a file's: it names no other folder, and needs no quotes."""
     return bool(re.fullmatch(r"[\w.+=-]+", name)) and ".." not in name and name != "."
+
+
+def plain_name(text: str) -> str:
+    """A text as part of a file's name that a command line takes without quotes; one that had to be
+    changed ends in digits of its hash."""
+    plain = re.sub(r"[^A-Za-z0-9._+-]+|\.\.+", "_", text)
+    digits = hashlib.sha256(text.encode()).hexdigest()[:6]
+    return text if plain == text and text != "." else f"{plain}-{digits}"
 
 
 def flatten(node: Any, prefix: str = "") -> dict[str, Any]:

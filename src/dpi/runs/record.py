@@ -17,7 +17,6 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import TypeAdapter
 
 from dpi.atomic import atomic_write
-from dpi.data import has_fingerprint
 from dpi.errors import UserError
 from dpi.runs.check import TRAIN, Plain, check
 from dpi.runs.files import CHECKPOINT, CONFIG, SESSIONS, SPLIT, odd_file, read_small, read_yaml
@@ -66,7 +65,7 @@ def check_identity(cfg: DictConfig, run: Path, images: Images) -> None:
                 "name the new one with tag=NAME, or delete that folder"
             )
     before, now = read_split(run), RecordedSplit.of(images)
-    if not has_fingerprint(images.source, before.fingerprint):
+    if images.source.fingerprint != before.fingerprint:
         raise UserError(
             f"{run} was trained on other images: point data.path at the same ones, or name the "
             "new run with tag=NAME"
