@@ -17,7 +17,7 @@ def main(cfg: DictConfig) -> None:
     with one_line():
         from dpi.reporting import report  # imports matplotlib, which takes a second
 
-        report(Path(cfg.runs), Path(cfg.out), cfg.paper, data=cfg.data, scale=cfg.scale)
+        report(Path(cfg.runs), Path(cfg.out), cfg.paper, cfg.data, cfg.scale)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,9 @@ from dpi.reporting.labels import label, setting
 from dpi.reporting.pairs import LEVEL, compare, holm
 from dpi.reporting.results_csv import read_csv
 
+IMAGES = ["data", "scale", "images", "split"]
+"""What runs that are compared have in common."""
+
 TUNED = ("training.lr", "training.lr_lambda", "training.weight_decay_lambda", "arch.dropout")
 """Settings that are chosen for each conditioning."""
 
@@ -83,7 +86,7 @@ def read(pattern: str) -> pd.DataFrame:
     """
     runs, rows = read_csv(pattern)
     named = pd.DataFrame([_names(run) for run in runs.itertuples()], index=runs.index)
-    return rows.merge(runs[["arch", "framework", "seed"]].join(named), on="run")
+    return rows.merge(runs[["arch", "framework", "seed", *IMAGES]].join(named), on="run")
 
 
 def _names(run: Any) -> dict[str, str]:
@@ -118,8 +121,16 @@ def best(rows: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Columns of `read`, and `of`: how many settings were tried.
+
+    Raises:
+        UserError: runs of a block are of different images.
     """
     means = rows[rows.metric.isin(["mse", "objective"]) & rows.scalar.isna()]
+    for block, own in means.groupby("block", sort=False):
+        if len(own[IMAGES].drop_duplicates()) > 1:
+            raise UserError(
+                f"{block}: its runs are of different images: give those of one data set"
+            )
     own = means.groupby(["block", "row"], sort=False)
     return pd.concat(_at_best(of) for _, of in own)
 

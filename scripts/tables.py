@@ -171,16 +171,18 @@ def parameters(cfg: DictConfig) -> int:
 
 def counts() -> str:
     """Parameters and GFLOPs of Tables 1 and 4 at paper size, beside the paper's."""
-    lines = []
+    papers = printed("table4").set_index(["framework", "arch", "row", "column"]).value
+    columns, lines = ("paper parameters", "paper gflops"), []
     for arch, cond in product(("drunet", "adm"), ("ncsnv2", "sigmamap", "tmap", "mlp", "dpi")):
         if (arch, cond) == ("drunet", "mlp"):
             continue
         cfg = configuration(f"arch={arch}", f"cond={cond}")
         count, (paper, true) = parameters(cfg), gflops(cfg)
         ours = [f"{count / 1e6:.2f}", f"{paper:.2f}"]
-        row = printed("table4").get(("diffusion", arch, cond))  # none of the sigma map
-        theirs = [f"{row[key]:.2f}" for key in ("parameters", "gflops")] if row else ["-", "-"]
-        if row and ours != theirs:
+        # None of the sigma map.
+        row = [papers.get(("diffusion", arch, label(cond), key)) for key in columns]
+        theirs = ["-" if of is None else f"{of:.2f}" for of in row]
+        if theirs not in (ours, ["-", "-"]):
             raise UserError(f"{arch}, {cond}: {ours}, and the paper prints {theirs}")
         lines.append(
             [arch, cond, f"{count:,}", ours[0], theirs[0], ours[1], theirs[1], f"{true:.3f}"]

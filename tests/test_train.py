@@ -199,7 +199,6 @@ def test_checkpoints_are_kept_and_a_run_can_go_on_from_one(command, tiny):
 
     # Back to step 3; what was the best is known from the file.
     shutil.copy("it/step_0000003.ckpt", "it/last.ckpt")
-    Path("it/status.json").unlink()
     done = command("train.py", *train, *kept)
     assert "resuming from step 3" in done.out
     assert_equal(Path("plain"), Path("it"))

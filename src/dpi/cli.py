@@ -96,6 +96,7 @@ def one_line() -> Iterator[None]:
     Nothing is said where stdout is read no longer. The exit status is 1; 130 after
     Ctrl-C and 143 after SIGTERM, as a shell has them.
     """
+    sys.stdout.reconfigure(errors="backslashreplace")  # it may not have λ and ±
     try:
         with bars_closed():
             yield

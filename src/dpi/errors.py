@@ -5,6 +5,8 @@ import signal
 
 def printable(text: str) -> str:
     """A text with escapes in place of what a terminal would obey, such as newlines in names."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 

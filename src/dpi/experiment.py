@@ -19,7 +19,7 @@ from dpi.atomic import atomic_write
 from dpi.errors import Excluded, Terminated, UserError
 from dpi.progress import bars_closed
 from dpi.runs.check import check_pictures, check_trainer, check_training
-from dpi.runs.files import CHECKPOINT, CONFIG
+from dpi.runs.files import CHECKPOINT, CONFIG, checkpoint_digest
 from dpi.runs.images import Images
 from dpi.runs.lock import LOCK, lock
 from dpi.runs.record import check_identity
@@ -162,7 +162,7 @@ def _evaluate(
 
     status = read_status(run)
     status.step, status.failed = max(status.step, cfg.training.steps), None
-    status.checkpoint_bytes = (run / CHECKPOINT).stat().st_size
+    status.checkpoint = checkpoint_digest(run / CHECKPOINT)
     if missing:
         status.stage, status.seconds_left = "evaluation", None
         status.write(run)

@@ -8,10 +8,17 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from reporting.made_up import MEASURED, papers_rows, row, save_samples, write_log, write_run
+from reporting.made_up import (
+    MEASURED,
+    papers_rows,
+    printed,
+    row,
+    save_samples,
+    write_log,
+    write_run,
+)
 
 from dpi.reporting import report
-from dpi.reporting.paper import printed
 
 
 @pytest.fixture

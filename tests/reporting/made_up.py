@@ -1,6 +1,7 @@
 """Folders of runs: configurations as train.py writes them, rows as evaluate.py does."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,17 @@ from PIL import Image
 
 from dpi.reporting.frame import joined, read_folder, results
 from dpi.reporting.labels import labelled
-from dpi.reporting.paper import printed
+from dpi.reporting.paper import specs
 from dpi.reporting.tables import Table, tables
+from dpi.runs.record import RecordedSplit
+
+
+def printed(table: str) -> dict[tuple[str | None, ...], dict[str, float | None]]:
+    """The paper's numbers in one table: {(framework, network, row): {column: number}}."""
+    columns = [key for key in specs()[table].columns if not key.startswith("paper ")]
+    lines = specs()[table].paper
+    return {tuple(row[:3]): dict(zip(columns, row[3:], strict=True)) for row in lines}
+
 
 Rows = dict[str, list[dict[str, Any]]]
 """By evaluation."""
@@ -65,11 +75,11 @@ def write_run(
     folder = runs / "-".join(["avatars", *kind, scale, f"seed{seed}", *suffix])
     (folder / "evaluation").mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    header = {"run": folder.name, "step": steps, "finished": True, "weights": "0123abcd"} | header
+    known = {"run": folder.name, "step": steps, "finished": True, "weights": folder.name}
     for name, of in (rows or {}).items():
         path = folder / "evaluation" / f"{name}.json"
         kept = json.loads(path.read_text()) if path.exists() else []
-        made = [{"eval": name} | header | r for r in of]
+        made = [{"eval": name} | known | header | r for r in of]
         path.write_text(json.dumps([*kept, *made]))
     return folder
 
@@ -78,31 +88,27 @@ MEASURED = {"pictures": 500, "noise_seeds": 20, "precision": "32-true"}
 """Settings of the errors that are the paper's."""
 
 
+EVALS = {"table2": "denoising", "table3": "fidelity", "table4": "complexity"}
+
+
 def papers_rows(framework: str, arch: str, cond: str, times: float = 1.0) -> Rows:
     """What the paper prints of a run, as rows, multiplied by a number."""
-    kind = framework, arch, cond
     rows: Rows = {}
-    if kind in printed("table2"):
-        errors = dict(printed("table2")[kind])
-        over = row("mse", errors.pop("mean") * times, **MEASURED, scalars=1000)
-        at = [row("mse", error * times, int(t[1:]), **MEASURED) for t, error in errors.items()]
-        rows["denoising"] = [*at, over, *(r | {"metric": "noise_scaled_mse"} for r in at)]
-    if kind in printed("table3"):
-        solver = "DDIM" if framework == "diffusion" else "euler"
-        scores = printed("table3")[kind]
-        rows["fidelity"] = [row(k, v * times, n=50_000, solver=solver) for k, v in scores.items()]
-    if kind in printed("table4"):
-        costs = printed("table4")[kind]
-        rows["complexity"] = [
-            row("parameters", round(costs["parameters"] * 1e6)),
-            row("gflops_paper", costs["gflops"]),
-            row("gflops_true", costs["gflops"] + 1),
-            row("training_peak_mib", costs["memory"] * 1e9 / 2**20, device="a GPU"),
-        ]
+    for table, name in EVALS.items():
+        columns = specs()[table].columns
+        for key, number in printed(table).get((framework, arch, cond), {}).items():
+            if number is not None:
+                value = number * times / columns[key].unit
+                made = row(columns[key].metric, value, columns[key].scalar, **MEASURED)
+                rows.setdefault(name, []).append(made)
+    at = [of for of in rows.get("denoising", []) if of["scalar"] is not None]
+    rows["denoising"] = rows.get("denoising", []) + [
+        of | {"metric": "noise_scaled_mse"} for of in at
+    ]
     if cond == "dpi":
         learned = printed("table5")[None, arch, "λ learned"][framework] * times
         rows["objective"] = [row("objective", learned, **MEASURED, scalars=1000)]
-        rows["interpolation"] = [row("lambda", (s / 999) ** 2, s) for s in range(1000)]
+        rows["interpolation"] = [row("lambda", (s / 999) ** 2, s) for s in range(0, 1000, 9)]
     return rows
 
 
@@ -114,19 +120,28 @@ def write_log(folder: Path, version: int, losses: dict[int, tuple[float, float]]
     path.write_text("\n".join(["step,loss,val_loss", *lines, ""]))
 
 
+def save_split(folder: Path, fingerprint: str, held_out: list[int]) -> None:
+    split = RecordedSplit(fingerprint, 9, held_out, [])
+    (folder / "split.json").write_text(json.dumps(asdict(split)))
+
+
 def save_samples(path: Path, seed: int = 0) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (16, 16, 3), np.uint8)
     Image.fromarray(pixels).resize((132, 132)).save(path)
 
 
-def results_of(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The runs in a folder, and the rows that count."""
+def rows_of(folder: Path) -> pd.DataFrame:
+    """All rows of the runs in a folder."""
     damaged: dict[Path, str] = {}
     runs, rows = read_folder(folder, damaged)
     assert not damaged
-    runs = labelled(runs)
-    return runs, results(joined(runs, rows))
+    return joined(labelled(runs), rows)
+
+
+def results_of(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The runs in a folder, and the rows that count."""
+    return labelled(read_folder(folder, {})[0]), results(rows_of(folder))
 
 
 def tables_of(folder: Path, paper: bool = True) -> dict[str, Table]:

@@ -7,8 +7,7 @@ import yaml
 from reporting.made_up import row, tables_of
 
 from dpi.reporting.formats import markdown, printed, printed_pairs
-from dpi.reporting.page import render
-from dpi.reporting.pairs import differences
+from dpi.reporting.tables import differences
 
 HOSTILE = r"a|b_&%$#{}~^\input{x} <script>"
 
@@ -34,19 +33,6 @@ def body(text):
     return [line for line in text.splitlines() if line.startswith("|")]
 
 
-def check_tex(text):
-    """As many cells in every row as the table has columns; braces in pairs; nothing unescaped."""
-    assert not re.search(r"(?<!\\)[_%#]", text)
-    bare = re.sub(r"\\[{}\\]", "", text)
-    assert bare.count("{") == bare.count("}")
-    columns = len(re.search(r"tabular}{(l*r*)}", text)[1])
-    rows = [line for line in text.splitlines() if line.endswith(r"\\")]
-    assert len(rows) > 2
-    for line in rows:
-        spans = [int(n) - 1 for n in re.findall(r"\\multicolumn{(\d+)}", line)]
-        assert len(re.findall(r"(?<!\\)&", line)) + 1 + sum(spans) == columns
-
-
 def test_markdown_marks_the_best_and_keeps_its_columns(tables):
     for table in tables.values():
         lines = body(markdown(table))
@@ -66,35 +52,6 @@ def test_markdown_survives_hostile_names(hostile):
     shown = r"a\|b\_\&%$#{}\~^\\input{x} \<script\>"
     assert shown in lines[-1] + lines[2]
     assert "<script>" not in markdown(hostile).replace(r"\<script", "")
-
-
-def test_latex_has_as_many_cells_in_every_row(tables):
-    for table in tables.values():
-        text = render("table.tex.j2", table=table)
-        assert text.isascii()
-        check_tex(text)
-    text = render("table.tex.j2", table=tables["table3"])
-    assert r"\textbf{8.32} {\tiny$\pm$ 0.01} & \textbf{8.32}" in text
-    assert r"\underline{10.14}" in text
-    assert r"\label{tab:table3}" in text
-
-
-def test_latex_has_a_line_for_each_block_however_long(make_run, runs):
-    settings = {f"training.a_setting_{i}": i for i in range(9)}
-    make_run(("diffusion", "adm", "own"), {"denoising": [row("mse", 1.0)]}, settings=settings)
-    text = render("table.tex.j2", table=printed(tables_of(runs)["table2"]))
-    check_tex(text)
-    lines = re.findall(r"\\multicolumn\{12}{l}{(.*)} \\\\", text)
-    assert " ".join(lines).startswith(r"ADM, diffusion; a\_setting\_0 = 0, a\_setting\_1 = 1")
-    assert len(lines) == 3 and max(map(len, lines)) < 90
-    assert re.search(r"^own & 1 & ", text, re.MULTILINE)
-
-
-def test_latex_escapes_names(hostile):
-    text = render("table.tex.j2", table=hostile)
-    check_tex(text)
-    assert r"\input" not in text
-    assert r"a|b\_\&\%\$\#\{\}\textasciitilde{}\textasciicircum{}\textbackslash{}input" in text
 
 
 def test_paired_differences_in_markdown(tables):

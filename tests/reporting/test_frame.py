@@ -1,11 +1,13 @@
-import json
+import re
+from zipfile import ZipFile
 
 import pandas as pd
 import pytest
-from reporting.made_up import results_of, row, write_log
+from reporting.made_up import results_of, row, rows_of, save_split, tables_of, write_log
 
-from dpi.reporting.explorer import read_losses
-from dpi.reporting.frame import read_folder
+from dpi.reporting.frame import read_folder, read_losses
+from dpi.reporting.tables import differences
+from dpi.runs.files import checkpoint_digest
 
 DPI = ("diffusion", "drunet", "dpi")
 
@@ -20,10 +22,73 @@ def labels(runs, *columns):
     return [tuple(of) for of in frame[list(columns)].itertuples(index=False)]
 
 
-def test_the_last_step_and_its_last_weights_count(make_run, runs):
-    for step, weights, value in ((4000, "old", 3.0), (5000, "wrong", 2.0), (5000, "right", 1.0)):
-        make_run(DPI, {"denoising": [row("mse", value)]}, step=step, weights=weights)
-    assert only(runs) == 1.0
+def save_checkpoint(folder) -> str:
+    """The digest of a last checkpoint that is made."""
+    with ZipFile(folder / "last.ckpt", "w") as file:
+        file.writestr("data", folder.name)
+    return checkpoint_digest(folder / "last.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("rows", "counts", "named"),
+    [
+        # Back to a kept checkpoint, and evaluated there: the larger step is gone.
+        ([(5000, "old", "before"), (4000, "new", "now")], 4000, True),
+        # Gone back, trained on from there or not, and not evaluated again.
+        ([(5000, "old", "before")], None, True),
+        # An earlier version did not say of which checkpoint its rows are.
+        ([(5000, "old", None), (4000, "new", "now")], 4000, True),
+        ([(4000, "new", None), (4000, "new", "now")], 4000, False),
+        ([(4000, "old", None), (5000, "wrong", None), (5000, "new", None)], 5000, False),
+    ],
+)
+def test_rows_of_weights_that_are_gone_do_not_count(make_run, runs, rows, counts, named):
+    last = save_checkpoint(make_run(DPI))
+    for step, weights, checkpoint in rows:
+        value = 1.0 if weights == "new" else 2.0
+        header = {"step": step, "weights": weights}
+        header["checkpoint"] = last if checkpoint == "now" else checkpoint
+        make_run(DPI, {"denoising": [row("mse", value)]}, **header)
+    found = results_of(runs)[1]
+    assert found.step.tolist() == ([] if counts is None else [counts])
+    assert set(found.value) <= {1.0}
+    why = "rows of other weights than those of its last.ckpt"
+    assert (why in set(rows_of(runs).left_out)) == named
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        ({"run": "avatars-diffusion-drunet-dpi-mini-seed0"}, [1.0]),  # its rows were copied
+        (
+            {"weights": "avatars-diffusion-drunet-dpi-mini-seed0"},
+            [],
+        ),  # its checkpoint: which is it?
+        # It had this name, and another run has it now.
+        ({"run": "avatars-diffusion-drunet-dpi-mini-seed0", "checkpoint": "now"}, [1.0, 2.0]),
+    ],
+)
+def test_another_runs_numbers_are_no_second_seed(make_run, runs, header, value):
+    make_run(DPI, {"denoising": [row("mse", 1.0)]})
+    if "checkpoint" in header:
+        header = header | {"checkpoint": save_checkpoint(make_run(DPI, seed=1))}
+    make_run(DPI, {"denoising": [row("mse", 2.0)]}, seed=1, **header)
+    assert results_of(runs)[1].value.tolist() == value
+
+
+def test_runs_on_other_images_or_splits_are_not_compared(make_run, runs):
+    for cond, seed, images, held_out in (
+        ("dpi", 0, "0123456789", [1, 2]),
+        ("tmap", 0, "0123456789", [1, 2]),
+        ("tmap", 1, "9876543210", [1, 2]),
+        ("dpi", 1, "0123456789", [2, 3]),
+    ):
+        folder = make_run(("flow", "adm", cond), {"objective": [row("objective", 1.0)]}, seed)
+        save_split(folder, images, held_out)
+    found = labels(runs, "block", "model")
+    assert len({block for block, _ in found}) == 3
+    assert re.fullmatch(r"ADM, flow; images 01234567, split [0-9a-f]{8}", found[0][0])
+    assert differences(tables_of(runs, paper=False).values()).seeds.tolist() == [1]
 
 
 def test_the_most_thorough_row_counts_wherever_it_is(make_run, runs):
@@ -48,10 +113,10 @@ def test_settings_belong_to_the_model_or_to_the_protocol(make_run, runs):
     tmap = ("diffusion", "drunet", "tmap")
     make_run(tmap, settings={"arch.channels": [23, 45], "tag": "wide"})
     make_run(tmap, settings={"tag": "wide"})
-    assert set(labels(runs, "network", "model", "block")) == {
-        ("DRUNet", "DPI, schedule = linear", "DRUNet, diffusion; held_out = 200"),
-        ("DRUNet, channels = 23, 45", "t map, channels = 23, 45", "DRUNet, diffusion; tag = wide"),
-        ("DRUNet", "t map", "DRUNet, diffusion; tag = wide"),
+    assert set(labels(runs, "model", "block")) == {
+        ("DPI, schedule = linear", "DRUNet, diffusion; held_out = 200"),
+        ("t map, channels = 23, 45", "DRUNet, diffusion; tag = wide"),
+        ("t map", "DRUNet, diffusion; tag = wide"),
     }
 
 
@@ -105,33 +170,42 @@ def test_runs_come_in_the_order_of_the_tables(make_run, runs):
 
 
 @pytest.mark.parametrize(
-    ("name", "text"),
+    ("name", "old", "new"),
     [
-        ("config.yaml", "[{"),
-        ("config.yaml", "names: {}\nsettings: {}\n"),
-        ("config.yaml", "seed: 0\n"),
-        ("config.yaml", b"\xff\xfe\x00"),
-        ("evaluation/denoising.json", "[{"),
-        ("evaluation/denoising.json", "{}}"),
-        ("evaluation/denoising.json", json.dumps([row("mse", 1.0) | {"eval": "denoising"}])),
-        *(("evaluation/denoising.json", value) for value in ('"a"', "[1]", "null")),
-        ("log/version_0/metrics.csv", "step,val_loss\n1,a\n"),
-        ("log/version_0/metrics.csv", "1,2\n"),
+        ("config.yaml", ".*", "[{"),
+        ("config.yaml", "names:", "others:"),
+        ("config.yaml", "seed: 0", "seed: .inf"),
+        ("config.yaml", "steps: 3000", "steps: 1e999"),
+        ("config.yaml", "steps: 3000", "steps: many"),
+        ("config.yaml", "data: avatars", "data: ../../x"),
+        ("evaluation/denoising.json", ".*", "[{"),
+        ("evaluation/denoising.json", ".*", "[" * 100_000),
+        ("evaluation/denoising.json", '"weights"', '"others"'),
+        ("evaluation/denoising.json", '"mse"', '"\\\\ud800"'),
+        *(
+            ("evaluation/denoising.json", "1.0", of)
+            for of in ('"a"', "[1]", "null", "1e999", "NaN")
+        ),
+        ("log/version_0/metrics.csv", "", "step,val_loss\n1,a\n"),
+        ("log/version_0/metrics.csv", "", "step,val_loss\nfirst,1\n"),
+        ("log/version_0/metrics.csv", "", "1,2\n"),
+        ("split.json", "", "{}"),
     ],
 )
-def test_a_damaged_file_is_named_in_one_line_and_the_others_are_read(make_run, runs, name, text):
+def test_a_damaged_file_is_named_in_one_line_and_the_others_are_read(
+    make_run, runs, name, old, new
+):
     folder = make_run(DPI, {"denoising": [row("mse", 1.0)]})
     make_run(DPI, {"denoising": [row("mse", 1.0)]}, seed=1)
     path = folder / name
-    if text in ('"a"', "[1]", "null"):
-        text = path.read_text().replace('"value": 1.0', f'"value": {text}')
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    text = path.read_text() if path.exists() else ""
+    path.write_text(re.sub(old, new, text, count=1, flags=re.DOTALL))
     damaged = {}
     found, rows = read_folder(runs, damaged)
     read_losses(found, damaged)
-    assert list(damaged) == [path]
-    assert damaged[path].startswith(f"{path} cannot be read (") and "\n" not in damaged[path]
+    (said,) = damaged.values()
+    assert re.match(r".*cannot be read \(", said) and name in said and "\n" not in said
     assert "avatars-diffusion-drunet-dpi-mini-seed1" in set(rows.run)
 
 

@@ -71,12 +71,19 @@ def test_each_is_compared_at_its_best_settings(command):
     ]
     assert found[block.replace("diffusion", "flow")] == [["DPI", "0.20000", "", "1", "", "1"]]
 
+    # Runs of other images are not among them.
+    rows = {"objective": [row("objective", 1.0)]}
+    write_run(Path("runs"), ("diffusion", "drunet", "dpi"), rows, 5, TRAINED, scale="small")
+    done = compared(command)
+    message = f"error: {block}: its runs are of different images: give those of one data set\n"
+    assert (done.status, done.err) == (1, message)
+
 
 def test_the_figures_have_a_line_through_the_sizes_and_the_steps_of_each(command):
     for cond, worse in (("film", 2), ("tmap", 1)):
         for channels in ([8, 16], [16, 32]):
             for seed in range(3):
-                by_step = [row("objective", worse * (1 + seed), float(t)) for t in (0, 500, 999)]
+                by_step = [row("objective", worse * (1 + seed), t) for t in (0, 500, 999)]
                 rows = {"objective": [row("objective", worse / channels[0], scalars=28), *by_step]}
                 rows["complexity"] = [row("parameters", 1e4 * channels[0])]
                 names = ("diffusion", "drunet", cond)

@@ -58,6 +58,7 @@ def evaluate(
         "step": run.step,
         "finished": run.finished,
         "weights": run.weights,
+        "checkpoint": run.content,
         "images": split.fingerprint,
         "split": split.digest,
     }

@@ -2,7 +2,6 @@
 
 import io
 import re
-from collections.abc import Callable
 from textwrap import fill
 from typing import Any
 
@@ -24,9 +23,6 @@ WIDTH = 42
 INK = "#010203"
 """In figures.mplstyle, of what takes the colour of the text around."""
 
-Style = dict[str, str]
-Draw = Callable[[Axes, pd.DataFrame, Style], None]
-
 
 @style.context("dpi.reporting.figures")
 def figures(runs: pd.DataFrame, results: pd.DataFrame, losses: pd.DataFrame) -> dict[str, str]:
@@ -42,17 +38,15 @@ def figures(runs: pd.DataFrame, results: pd.DataFrame, losses: pd.DataFrame) -> 
     models = runs.model.drop_duplicates().sort_values(key=order)
     styles = dict(zip(models, rcParams["axes.prop_cycle"](), strict=False))
     made = {
-        "lambda": _panels(lambdas, _lambda, styles, "scalar s", "λ(s)", "linear"),
-        "errors": _panels(errors, _error, styles, "step t", "noise-scaled error", "log"),
-        "losses": _panels(losses, _lines, styles, "training step", "val_loss", "log"),
+        "lambda": _panels(lambdas, styles, "scalar s", "λ(s)", "linear"),
+        "errors": _panels(errors, styles, "step t", "noise-scaled error", "log"),
+        "losses": _panels(losses, styles, "training step", "val_loss", "log"),
     }
     return {name: figure for name, figure in made.items() if figure}
 
 
-def _panels(
-    curves: pd.DataFrame, draw: Draw, styles: dict[str, Style], x: str, y: str, scale: str
-) -> str:
-    """A panel for each block, in it what `draw` makes of each model's curves."""
+def _panels(curves: pd.DataFrame, styles: dict[str, Any], x: str, y: str, scale: str) -> str:
+    """A panel for each block, in it the curve of each model."""
     blocks = list(curves.groupby("block", sort=False))
     if not blocks:
         return ""
@@ -65,7 +59,7 @@ def _panels(
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False).flat
     for axes, title, (_, own) in zip(grid, titles, blocks, strict=False):
         for model, of in own.groupby("model", sort=False):
-            draw(axes, of, styles[model])
+            _draw(axes, of, styles[model])
         axes.set(title=title, xlabel=x, yscale=scale)
     for axes in grid[len(blocks) :]:
         axes.remove()
@@ -77,19 +71,8 @@ def _panels(
     return _svg(figure)
 
 
-def _lines(axes: Axes, own: pd.DataFrame, style: Style) -> None:
-    for _, run in own.groupby("run", sort=False):
-        curve = _thin(run.set_index("scalar").value.sort_index())
-        axes.plot(curve.index, curve, linewidth=0.9, **style)
-
-
-def _lambda(axes: Axes, own: pd.DataFrame, style: Style) -> None:
-    _lines(axes, own, style)
-    axes.plot([0, own.scalar.max()], [0, 1], color=INK, linewidth=0.6, linestyle=":")
-
-
-def _error(axes: Axes, own: pd.DataFrame, style: Style) -> None:
-    """Of the steps that all seeds have."""
+def _draw(axes: Axes, own: pd.DataFrame, style: dict[str, Any]) -> None:
+    """The mean and the standard error over the seeds, at the scalars that all of them have."""
     curve = own.groupby("scalar").value.agg(["mean", "sem", "count"])
     curve = _thin(curve[curve["count"] == own.run.nunique()])
     axes.plot(curve.index, curve["mean"], linewidth=1.1, **style)
@@ -97,8 +80,8 @@ def _error(axes: Axes, own: pd.DataFrame, style: Style) -> None:
     axes.fill_between(curve.index, low, high, color=style["color"], alpha=0.2, linewidth=0)
 
 
-def _thin(points: Any) -> Any:
-    """A series or frame of at most POINTS of its rows, evenly spread, both ends included."""
+def _thin(points: pd.DataFrame) -> pd.DataFrame:
+    """At most POINTS of the rows, evenly spread, both ends included."""
     rows = np.linspace(0, len(points) - 1, min(POINTS, len(points)))
     return points.iloc[rows.round().astype(int)]
 

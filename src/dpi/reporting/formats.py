@@ -45,10 +45,12 @@ def printed(table: Table) -> Printed:
     spec, columns = table.spec, table.spec.columns
     titles = [columns[key].title for key in table.cells.column.unique()]
     lines = [list(map(Cell, ["", spec.stub, "seeds", *titles]))]
-    for (block, row), own in table.cells.groupby(["block", "row"], sort=False):
-        runs = table.runs.get((block, row), {})
+    of_row = dict(list(table.numbers.groupby(["block", "row"])))
+    for row, own in table.cells.groupby(["block", "row"], sort=False):
+        numbers = of_row.get(row, table.numbers[:0])
+        runs = dict(zip(numbers.run, numbers.seed, strict=True))
         seeds = str(len(set(runs.values())) or MISSING)
-        lines.append([Cell(block), Cell(row), Cell(seeds, runs=runs)])
+        lines.append([*map(Cell, row), Cell(seeds, runs=runs)])
         for cell in own.itertuples():
             lines[-1].append(Cell(*columns[cell.column].show(cell.value, cell.error), cell.mark))
     notes = list(warnings(table)), list(remarks(table))
@@ -110,14 +112,13 @@ def _marked(cell: Cell) -> str:
 
 def _aligned(lines: Lines) -> str:
     """The first two columns aligned to the left, the others to the right. A block is named in its
-    first line; a column without text is left out."""
+    first line."""
     padded = []
     for i, column in enumerate(zip(*lines, strict=True)):
         texts = list(map(_marked, column))
         if i == 0:
             texts = [text * (text != before) for before, text in pairwise(["", *texts])]
         width = max(3, *map(len, texts))
-        if any(texts):
-            texts.insert(1, "-" * width if i < 2 else "-" * (width - 1) + ":")
-            padded.append([text.ljust(width) if i < 2 else text.rjust(width) for text in texts])
+        texts.insert(1, "-" * width if i < 2 else "-" * (width - 1) + ":")
+        padded.append([text.ljust(width) if i < 2 else text.rjust(width) for text in texts])
     return "\n".join(f"| {' | '.join(row)} |" for row in zip(*padded, strict=True))

@@ -30,40 +30,48 @@ MODEL = ("arch.", "cond.")
 """Settings of the model. All others are the protocol: how it was trained, and on what. Settings of
 the architecture that all models of a block have are of the protocol, too."""
 
-LABELS = ["network", "model", "protocol", "block"]
+LABELS = ["model", "protocol", "block", "on"]
 
 
 def labelled(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs, in the order of the tables, with LABELS for people: `network`, `model` and
-    `protocol`, each with the settings that belong to it, and `block`, network, framework and
-    protocol.
+    """The runs, in the order of the tables, with LABELS for people: `model` and `protocol`, each
+    with the settings that belong to it; `block`, network, framework and protocol; and `on`, which
+    images it was trained and measured on, where not all are the same, a part of the protocol.
 
     Args:
-        runs: as from `read_runs`.
+        runs: as from `read_folder`.
     """
-    runs = runs.assign(parts=runs.config.map(said(runs.config)))
+    runs = runs.assign(on=images(runs), parts=runs.config.map(said(runs.config)))
     shared: dict[Any, set[str]] = {}
     for run in runs.itertuples():
         arch = {part for key, part in run.parts.items() if key.startswith("arch.")}
         shared[_kind(run)] = shared.get(_kind(run), arch) & arch
     labels = [_labels(run, shared[_kind(run)]) for run in runs.itertuples()]
-    runs = runs.assign(**pd.DataFrame(labels, runs.index, LABELS)).drop(columns="parts")
+    runs = runs.assign(**pd.DataFrame(labels, runs.index, LABELS[:3])).drop(columns="parts")
     return runs.sort_values(["protocol", "arch", "framework", "model"], key=order, kind="stable")
+
+
+def images(runs: pd.DataFrame) -> pd.Series:
+    """E.g. "images 0123abcd, split 4567cdef", if the runs of a data set and scale differ in it."""
+    known = runs[["images", "split"]].astype(object).fillna("unknown").astype(str)
+    text = "images " + known.images.str[:8] + ", split " + known.split
+    several = text.groupby([runs.data, runs.scale]).transform("nunique") > 1
+    return text.where(several, "")
 
 
 def _kind(run: Any) -> tuple[str, ...]:
     """What the runs of a block have in common."""
     protocol = (part for key, part in run.parts.items() if not key.startswith(MODEL))
-    return run.data, run.scale, run.framework, run.arch, *protocol
+    return run.data, run.scale, run.on, run.framework, run.arch, *protocol
 
 
 def _labels(run: Any, shared: set[str]) -> tuple[str, ...]:
     """Of a run whose settings read as `parts`; all runs of its kind have those in `shared`."""
-    arch = [part for key, part in run.parts.items() if key.startswith("arch.")]
     of_model = [k for k, part in run.parts.items() if k.startswith(MODEL) and part not in shared]
     model = label(run.cond, *(run.parts[key] for key in of_model))
-    protocol = ", ".join(part for key, part in run.parts.items() if key not in of_model)
-    return label(run.arch, *arch), model, protocol, title([run.arch, run.framework], protocol)
+    protocol = [part for key, part in run.parts.items() if key not in of_model]
+    text = ", ".join(filter(None, [*protocol, run.on]))
+    return model, text, title([run.arch, run.framework], text)
 
 
 def said(configs: Iterable[str]) -> dict[str, dict[str, str]]:

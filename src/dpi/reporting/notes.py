@@ -6,18 +6,20 @@ from typing import Any
 
 import pandas as pd
 
-from dpi.reporting.frame import IMAGES
 from dpi.reporting.labels import some
 from dpi.reporting.paper import MISSING
 from dpi.reporting.tables import Table
 
-TRAINING = ["training_steps", "batch_size", *IMAGES]
-"""Of the training and its images what is compared, of the evaluations that depend on it."""
+TRAINING = ["training_steps", "batch_size"]
+"""Of the training what is compared, of the evaluations that depend on it."""
 
 TRAINED = ("denoising", "objective", "fidelity")
 """Those evaluations."""
 
-UNPRINTED = ("reference content", "extractor weights", *IMAGES)
+USUAL = 500
+"""Held-out images of an error, where there are as many."""
+
+UNPRINTED = ("reference content", "extractor weights")
 """Settings that are compared but, where all agree, not printed."""
 
 
@@ -31,6 +33,9 @@ def warnings(table: Table) -> Iterator[str]:
         others = own[own.value != usual].groupby("value").run.unique()
         said = "; ".join(f"{value} for {some(runs)}" for value, runs in others.items())
         yield f"{block}: rows differ in {setting}: {usual} for most, {said}."
+    pictures = pd.to_numeric(table.numbers["settings.pictures"], errors="coerce").min()
+    if pictures < USUAL:
+        yield f"Errors are of {pictures:.0f} held-out images; {USUAL} are usual."
     cells = table.cells[table.cells.column != "change"]
     most = cells.groupby(["block", "row"]).seeds.transform("max")
     few = [

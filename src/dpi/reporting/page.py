@@ -1,32 +1,60 @@
-"""The templates: of the HTML page and of a table in LaTeX."""
+"""The page: what it shows of runs in folders, and its template."""
 
+import base64
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from PIL import Image
 
-TEX = {
-    "\\": r"\textbackslash{}",
-    **{sign: rf"\{sign}" for sign in "&%$#_{}"},
-    **{"~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
-    **{"<": r"\textless{}", ">": r"\textgreater{}"},
-    **{"σ": r"$\sigma$", "λ": r"$\lambda$", "±": r"$\pm$"},
-    **{"↓": r"$\downarrow$", "↑": r"$\uparrow$", "–": "--"},  # noqa: RUF001
-}
+from dpi.reporting.frame import Damaged, parse
+
+SIDE = 400
+"""Pixels of an image, at most."""
 
 
-def render(template: str, **shown: Any) -> str:
-    """A template, by the name of its file, with all that it shows escaped, as HTML or LaTeX."""
-    is_tex = template.endswith(".tex.j2")
-    environment = Environment(
-        loader=PackageLoader(__package__, ""),
-        undefined=StrictUndefined,
-        autoescape=not is_tex,
-        finalize=_tex if is_tex else None,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(template).render(shown)
+def page(**shown: Any) -> str:
+    """page.html.j2, with all that it shows escaped."""
+    loader = PackageLoader(__package__, "")
+    options = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
+    environment = Environment(loader=loader, undefined=StrictUndefined, **options)
+    return environment.get_template("page.html.j2").render(shown)
 
 
-def _tex(value: Any) -> str:
-    return "".join(TEX.get(sign, sign) for sign in " ".join(str(value).split()))
+def explore(runs: pd.DataFrame, damaged: Damaged) -> Iterator[dict[str, Any]]:
+    """What the page shows of each run: its name, its kind (block and model), settings, the text
+    of its configuration, an image, and whether that is `evaluated`: from the noise that all have.
+
+    Args:
+        runs: as from `labelled`; of those without folders there is nothing to show.
+        damaged: see `parse`.
+    """
+    for name, folder in dict(runs.get("folder", {})).items():
+        run = runs.loc[name]
+        evaluated = folder / "evaluation" / "samples.png"
+        paths = [*sorted(folder.glob("samples/step_*.png")), *evaluated.parent.glob(evaluated.name)]
+        image = parse(paths[-1], data_uri, "sample again", damaged) if paths else None
+        yield {
+            "name": name,
+            "kind": (run.block, run.model),
+            "settings": json.loads(run.config),
+            "text": run.text,
+            "image": image,
+            "evaluated": bool(image) and paths[-1] == evaluated,
+        }
+
+
+def data_uri(path: Path) -> str:
+    """A PNG as a small WebP inside a data: address; ValueError if it cannot be read."""
+    file = io.BytesIO()
+    try:
+        with Image.open(path, formats=["PNG"]) as image:
+            image.thumbnail((SIDE, SIDE))
+            image.convert("RGB").save(file, "WEBP", quality=85, method=2)
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"it is no image: {error}") from None
+    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -1,14 +1,8 @@
-"""Paired differences: one row of a table against every other, seed by seed, and what came out."""
-
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+"""Paired differences: rows against others, seed by seed, and what came out of all of them."""
 
 import numpy as np
 import pandas as pd
 from scipy.special import stdtr, stdtrit  # scipy.stats would take a second to import
-
-if TYPE_CHECKING:
-    from dpi.reporting.tables import Table
 
 HINT = "python evaluate.py run=outputs/RUN eval=[objective] measures a run"
 
@@ -54,44 +48,17 @@ def holm(p: pd.Series) -> pd.Series:
     return (ordered * remaining).cummax().clip(upper=1).reindex(p.index)
 
 
-def differences(tables: Iterable["Table"]) -> pd.DataFrame:
-    """In each table that says so, its reference against every other row: DPI in Tables 2 and 3,
-    learned against linear lambda in Table 5, the best in the ranking.
-
-    Returns:
-        As from `compare`, with the `table` and the column's `metric`; p corrected within each
-        table; and the `outcome`: better, worse, not significant, or one seed.
-    """
-    parts = [_of_table(table) for table in tables if table.spec.compared]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["table"])
-
-
-def _of_table(table: "Table") -> pd.DataFrame:
-    columns = {key: column for key, column in table.spec.columns.items() if column.better}
-    numbers, ours = table.numbers, table.is_reference
-    found = compare(numbers[ours], numbers[~ours & numbers.column.isin(columns)])
-    # In the order of the table.
-    order = table.cells[["block", "row", "column"]].rename(columns={"row": "against"})
-    found = order.merge(found).assign(table=table.spec.title.partition(":")[0])
-    found["metric"] = found.column.map(lambda key: columns[key].title)
-    found["p"] = holm(found.p)
-    signed = found.difference * found.column.map(lambda key: columns[key].direction).astype(float)
-    significant = np.where(signed < 0, "better", "worse")
-    undecided = np.where(found.seeds > 1, "not significant", "one seed")
-    found["outcome"] = np.where(found.p < LEVEL, significant, undecided)
-    return found
-
-
 def conclusion(found: pd.DataFrame) -> str:
-    """Whether any of these differences is significant, in one sentence."""
+    """Whether any of these differences, as from `tables.differences`, is significant, in one
+    sentence."""
     if found.empty:
         return f"There is nothing to compare yet: {HINT}."
-    tested = (found.outcome != "one seed").sum()
+    tested = int((found.outcome != "one seed").sum())
     significant = found[found.outcome.isin(["better", "worse"])]
     if not tested:
         return "Nothing can be called significant, which needs two seeds of each row."
     if significant.empty:
-        return f"Nothing is significant, of {tested} differences."
+        return f"Nothing is significant, of {tested} difference{'s' * (tested != 1)}."
     counts = [
         f"{row}: {(of == 'better').sum()} better, {(of == 'worse').sum()} worse"
         for row, of in significant.groupby("row", sort=False).outcome

@@ -86,15 +86,9 @@ def _columns(table: dict[str, Any]) -> dict[str, Column]:
     return columns
 
 
-def printed(table: str) -> dict[tuple[str | None, ...], dict[str, float | None]]:
-    """The paper's numbers in one table: {(framework, network, row): {column: number}}."""
-    spec = specs()[table]
-    columns = [key for key in spec.columns if not key.startswith("paper ")]
-    return {tuple(row[:3]): dict(zip(columns, row[3:], strict=True)) for row in spec.paper}
-
-
-def printed_frame(table: str) -> pd.DataFrame:
-    """The same with a row a number: framework, arch, row, column ("paper fid"), value."""
+def printed(table: str) -> pd.DataFrame:
+    """The paper's numbers in one table, a row a number: framework, arch, row, column ("paper fid"),
+    value."""
     of, paper = ["framework", "arch", "row"], specs()[table].paper
     columns = [key for key in specs()[table].columns if key.startswith("paper ")]
     numbers = pd.DataFrame(paper, columns=[*of, *columns]).melt(of, var_name="column")

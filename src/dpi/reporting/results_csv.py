@@ -6,15 +6,23 @@ from pathlib import Path
 import pandas as pd
 
 from dpi.errors import UserError
-from dpi.reporting.frame import ROW, Damaged, parse
+from dpi.reporting.frame import OF_FOLDERS, ROW, RUN, Damaged, parse, plain
+
+FORMULA = r"'*[=+\-@\t\r](?![\d.]+(e[+-]\d+)?$)"
+"""What begins a text that a spreadsheet would run, or one that is quoted already; no number."""
 
 
 def to_csv(results: pd.DataFrame) -> str:
     """The file's text, of results as from `frame`."""
     settings = results.filter(like="settings.")
     unused = settings.columns[settings.isna().all()]
-    # The first two are alike in all results.
-    return results.drop(columns=["finished", "weights", *unused]).to_csv(index=False)
+    internal = ["on", *OF_FOLDERS, "left_out"]
+    return quoted(results.drop(columns=[*internal, *unused]))
+
+
+def quoted(frame: pd.DataFrame) -> str:
+    """A DataFrame as CSV, with an apostrophe before texts that a spreadsheet would run."""
+    return frame.replace(f"^(?={FORMULA})", "'", regex=True).to_csv(index=False)
 
 
 def read_csv(pattern: str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -33,16 +41,20 @@ def read_csv(pattern: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         missing = f"runs={pattern}: there is no such file; {remedy}"
         raise UserError("; ".join(damaged.values()) or missing)
     rows = pd.concat(found, ignore_index=True)
-    of_row = rows.columns.isin(ROW) | rows.columns.str.startswith("settings.")
-    runs = rows.loc[:, ~of_row].drop_duplicates("run").set_index("run")
-    return runs, rows.loc[:, of_row].assign(run=rows.run)
+    runs = rows[["run", *RUN]].drop_duplicates("run").set_index("run").assign(last=None)
+    of_row = rows.columns.isin(["run", *ROW]) | rows.columns.str.startswith("settings.")
+    # Each has rows of one training.
+    return runs, rows.loc[:, of_row].assign(finished=True, weights=rows.run)
 
 
 def _read(path: Path) -> pd.DataFrame:
     # As text first: a data set may be called "nan".
     rows = pd.read_csv(path, dtype=str, keep_default_na=False)
+    rows = rows.replace(f"^'(?={FORMULA})", "", regex=True)
+    rows = rows.reindex(columns=rows.columns.union(["images", "split"], sort=False))
+    rows[["data", "scale"]] = rows[["data", "scale"]].map(plain)
     optional = rows.filter(regex="^(scalar|standard_error|images|split|settings)").columns
     rows[optional] = rows[optional].replace("", None)
     types = dict.fromkeys(("seed", "training_steps", "batch_size", "step"), int)
     types |= dict.fromkeys(("scalar", "value", "standard_error"), float)
-    return rows.assign(finished=True, weights="").astype({"config": str} | types)
+    return rows.astype({"config": str} | types)

@@ -1,9 +1,11 @@
 """The files of a run's folder. It may come from anywhere, so they are read with care."""
 
+import hashlib
 import json
 import math
 import os
 import stat
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,22 @@ def kept_path(run: Path, step: int) -> Path:
 def average_path(run: Path, decay: float) -> Path:
     """The checkpoint of an average of `training.show.keep_ema`."""
     return run / f"ema_{decay}.ckpt"
+
+
+def checkpoint_digest(checkpoint: Path) -> str | None:
+    """Eight hexadecimal digits that identify what a checkpoint holds; None if there is none, and
+    nothing if it is damaged.
+
+    The file is a zip archive, whose directory has checksums: only that is read.
+    """
+    if not checkpoint.is_file():
+        return None
+    try:
+        with zipfile.ZipFile(checkpoint) as archive:
+            lines = [f"{file.filename} {file.file_size} {file.CRC}" for file in archive.infolist()]
+    except (zipfile.BadZipFile, NotImplementedError):
+        return ""
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:8]
 
 
 def samples_path(run: Path, step: int) -> Path:

@@ -31,9 +31,9 @@ class Row:
     """What else it depends on: number of images, solver, device."""
 
 
-NO_IDENTITY = ("value", "standard_error", "images", "split")
+NO_IDENTITY = ("value", "standard_error", "images", "split", "checkpoint")
 """Keys that may differ in two rows of the same number. The images and the split are those of the
-run; rows of earlier versions lack them."""
+run, the checkpoint that of the weights; rows of earlier versions lack them."""
 
 
 class _Kept(TypedDict, total=False):
@@ -51,6 +51,7 @@ class _Kept(TypedDict, total=False):
     step: Annotated[int, Field(ge=0, lt=2**31)]
     finished: bool
     weights: str
+    checkpoint: str | None
 
 
 def write_rows(path: Path, header: dict[str, Any], rows: Iterable[Row]) -> None:

@@ -13,7 +13,7 @@ from torch import nn
 from dpi.frameworks import Framework
 from dpi.runs.build import MODEL, build
 from dpi.runs.checkpoint import load_checkpoint, load_weights
-from dpi.runs.files import CHECKPOINT, CONFIG, cache_dir
+from dpi.runs.files import CHECKPOINT, CONFIG, cache_dir, checkpoint_digest
 from dpi.runs.record import RecordedSplit, read_config
 from dpi.runs.trust import refuse_foreign_code
 
@@ -31,6 +31,8 @@ class Run:
     """Optimizer steps taken."""
     checkpoint: str = CHECKPOINT
     """The file in the folder that the weights are from."""
+    content: str | None = None
+    """Of that file, see `checkpoint_digest`."""
 
     @property
     def finished(self) -> bool:
@@ -102,6 +104,7 @@ def load_run(
         built: what `build` makes of `cfg`, where that is there already; the weights are replaced.
     """
     framework, network = built or build(cfg)
+    content = checkpoint_digest(folder / checkpoint)
     state = load_checkpoint(folder / checkpoint)
     load_weights(network, state["state_dict"], folder / checkpoint)
-    return Run(folder, cfg, framework, network.eval(), state["global_step"], checkpoint)
+    return Run(folder, cfg, framework, network.eval(), state["global_step"], checkpoint, content)

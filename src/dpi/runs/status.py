@@ -17,6 +17,7 @@ from dpi.runs.files import (
     CONFIG,
     STATUS,
     average_path,
+    checkpoint_digest,
     read_small,
     read_yaml,
     samples_path,
@@ -41,10 +42,15 @@ class Status:
     """training or evaluation; None once all is done."""
     failed: str | None = None
     """Why, in one line."""
-    checkpoint_bytes: int | None = None
-    """The size of the checkpoint that the training ended with."""
+    checkpoint: str | None = None
+    """The `checkpoint_digest` that the training ended with, nothing while it goes on; None
+    as long as an earlier version wrote this."""
     evaluated: dict[str, dict[str, Any]] = field(default_factory=dict)
     """The evaluations that are done, with their settings and the step."""
+
+    def is_of(self, run: Path) -> bool:
+        """Whether the run's last checkpoint is still the one that its training ended with."""
+        return self.checkpoint in (None, checkpoint_digest(run / CHECKPOINT))
 
     def write(self, run: Path) -> None:
         """Write it into the run's folder."""
@@ -64,19 +70,21 @@ def read_status(run: Path) -> Status:
 def is_trained(cfg: DictConfig) -> bool:
     """Whether a run has taken its steps, ended with its samples, and kept its checkpoints."""
     run = Path(cfg.run)
-    status, path = read_status(run), run / CHECKPOINT
+    status = read_status(run)
     averages = (average_path(run, decay) for decay in cfg.training.show.keep_ema)
     return (
         status.step >= cfg.training.steps
-        and all(made.exists() for made in (path, samples_path(run, status.step), *averages))
-        and path.stat().st_size == status.checkpoint_bytes
+        and all(path.exists() for path in (samples_path(run, status.step), *averages))
+        and (run / CHECKPOINT).exists()
+        and status.is_of(run)
     )
 
 
 def missing_evaluations(cfg: DictConfig) -> dict[str, dict[str, Any]]:
     """The evaluations that a run lacks with these settings, at the step that it trains to."""
     run = Path(cfg.run)
-    evaluated = read_status(run).evaluated
+    status = read_status(run)
+    evaluated = status.evaluated if status.is_of(run) else {}
     wanted = {
         name: {"training_steps": cfg.training.steps, **settings}
         for name, settings in OmegaConf.to_container(cfg.eval, resolve=True).items()

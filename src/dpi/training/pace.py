@@ -74,5 +74,5 @@ class Pace(Callback):
         status = read_status(self.run)
         status.step, status.seconds_left, status.stage = trainer.global_step, left, "training"
         status.seconds = self._seconds + seconds
-        status.failed, status.evaluated = None, {}
+        status.failed, status.evaluated, status.checkpoint = None, {}, ""
         status.write(self.run)
