@@ -75,13 +75,14 @@ def read_folder(folder: Path, damaged: Damaged) -> tuple[pd.DataFrame, pd.DataFr
     paths = sorted(folder.glob(f"*/{CONFIG}"), key=lambda path: natural(path.parent.name))
     remedy = "repair it, or move its folder away"
     runs = [parse(path, _run, remedy, damaged) for path in paths]
+    rows = [
+        {"run": run["run"], **row}
+        for run in filter(None, runs)
+        for path in sorted(run["folder"].glob("evaluation/*.json"))
+        for row in parse(path, _rows, "evaluate the run again", damaged) or []
+    ]
     found = pd.DataFrame(filter(None, runs), columns=["run", "folder", "text", "last", *RUN])
-    rows = [pd.DataFrame({"run": []})]
-    for name, folder in zip(found.run, found.folder, strict=True):
-        for path in sorted(folder.glob("evaluation/*.json")):
-            of = parse(path, _rows, "evaluate the run again", damaged)
-            rows += [] if of is None or of.empty else [of.assign(run=name)]
-    return found.set_index("run"), pd.concat(rows, ignore_index=True)
+    return found.set_index("run"), pd.DataFrame(rows)
 
 
 def _run(path: Path) -> dict[str, Any]:
@@ -114,21 +115,18 @@ def plain(name: str) -> str:
     return str(name)
 
 
-def _rows(path: Path) -> pd.DataFrame:
-    kept = read_rows(path)
-    json.dumps(kept, ensure_ascii=False).encode()  # ValueError of half a character
-    rows = pd.DataFrame(kept).rename(columns={"run": "of"})
-    if rows.empty:
-        return rows
-    optional = rows.columns.union(["of", "checkpoint", "scalar", "standard_error"], sort=False)
-    rows = rows.reindex(columns=optional).astype(TYPES)
-    texts = ["of", "eval", "metric", "weights", "checkpoint"]
-    rows[texts] = rows[texts].map(str, na_action="ignore")
-    settings = [
-        {f"settings.{key}": of if of is None else str(of) for key, of in row["settings"].items()}
-        for row in kept
+def _rows(path: Path) -> list[dict[str, Any]]:
+    rows = read_rows(path)
+    json.dumps(rows, ensure_ascii=False).encode()  # ValueError of half a character
+    return [
+        {
+            **{key: row[key] for key in ("eval", "step", "metric", "value", "finished", "weights")},
+            **{key: row.get(key) for key in ("scalar", "standard_error", "checkpoint")},
+            "of": row.get("run"),
+            **{f"settings.{k}": v if v is None else str(v) for k, v in row["settings"].items()},
+        }
+        for row in rows
     ]
-    return rows[[*texts, *TYPES]].join(pd.DataFrame(settings))
 
 
 def read_losses(runs: pd.DataFrame, damaged: Damaged) -> pd.DataFrame:
