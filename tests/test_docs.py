@@ -118,5 +118,7 @@ def test_the_site_fits_and_its_links_lead_somewhere(site, open_page):
 @pytest.mark.slow
 def test_the_api_says_what_the_docstrings_say(site):
     text = (site / "docs/api/interpolation.html").read_text()
-    assert all(f'id="dpi.interpolation.{name}"' in text for name in ("interpolate", "Range", "at"))
+    assert all(
+        f'id="dpi.interpolation.{name}"' in text for name in ("interpolate", "Range", "look_up")
+    )
     assert "dpi.data.Source" in (site / "docs/api/data.html").read_text()

@@ -123,7 +123,7 @@ def test_a_foreign_configuration_writes_nothing_elsewhere(command, run):
     config = run / "config.yaml"
     config.write_text(config.read_text().replace("\n  name: avatars", "\n  name: ../../owned"))
     done = command("evaluate.py", "run=run", "eval=objective", "accelerator=cpu")
-    assert done.status == 1 and "data.name=../../owned is not a plain name" in done.err
+    assert done.status == 1 and "data.name=../../owned: is part of a folder" in done.err
 
 
 def test_a_run_can_be_moved(command, run):

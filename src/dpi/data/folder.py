@@ -75,7 +75,7 @@ class Folder:
                 + f", but {counted}" * bool(others)
             )
         if others:
-            self._say(f"{len(self.names)} images; left out what is none: {counted}")
+            self._say(f"{len(self.names)} images; other files are left out: {counted}")
         self.skip_broken = skip_broken
         if skip_broken:
             self._skip_broken()
