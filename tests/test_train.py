@@ -286,7 +286,7 @@ def test_evaluations_and_samples_of_a_kept_checkpoint_are_kept_apart(command, ti
     assert command("evaluate.py", *wanted).status == 0
     before = {path: path.read_bytes() for path in Path("it").rglob("*.*")}
     done = command("evaluate.py", *wanted, "checkpoint=step_0000002.ckpt")
-    assert done.status == 0 and "objective of it/step_0000002.ckpt, step 2\n" in done.out, done.err
+    assert done.status == 0 and "objective of it/step_0000002.ckpt, step 2 of 3\n" in done.out, done.err
     draw = ["run=it", "n=2", "steps=2", "device=cpu"]
     done = command("sample.py", *draw, "checkpoint=step_0000002.ckpt")
     assert done.status == 0 and "n2_step_0000002.png" in done.out
@@ -518,7 +518,7 @@ def test_an_evaluation_after_training_runs_no_code_of_the_folders_configuration(
 def test_an_evaluation_follows_the_training_and_is_not_repeated(command, tiny):
     overrides = ["eval=[denoising,interpolation]", "eval.denoising.pictures=4", "run=it"]
     done = command("train.py", *tiny, *overrides)
-    assert done.status == 0 and "denoising of it, step 3" in done.out
+    assert done.status == 0 and "denoising of it/last.ckpt, step 3 of 3" in done.out
     stamps = {path: path.stat().st_mtime_ns for path in Path("it").rglob("*.json*")}
     again = command("train.py", *tiny, *overrides)
     assert "is finished" in again.out and "denoising of" not in again.out
