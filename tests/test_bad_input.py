@@ -88,7 +88,7 @@ def here(command, place, trained, monkeypatch):
         shutil.copytree(trained("diffusion", "drunet", "dpi"), "run")
         Path("README.md").write_text("# Mine\n")
         Path("bad.csv").write_text("a,b\n1,2\n")
-        Path("data/cache").mkdir(parents=True)
+        Path("data/jobs").mkdir(parents=True)  # of a sweep
         images()
         runs()
     return place
@@ -118,6 +118,9 @@ BAD = {
         training.lrr=1                          | did you mean training.lr?
         +training.warmup=1                      | training.warmup
         training.lr=[1                          | training.lr=[1
+        data.path=photos(1)                     | cannot be parsed; is it "data.path='photos(1)'"?
+        data.path=a,b                           | if it is one, give "data.path='a,b'"
+        hydra.mode=MULTIRUN hydra.sweep.dir=data | hydra.sweep.dir=data is of another sweep
         training.lr=${nothing}                  | nothing
         training.lr=${oc.env:NO_SUCH_NAME}      | NO_SUCH_NAME
         training.lr=-1                          | training.lr=-1

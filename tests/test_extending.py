@@ -29,6 +29,7 @@ sources: list[Source] = [Avatars(1, 8), Folder(".", 8), Npz(".", 8), Discs(1, 8)
 """
 
 BROKEN = """
+from pathlib import Path
 import numpy as np
 from torch import nn
 from dpi.frameworks import VPDiffusion
@@ -59,6 +60,15 @@ class OneTarget(VPDiffusion):
     def corrupt(self, x, noise, s):
         x, target = super().corrupt(x, noise, s)
         return x, target.mean(1, keepdim=True)
+
+class Moved(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv2d(3, 3, 1)
+    def forward(self, x):
+        if self.training and Path("run/status.json").exists():
+            Path("run").rename("moved")
+        return self.layer(x)
 
 class NoSampler:
     num_scalars, precondition, solvers = 1000, False, ("none",)
@@ -162,3 +172,13 @@ def test_what_breaks_a_protocol_is_one_line(train, override, said):
     assert done.status == 1 and len(lines) == 1, done
     assert lines[0].startswith("error: ") and said in lines[0], done
     assert not Path("run").exists()
+
+
+def test_a_run_that_is_moved_as_it_trains_ends_in_one_line_and_leaves_no_husk(train):
+    keys = ("in_channels", "out_channels", "channels", "num_blocks", "dropout")
+    own = ["arch._target_=broken.Moved", *(f"~arch.{key}" for key in keys), "cond=ncsnv2"]
+    done = train(*own)
+    lines = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    assert done.status == 1 and "run was deleted or moved while" in lines[0], done.err
+    assert "Traceback" not in done.err and not Path("run").exists()
+    assert Path("moved/config.yaml").exists()

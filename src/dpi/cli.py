@@ -23,7 +23,8 @@ from dpi.errors import Terminated, UserError
 from dpi.groups import CONFIGS, GLOBAL, register_groups, registered
 from dpi.processes import end_with_parent
 from dpi.progress import bars_closed
-from dpi.runs.identity import flatten, plain_name, settings, suffix
+from dpi.runs.files import cache_dir
+from dpi.runs.identity import as_typed, flatten, plain_name, settings, suffix
 
 ENVIRONMENT = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS),
@@ -73,6 +74,10 @@ def run(main: Callable[[], None], name: str) -> None:
         signal.signal(signal.SIGTERM, _terminate)
     else:
         end_with_parent()
+    # Shells expand ~ in front of a word alone.
+    sys.argv = [re.sub("^([^=]+='?)~(?=/|$)", rf"\g<1>{Path.home()}", word) for word in sys.argv]
+    if "DPI_CACHE" in os.environ:
+        os.environ["DPI_CACHE"] = str(cache_dir())
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises; else it prints and exits by itself
     try:
         with one_line():
@@ -157,9 +162,11 @@ def _explain(error: Exception, name: str) -> str:
     """One line on an error of Hydra or OmegaConf that says what to do."""
     text = str(error)
     if isinstance(error, OverrideParseException):
-        return f"{error.override}: this cannot be parsed; see python {name}.py --help"
+        typed = as_typed(*str(error.override).partition("=")[::2])
+        return f"{error.override}: this cannot be parsed; is it {typed}?"
     if ambiguous := re.search(r"Ambiguous value for argument '([^']+)'", text):
-        return f"{ambiguous[1]}: for a sweep over these values add -m"
+        typed = as_typed(*ambiguous[1].partition("=")[::2])
+        return f"{ambiguous[1]}: for a sweep over these values add -m; if it is one, give {typed}"
     if option := re.search(r"Could not (?:find|load) '(\w+)/([^']*)'", text):
         folders = [Path(folder, option[1]) for folder in re.findall("path=file://(.*)", text)]
         files = {path.stem for folder in folders for path in folder.glob("*.yaml")}

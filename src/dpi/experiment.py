@@ -20,6 +20,7 @@ from dpi.errors import Excluded, Terminated, UserError
 from dpi.progress import bars_closed
 from dpi.runs.check import check_pictures, check_trainer, check_training
 from dpi.runs.files import CHECKPOINT, CONFIG, checkpoint_digest
+from dpi.runs.identity import as_typed
 from dpi.runs.images import Images
 from dpi.runs.lock import LOCK, lock
 from dpi.runs.record import check_identity
@@ -190,8 +191,9 @@ def _print_next(cfg: DictConfig, run: Path, framework: "Framework") -> None:
     name = "denoising" if isinstance(framework, VPDiffusion) else "objective"
     effort = HydraConfig.get().runtime.choices["effort"]
     trust = " trust=true" if foreign_code(cfg) else ""
-    print("\n".join(["", *lines, "", f"next     python sample.py run={run} n=64{trust}"]))
-    print(f"         python evaluate.py run={run} eval=[{name}] effort={effort}{trust}")
+    typed = as_typed("run", str(run))
+    print("\n".join(["", *lines, "", f"next     python sample.py {typed} n=64{trust}"]))
+    print(f"         python evaluate.py {typed} eval=[{name}] effort={effort}{trust}")
 
 
 def _one_line(error: Exception) -> str:
@@ -200,7 +202,17 @@ def _one_line(error: Exception) -> str:
 
 
 class SweepSummary(Callback):
-    """At the end of a sweep says what came of each run; exits with status 1 if one failed."""
+    """At the end of a sweep says what came of each run; exits with status 1 if one failed.
+
+    No other sweep has its folder.
+    """
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        try:
+            Path(config.hydra.sweep.dir, "jobs").mkdir(parents=True)
+        except FileExistsError:
+            folder = config.hydra.sweep.dir
+            sys.exit(f"error: hydra.sweep.dir={folder} is of another sweep: give another, or none")
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         paths = Path(config.hydra.sweep.dir).glob("jobs/*.json")

@@ -106,6 +106,7 @@ TRAIN = {
     "training.show.num_images": Annotated[int, Field(ge=1, le=1024)],
     "training.show.num_steps": SolverSteps,
     "framework.precondition": bool,
+    "data.name": Plain,
     "data.count": Annotated[int, Field(ge=1, le=10_000_000)],
     "data.path": str,
     "data.held_out": Annotated[float, Field(gt=0, lt=2**31)] | None,

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import shlex
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -99,6 +100,15 @@ def plain_name(text: str) -> str:
     plain = re.sub(r"[^A-Za-z0-9._+-]+|\.\.+", "_", text)
     digits = hashlib.sha256(text.encode()).hexdigest()[:6]
     return text if plain == text and text != "." else f"{plain}-{digits}"
+
+
+def as_typed(key: str, value: str) -> str:
+    """A setting as one types it, with quotes where the shell or Hydra needs them."""
+    if re.fullmatch(r"[\w./:@%+-]*", value):
+        return f"{key}={value}"
+    escaped = value.replace("'", r"\'")
+    word = f"{key}='{escaped}'"
+    return shlex.quote(word) if re.search(r"[$`\\\"!]", word) else f'"{word}"'
 
 
 def flatten(node: Any, prefix: str = "") -> dict[str, Any]:

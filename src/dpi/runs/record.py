@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 
 from dpi.atomic import atomic_write
 from dpi.errors import UserError
-from dpi.runs.check import TRAIN, Plain, check
+from dpi.runs.check import TRAIN, check
 from dpi.runs.files import CHECKPOINT, CONFIG, SESSIONS, SPLIT, odd_file, read_small, read_yaml
 from dpi.runs.identity import identity
 from dpi.runs.images import Images
@@ -35,7 +35,7 @@ KEYS = (
 )
 """What the configuration of a run has at least."""
 
-VALUES = {key: kind for key, kind in TRAIN.items() if key != "run"} | {"data.name": Plain}
+VALUES = {key: kind for key, kind in TRAIN.items() if key != "run"}
 """The types of its values, where it has them."""
 
 

@@ -1,0 +1,31 @@
+"""Paths of real people: what their runs are called, and what is printed for them to type."""
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from dpi.runs.identity import as_typed
+
+
+def test_any_folder_is_trained_on_and_what_is_printed_can_be_typed(command, tiny, monkeypatch):
+    monkeypatch.setenv("HOME", str(Path.cwd()))
+    folder = Path("Fotos (für Oma), a=b $HOME's")
+    folder.mkdir()
+    for i in range(12):
+        noise = np.random.default_rng(i).integers(0, 256, (8, 8, 3), np.uint8)
+        Image.fromarray(noise).save(folder / f"{i}.png")
+    words = [word for word in tiny if not word.startswith(("data=", "data.count", "data.held"))]
+    typed = f"{as_typed('data.path', f'~/{folder}')} {as_typed('run', 'out puts/it')}"
+    done = command("train.py", *words, "data=folder", "data.held_out=2", *shlex.split(typed))
+    assert done.status == 0, done.err
+    commands = re.findall(r"python (.*)", done.out)
+    assert len(commands) == 2
+    for line in commands:
+        script, typed, *_ = shlex.split(line)
+        few = ["n=1", "steps=1", "device=cpu"]
+        if script == "evaluate.py":
+            few = ["eval=interpolation", "accelerator=cpu"]
+        assert command(script, typed, *few).status == 0, line
