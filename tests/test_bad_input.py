@@ -88,7 +88,8 @@ def here(command, place, trained, monkeypatch):
         shutil.copytree(trained("diffusion", "drunet", "dpi"), "run")
         Path("README.md").write_text("# Mine\n")
         Path("bad.csv").write_text("a,b\n1,2\n")
-        Path("data/jobs").mkdir(parents=True)  # of a sweep
+        for name in ("cache", "jobs"):
+            Path("data", name).mkdir(parents=True)
         images()
         runs()
     return place
@@ -248,7 +249,7 @@ BAD = {
         runs=nowhere                            | nowhere
         runs=bad.csv                            | bad.csv
         runs=empty                              | empty holds no runs
-        runs=. data=none                        | data=none
+        runs=. data=none                        | no runs of these data= and scale=: choose data=
         runs=. out=README.md                    | README.md
         run=run                                 | did you mean runs?
     """,

@@ -54,10 +54,12 @@ def _acquire(path: Path, what: str) -> int:
     """The descriptor of a lock that is held."""
     end = time.monotonic() + PATIENCE
     while True:
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
-        except FileNotFoundError:  # its last owner has just removed the folder
+        except (FileNotFoundError, FileExistsError):  # its last owner has just removed the folder
+            if path.parent.is_file():
+                raise
             continue
         try:
             flock(file, LOCK_EX | LOCK_NB)
