@@ -286,7 +286,9 @@ def test_evaluations_and_samples_of_a_kept_checkpoint_are_kept_apart(command, ti
     assert command("evaluate.py", *wanted).status == 0
     before = {path: path.read_bytes() for path in Path("it").rglob("*.*")}
     done = command("evaluate.py", *wanted, "checkpoint=step_0000002.ckpt")
-    assert done.status == 0 and "objective of it/step_0000002.ckpt, step 2 of 3\n" in done.out, done.err
+    assert done.status == 0 and "objective of it/step_0000002.ckpt, step 2 of 3\n" in done.out, (
+        done.err
+    )
     draw = ["run=it", "n=2", "steps=2", "device=cpu"]
     done = command("sample.py", *draw, "checkpoint=step_0000002.ckpt")
     assert done.status == 0 and "n2_step_0000002.png" in done.out
