@@ -141,9 +141,9 @@ def test_a_second_ctrl_c_ends_at_once(tiny, tmp_path):
 
 @pytest.mark.parametrize(("number", "expected"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_an_evaluation_that_is_stopped_says_so(number, expected, command, run):
-    path = run() / "evaluation"
+    run()
     evaluate = ["evaluate.py", "run=run", "eval=objective", "effort=paper", "accelerator=cpu"]
-    with signalled(number, lambda: list(path.glob("step*"))):
+    with signalled(number, lambda: list(Path("data/cache").glob("*/*/errors*"))):
         done = command(*evaluate, "eval.objective.pictures=8")
     assert done.status == expected and done.err.splitlines()[-1].startswith("error: ")
 
