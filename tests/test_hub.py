@@ -37,7 +37,7 @@ def test_an_interpolated_network_is_shared_by_a_class_around_it(tmp_path, schedu
     shared.save_pretrained(tmp_path / "it")
     saved = {path.name for path in (tmp_path / "it").iterdir()}
     assert saved == {"README.md", "config.json", "model.safetensors"}
-    again = Shared.from_pretrained(tmp_path / "it")
+    again = Shared.from_pretrained(tmp_path / "it").eval()
     x, s = torch.randn(3, 4, 5, 5), torch.tensor([0.002, 0.51, 1.0])
     torch.testing.assert_close(again(x, s), shared.eval()(x, s))
 
