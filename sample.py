@@ -15,6 +15,7 @@ def main(cfg: DictConfig) -> None:
     with one_line():
         check(cfg, SAMPLE, others=("device",))
         read_config(Path(cfg.run))
+        print(f"{cfg.run}: loading PyTorch and the weights", flush=True)
         from dpi.evaluation.samples import sample  # imports PyTorch, which takes seconds
 
         sample(cfg)

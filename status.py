@@ -9,6 +9,10 @@ from dpi.runs.status import status
 
 if __name__ == "__main__":
     with one_line():
-        if len(sys.argv) > 2 or sys.argv[-1].startswith("-"):
-            raise UserError("one folder at most: python status.py [FOLDER]")
-        print(status(Path(sys.argv[1] if len(sys.argv) > 1 else "outputs")))
+        words = sys.argv[1:] or ["outputs"]
+        if words[0] in ("-h", "--help"):
+            sys.exit(print(__doc__))
+        _, is_key, folder = words[0].partition("=")
+        if len(words) > 1 or is_key:
+            raise UserError(f"one folder at most: python status.py {folder or '[FOLDER]'}")
+        print(status(Path(words[0])))

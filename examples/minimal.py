@@ -135,9 +135,11 @@ def sample(net: nn.Module, count: int) -> Tensor:
 
 
 def main(path: Path = Path("minimal.png")) -> None:
+    print(f"drawing {NUM_IMAGES:,} faces", flush=True)
     torch.manual_seed(0)
     avatars = Avatars(NUM_IMAGES, SIZE)
     images = torch.stack([torch.tensor(avatars[i]) for i in range(len(avatars))]) / 127.5 - 1
+    print(f"training for {STEPS:,} steps", flush=True)
     net = train(DPI(UNet()), images)
     samples = ((sample(net, 36).clamp(-1, 1) + 1) * 127.5).byte()
     save_grid(samples.permute(0, 2, 3, 1).numpy(), path)

@@ -15,7 +15,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 
 from dpi.cli import register_resolvers
 from dpi.experiment import train
@@ -31,12 +31,15 @@ os.environ["OMP_NUM_THREADS"] = "1"
 datamodule.VAL_SCALARS = 10
 
 
-def composed(*overrides: str, **options) -> DictConfig:
-    """train.yaml as Hydra composes it, of no evaluations."""
+def composed(*overrides: str, run: str | None = "it") -> DictConfig:
+    """train.yaml as Hydra composes it, of no evaluations; run=None for the name that it gives."""
     register_resolvers()
     GlobalHydra.instance().clear()
+    words = [*overrides, "eval=[]", *([f"run={run}"] if run else [])]
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-        return compose("train", [*overrides, "run=it", "eval=[]"], **options)
+        cfg = compose("train", words, return_hydra_config=True)
+    HydraConfig.instance().set_config(cfg)
+    return cfg
 
 
 class Done(NamedTuple):
@@ -94,15 +97,8 @@ def trained(tiny, tmp_path_factory):
     def make(framework: str, arch: str, cond: str) -> Path:
         folder = place / f"{framework}-{arch}-{cond}"
         if not folder.exists():
-            GlobalHydra.instance().clear()
-            overrides = [f"framework={framework}", f"arch={arch}", f"cond={cond}", f"run={folder}"]
-            overrides += [*tiny[2:], f"hydra.searchpath=[file://{CONFIGS}]"]
-            with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-                cfg = compose("train", overrides, return_hydra_config=True)
-                HydraConfig.instance().set_config(cfg)
-                with open_dict(cfg):
-                    del cfg["hydra"]
-                train(cfg)
+            words = [f"framework={framework}", f"arch={arch}", f"cond={cond}", f"run={folder}"]
+            train([*words, *tiny[2:], f"hydra.searchpath=[file://{CONFIGS}]"])
         return folder
 
     return make

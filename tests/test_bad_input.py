@@ -86,6 +86,8 @@ def here(command, place, trained, monkeypatch):
     monkeypatch.setenv("DPI_CACHE", str(place.parent / "cache"))
     if new:
         shutil.copytree(trained("diffusion", "drunet", "dpi"), "run")
+        Path("outputs/demo").mkdir(parents=True)
+        shutil.copy("run/config.yaml", "outputs/demo")
         Path("README.md").write_text("# Mine\n")
         Path("bad.csv").write_text("a,b\n1,2\n")
         for name in ("cache", "jobs"):
@@ -130,7 +132,7 @@ BAD = {
         training.ema_decay=2                    | training.ema_decay=2
         training.ema_halflife=100               | give one of them
         training.lr_schedule=linear             | training.lr_schedule=linear
-        training.lr_schedule=cosine             | decay_steps=null: constant takes null, and cosine
+        training.lr_schedule=rsqrt              | decay_steps=null: constant takes null, and rsqrt
         training.lr_schedule=cosine training.lr_decay_steps=2 | are taken: give more
         training.loss_weighting=p2              | training.loss_weighting=p2
         training.loss_weighting=min_snr framework=flow | use null or uncertainty
@@ -188,6 +190,14 @@ BAD = {
         eval=[denoising] eval.denoising.t=5     | eval.denoising.t=5
         eval=[denoising] eval.denoising.pictures=few | eval.denoising.pictures=few
         +augment=true                           | augment: there is no such setting
+        +data.augment=true                      | data.augment: nothing reads it
+        +effort.picture=3                       | effort.picture: there is no such setting
+        steps=60                                | did you mean training.steps?
+        training.init=run                       | did you mean training.init_from?
+        training.init_from=nowhere              | training.init_from=nowhere: nowhere does not exist
+        run                                     | did you mean data.path=run?
+        --experiment demo                       | write experiment=demo
+        -m --cfg job                            | exclude each other
         eval=[denoising] eval.denoising.t=[1000] eval.denoising.pictures=4 | 0 to 999
         eval=[denoising] eval.denoising.picture=1 | did you mean eval.denoising.pictures?
         eval=[objective] eval.objective.pictures=4 effort.scalars=0 | scalars=0
@@ -240,6 +250,8 @@ BAD = {
         run=run n=2000000000 device=cpu         | n=2000000000
         run=run steps=1001                      | steps=1001
         run=run solver=warp device=cpu          | warp
+        run                                     | did you mean run=run?
+        run=demo                                | did you mean run=outputs/demo?
         run=run device=meta                     | device=meta
         run=run device=cuda:99                  | device=cuda:99
         run=run device=cpu n=1 out=README.md/x  | README.md
@@ -257,6 +269,7 @@ BAD = {
         nowhere                                 | nowhere holds no runs
         README.md                               | README.md
         a b                                     | one folder at most
+        runs=run                                | python status.py run
     """,
     "scripts/near_duplicates.py": """
         nowhere list.txt                        | nowhere does not exist

@@ -51,7 +51,7 @@ def is_excluded(framework: str, arch: str, cond: str) -> bool:
 )
 def test_a_sweep_is_the_papers_rows(sweep, expected):
     """The Cartesian product, less what is excluded."""
-    cfg = composed(f"sweep={sweep}", return_hydra_config=True)
+    cfg = composed(f"sweep={sweep}")
     params = cfg.hydra.sweeper.params
     assert list(params) == ["framework", "arch", "cond"]
     rows = product(*(choices.split(",") for choices in params.values()))

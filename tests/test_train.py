@@ -6,17 +6,24 @@ import math
 import shutil
 import subprocess
 import sys
+from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import ROOT
+from conftest import ROOT, composed
 from omegaconf import OmegaConf
 from PIL import Image
 
+import dpi
+from dpi.errors import UserError
+from dpi.experiment import train
+from dpi.hub import SharedModel
 from dpi.runs.checkpoint import load_checkpoint
+from dpi.runs.run import open_run
 from dpi.runs.status import read_status
 from dpi.training.averaging import ema_decay, ema_lag
 
@@ -54,11 +61,13 @@ def assert_close(a: Path, b: Path) -> None:
         torch.testing.assert_close(ours[name], theirs[name], atol=1e-6, rtol=1e-4, msg=name)
 
 
-def logged(run: Path, column: str) -> list[float]:
+def logged(run: Path, column: str, of: str | None = None) -> list[float]:
+    """A column of the log, in the rows that have `of`."""
     values = []
     for log in sorted(run.glob("log/*/metrics.csv")):
         with log.open(newline="") as file:
-            values += [float(row[column]) for row in csv.DictReader(file) if row.get(column)]
+            rows = [row for row in csv.DictReader(file) if row.get(of or column)]
+        values += [float(row[column]) for row in rows]
     return values
 
 
@@ -102,11 +111,11 @@ OPTIONS = [
 ]
 
 
-@pytest.mark.parametrize("extra", [[], [*OPTIONS, "trainer.accumulate_grad_batches=2"]])
-def test_a_resumed_run_has_the_weights_of_one_never_interrupted(command, tiny, extra):
-    command("train.py", *tiny, *extra, "run=whole", "training.steps=5")
-    command("train.py", *tiny, *extra, "run=parts", "training.steps=2")
-    done = command("train.py", *tiny, *extra, "run=parts", "training.steps=5")
+def test_a_resumed_run_has_the_weights_of_one_never_interrupted(command, tiny):
+    train = ["train.py", *tiny, *OPTIONS, "trainer.accumulate_grad_batches=2"]
+    command(*train, "run=whole", "training.steps=5")
+    command(*train, "run=parts", "training.steps=2")
+    done = command(*train, "run=parts", "training.steps=5")
     assert "resuming from step 2" in done.out
     assert_equal(Path("whole"), Path("parts"))
     for column in ("loss", "lr", "grad_norm"):
@@ -127,6 +136,65 @@ def test_all_learning_rates_follow_the_schedule_and_what_weights_the_loss_is_lea
     # The sampled network has no part in it.
     evaluated = ["eval=[objective]", "eval.objective.pictures=4", "eval.objective.t=[0]"]
     assert command("evaluate.py", "run=it", *evaluated, "accelerator=cpu").status == 0
+
+
+def test_cosine_ends_with_the_training_which_is_not_extended(command, tiny):
+    train = ["train.py", *tiny, "training.lr_schedule=cosine", "run=it"]
+    assert command(*train, "training.steps=4").status == 0
+    factors = [(1 + math.cos(math.pi * k / 4)) / 2 for k in range(4)]
+    assert logged(Path("it"), "lr") == pytest.approx([1e-3 * factor for factor in factors])
+    assert "is finished" in command(*train, "training.steps=4").out
+    for steps in (3, 6):
+        done = command(*train, f"training.steps={steps}")
+        assert done.status == 1 and "its learning rate falls to 0 at step 4" in done.err
+    done = command(*train, "training.steps=6", "training.lr_decay_steps=4")
+    assert done.status == 1 and "training.lr_decay_steps=4: cosine decays" in done.err
+
+
+def test_a_training_starts_from_weights_which_distinguish_it(command, tiny, run):
+    run()
+    SharedModel.from_run(open_run("run")).save_pretrained("shared")
+    train = ["train.py", *tiny, "training.lr=0", "training.lr_lambda=0", "training.weight_decay=0"]
+    average = load_checkpoint(Path("run/last.ckpt"))["state_dict"]
+    for i, source in enumerate(("run", "run/last.ckpt", "shared/model.safetensors")):
+        done = command(*train, f"training.init_from={source}", f"run=it{i}", "training.steps=1")
+        assert done.status == 0, done.err
+        found = load_checkpoint(Path(f"it{i}/last.ckpt"))
+        for part in STATES:
+            assert all(torch.equal(found[part][name], average[name]) for name in average)
+    longer = [*train, "run=it0", "training.steps=2"]
+    done = command(*longer)
+    assert done.status == 1 and "training.init_weights was " in done.err
+    shutil.copytree("run", "copy")  # elsewhere, the same weights
+    assert command(*longer, "training.init_from=copy").status == 0
+    done = command(*train, "training.init_from=run", "cond=tmap", "run=other")
+    assert done.status == 1 and "run/last.ckpt belongs to another configuration" in done.err
+    done = command(*train, "training.init_from=run/config.yaml", "run=other")
+    assert done.status == 1 and "run/config.yaml is damaged, no checkpoint" in done.err
+    assert not Path("other").exists()
+    (name,) = map(Path, [command(*train, "training.init_from=run").out.split(":")[0]])
+    assert "-init_from_run-" in name.name and (name / "last.ckpt").exists()
+
+
+def test_from_python_a_run_is_trained_and_opened(tiny, tmp_path):
+    words = [*tiny[2:], f"hydra.searchpath=[file://{tiny[1]}]"]
+    found = train([*words, f"run={tmp_path}/it", "training.steps=1"])
+    assert (found.step, found.finished) == (1, True) and not found.network.training
+    with pytest.raises(UserError, match="a sweep is trained on the command line"):
+        train(["sweep=table2"])
+    with pytest.raises(UserError, match=r"training\.lr=-1"):
+        train([*words, "training.lr=-1"])
+    assert dpi.__version__ == version("dpi")
+
+
+@pytest.mark.parametrize(
+    ("module", "missing"), [("experiment", "hydra"), ("hub", "huggingface_hub")]
+)
+def test_what_needs_more_than_pytorch_says_what_to_install(monkeypatch, module, missing):
+    monkeypatch.setitem(sys.modules, missing, None)
+    monkeypatch.delitem(sys.modules, f"dpi.{module}")
+    with pytest.raises(ImportError, match=r"pip install 'dpi\[train\]'"):
+        import_module(f"dpi.{module}")
 
 
 def test_a_half_life_is_that_of_edm_and_grows_with_the_images_seen(command, tiny):
@@ -156,11 +224,9 @@ def test_how_long_averaged_weights_lag_behind_is_said(command, tiny):
     for decay in (0, None):
         assert ema_lag(OmegaConf.create({"ema_decay": decay})) == 0
 
-    train = [*tiny, "run=it", "training.ema_decay=0.5", "training.show.every=3"]
+    done = command("train.py", *tiny, "run=it", "training.ema_decay=0.5", "training.show.every=3")
     said = "samples are noise until about step 4, and val_loss is above loss; this is normal"
-    assert said in command("train.py", *train, "training.steps=3").out
-    late = ["run=late", "training.steps=4", "training.show.every=4"]
-    assert said not in command("train.py", *train, *late).out
+    assert said in done.out
 
 
 def test_the_norm_of_the_gradient_is_logged_before_it_is_clipped(command, tiny):
@@ -179,34 +245,63 @@ def test_the_norm_of_the_gradient_is_logged_before_it_is_clipped(command, tiny):
     assert gradient(Path("clipped")) == pytest.approx(1e-3, rel=1e-3)
 
 
-def test_checkpoints_are_kept_and_a_run_can_go_on_from_one(command, tiny):
+def test_checkpoints_and_averages_are_kept_and_a_run_can_go_on_from_one(command, tiny):
     # It diverges at first, so that the last is not the best.
-    train = [*tiny, "run=it", "training.steps=6", "training.show.every=2", "training.ema_decay=0.5"]
+    train = ["train.py", *tiny, "run=it", "training.steps=6", "training.show.every=2"]
     train += ["training.lr_schedule=rsqrt", "training.lr_decay_steps=1", "training.lr=0.1"]
-    kept = ["training.show.keep_every=3", "training.show.keep_best=true"]
-    assert command("train.py", *train).status == 0
+    train += ["training.ema_decay=0.5", "trainer.accumulate_grad_batches=2"]
+    kept = [*train, "training.show.keep_every=1", "training.show.keep_best=true"]
+    kept.append("training.show.keep_ema=[0.9,0.5]")
+    assert command(*train).status == 0
     Path("it").rename("plain")
-    done = command("train.py", *train, *kept)
+    done = command(*kept)
     assert done.status == 0, done.err
     assert_equal(Path("plain"), Path("it"))
-    names = ["best.ckpt", "last.ckpt", "step_0000003.ckpt", "step_0000006.ckpt"]
-    assert sorted(path.name for path in Path("it").glob("*.ckpt")) == names
-    steps = [load_checkpoint(Path("it", name))["global_step"] for name in names]
+    steps = [load_checkpoint(Path(f"it/step_000000{n}.ckpt")) for n in range(1, 7)]
+    assert [step["global_step"] for step in steps] == [*range(1, 7)]
     losses = dict(zip((2, 4, 6), logged(Path("it"), "val_loss"), strict=True))
-    assert steps == [min(losses, key=losses.get), 6, 3, 6]
     best = load_checkpoint(Path("it/best.ckpt"))
-    assert best["val_loss"] == pytest.approx(losses[steps[0]])
+    assert best["global_step"] == min(losses, key=losses.get)
+    assert best["val_loss"] == pytest.approx(losses[best["global_step"]])
+    for decay in (0.5, 0.9):
+        average, *others = (step["current_model_state"] for step in steps)
+        for weights in others:
+            average = {k: decay * average[k] + (1 - decay) * w for k, w in weights.items()}
+        found = load_checkpoint(Path(f"it/ema_{decay}.ckpt"))
+        assert found["global_step"] == 6 and found["state_dict"].keys() == average.keys()
+        for name, tensor in average.items():
+            torch.testing.assert_close(found["state_dict"][name], tensor)
 
     # Back to step 3; what was the best is known from the file.
+    shutil.copytree("it", "whole")
     shutil.copy("it/step_0000003.ckpt", "it/last.ckpt")
-    done = command("train.py", *train, *kept)
-    assert "resuming from step 3" in done.out
-    assert_equal(Path("plain"), Path("it"))
-    again = load_checkpoint(Path("it/best.ckpt"))
-    assert (again["global_step"], again["val_loss"]) == (steps[0], best["val_loss"])
+    Path("it/status.json").unlink()
+    assert "resuming from step 3" in command(*kept).out
+    assert_equal(Path("whole"), Path("it"))
+    for name in ("best.ckpt", "ema_0.5.ckpt", "ema_0.9.ckpt"):
+        whole, resumed = (load_checkpoint(Path(run, name)) for run in ("whole", "it"))
+        assert whole["global_step"] == resumed["global_step"]
+        assert all(torch.equal(whole["state_dict"][k], v) for k, v in resumed["state_dict"].items())
+    wanted = ["run=it", "eval=[objective]", "eval.objective.pictures=4", "accelerator=cpu"]
+    done = command("evaluate.py", *wanted, "eval.objective.t=[0,999]", "checkpoint=ema_0.5.ckpt")
+    assert done.status == 0, done.err
+    assert Path("it/evaluation/ema_0.5/objective.json").exists()
 
+    files = [Path("it", name) for name in ("config.yaml", "sessions.jsonl", "last.ckpt")]
+    before = [path.read_bytes() for path in files]
+    for steps in ("6", "7"):
+        done = command(*train, f"training.steps={steps}", "training.show.keep_ema=[0.99]")
+        assert done.status == 1 and "0.99 is not averaged by this run, which is at" in done.err
+    assert [path.read_bytes() for path in files] == before
+    assert "is finished: 6 steps" in command(*kept).out
+    assert read_status(Path("it")).failed is None
+
+    average = Path("it/ema_0.9.ckpt").read_bytes()  # as if killed before it was written
+    Path("it/ema_0.9.ckpt").unlink()
+    assert command(*kept).status == 0
+    assert Path("it/ema_0.9.ckpt").read_bytes() == average
     Path("it/last.ckpt").unlink()
-    done = command("train.py", *train, *kept)
+    done = command(*kept)
     assert done.status == 1 and "step_0000006.ckpt of an earlier training: copy it" in done.err
 
 
@@ -221,53 +316,6 @@ def test_the_best_checkpoint_may_be_of_a_validation_after_the_training(command, 
     for part in STATES:
         for name, tensor in last[part].items():
             assert torch.equal(best[part][name], tensor), name
-
-
-def test_further_averages_are_kept_and_resumed(command, tiny):
-    train = [*tiny, "run=it", "training.steps=4", "trainer.accumulate_grad_batches=2"]
-    kept = ["training.show.keep_ema=[0.9,0.5]", "training.show.keep_every=1"]
-    assert command("train.py", *train).status == 0
-    Path("it").rename("plain")
-    assert command("train.py", *train, *kept).status == 0
-    assert_equal(Path("plain"), Path("it"))
-    steps = [
-        load_checkpoint(Path(f"it/step_000000{n}.ckpt"))["current_model_state"] for n in range(1, 5)
-    ]
-    for decay in (0.5, 0.9):
-        average = steps[0]
-        for weights in steps[1:]:
-            average = {k: decay * average[k] + (1 - decay) * w for k, w in weights.items()}
-        found = load_checkpoint(Path(f"it/ema_{decay}.ckpt"))
-        assert found["global_step"] == 4 and found["state_dict"].keys() == average.keys()
-        for name, tensor in average.items():
-            torch.testing.assert_close(found["state_dict"][name], tensor)
-
-    Path("it").rename("whole")
-    command("train.py", *train, *kept, "training.steps=2")
-    done = command("train.py", *train, *kept)
-    assert "resuming from step 2" in done.out
-    for name in ("ema_0.5.ckpt", "ema_0.9.ckpt"):
-        whole, resumed = (load_checkpoint(Path(run, name)) for run in ("whole", "it"))
-        assert all(torch.equal(whole["state_dict"][k], v) for k, v in resumed["state_dict"].items())
-    wanted = ["run=it", "eval=[objective]", "eval.objective.pictures=4", "accelerator=cpu"]
-    done = command("evaluate.py", *wanted, "eval.objective.t=[0,999]", "checkpoint=ema_0.5.ckpt")
-    assert done.status == 0, done.err
-    assert Path("it/evaluation/ema_0.5/objective.json").exists()
-
-    kept_files = [Path("it", name) for name in ("config.yaml", "sessions.jsonl", "last.ckpt")]
-    before = [path.read_bytes() for path in kept_files]
-    for steps in ("4", "5"):
-        other = [f"training.steps={steps}", "training.show.keep_ema=[0.99]"]
-        done = command("train.py", *train, *other)
-        assert done.status == 1 and "0.99 is not averaged by this run, which is at" in done.err
-    assert [path.read_bytes() for path in kept_files] == before
-    assert "is finished: 4 steps" in command("train.py", *train, *kept).out
-    assert read_status(Path("it")).failed is None
-
-    average = Path("it/ema_0.9.ckpt").read_bytes()  # as if killed before it was written
-    Path("it/ema_0.9.ckpt").unlink()
-    assert command("train.py", *train, *kept).status == 0
-    assert Path("it/ema_0.9.ckpt").read_bytes() == average
 
 
 def test_fewer_steps_than_were_taken_are_refused(command, tiny, run):
@@ -304,17 +352,26 @@ def test_evaluations_and_samples_of_a_kept_checkpoint_are_kept_apart(command, ti
 
 def test_micro_batches_and_the_whole_batch_learn_the_same(command, tiny):
     # Dropout differs between them, all else does not.
-    overrides = [*tiny, *OPTIONS, "arch.dropout=0"]
-    command("train.py", *overrides, "run=whole")
-    command("train.py", *overrides, "run=parts", "trainer.accumulate_grad_batches=4")
+    train = ["train.py", *tiny, *OPTIONS, "arch.dropout=0", "training.steps=4"]
+    command(*train, "run=whole")
+    command(*train, "run=parts", "trainer.accumulate_grad_batches=4")
+    command(*train, "run=rare", "training.show.log_every=2")
     assert_close(Path("whole"), Path("parts"))
+    whole = logged(Path("whole"), "loss")
+    assert len(set(whole)) == 4
+    assert logged(Path("parts"), "loss") == pytest.approx(whole, rel=1e-4)
+    means = [sum(whole[:2]) / 2, sum(whole[2:]) / 2]
+    assert logged(Path("rare"), "loss") == pytest.approx(means, rel=1e-4)
 
 
-def test_a_small_collection_holds_out_a_tenth(command, tiny):
+def test_a_small_collection_holds_out_a_tenth_and_repeats_in_a_batch(command, tiny):
     words = [w for w in tiny if not w.startswith("data")]
     words += ["data=folder", f"data.path={image_folder(Path('few'), 20)}", "run=it"]
+    words.append("training.batch_size=20")
     done = command("train.py", *words)
     assert done.status == 0 and "18 images, 2 held out" in done.out, done.err
+    said = "warning: training.batch_size=20: there are only 18 training images"
+    assert done.err.count(said) == 1, done.err
     assert "is finished" in command("train.py", *words, "data.held_out=0.1").out, "the same images"
     done = command("train.py", *words, "data.held_out=5")
     assert done.status == 1 and "has held out other images (2, now 5)" in done.err
@@ -341,35 +398,17 @@ def test_options_train_and_resume(command, tiny, overrides):
     assert torch.tensor(logged(Path("it"), "loss")).isfinite().all()
 
 
-@pytest.mark.parametrize("pack", ["folder", "zip", "npz"])
-def test_own_images_train(command, tiny, pack):
-    path = image_folder(Path("mine"), count=20)
-    if pack == "zip":
-        path = Path(shutil.make_archive("mine", "zip", path))
-    elif pack == "npz":
-        path = Path("mine.npz")
-        np.savez(path, arr_0=np.stack([noise(i) for i in range(20)]))
+@pytest.mark.parametrize(("path", "name"), [("mine.zip", "mine"), ("my own.zip", "my_own-*")])
+def test_a_zip_of_ones_own_images_trains(command, tiny, path, name):
+    made = shutil.make_archive("made", "zip", image_folder(Path("mine"), count=20))
+    Path(made).rename(path)
     overrides = [w for w in tiny if not w.startswith(("data=", "data.count="))]
-    data = "npz" if pack == "npz" else "folder"
-    done = command("train.py", *overrides, f"data={data}", f"data.path={path}")
+    done = command("train.py", *overrides, "data=folder", f"data.path='{path}'")
     assert done.status == 0, done.err
-    (run,) = Path("outputs").glob("mine-diffusion-drunet-dpi-tiny-seed0-*")
-    assert (run / "last.ckpt").exists()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("logger", ["tensorboard", "wandb"])
-def test_loggers_get_the_images(command, tiny, logger, monkeypatch):
-    monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    done = command("train.py", *tiny, f"logger={logger}", "run=it")
+    (run,) = Path("outputs").glob(f"{name}-diffusion-drunet-dpi-tiny-seed0-*")
+    wanted = [f"run={run}", "eval=[objective]", "eval.objective.pictures=4", "accelerator=cpu"]
+    done = command("evaluate.py", *wanted, "eval.objective.t=[0]")
     assert done.status == 0, done.err
-    if logger == "wandb":
-        kept = {p.name.split("_")[0] for p in Path("it/wandb").rglob("*.png")}
-    else:
-        (events,) = Path("it/tensorboard").rglob("events.*")
-        kept = {name for name in ("samples", "lambda") if name.encode() in events.read_bytes()}
-    assert kept == {"samples", "lambda"}
-    assert len(logged(Path("it"), "loss")) == 3
 
 
 @pytest.mark.slow
@@ -385,6 +424,36 @@ def test_a_compiled_network_learns_the_same(command, tiny):
         for run in ("plain", "compiled")
     )
     assert compiled == pytest.approx(plain, rel=1e-4)
+
+
+def test_two_settings_have_two_names():
+    """What had to be made plain ends in a hash; names in which nothing had to be are as ever."""
+
+    def name(*overrides: str) -> str:
+        run = str(composed(*overrides, "data=avatars", run=None).run)
+        return run.partition("-seed0")[2]
+
+    plain = {
+        "tag=mine_2.1": "-mine_2.1",
+        "training.lr=1e-5": "-lr_1e_05",
+        "arch.channels=[4,8]": "-channels_4_8",
+        "training.loss_weighting=min_snr": "-loss_weighting_min_snr",
+        "data.random_flip=true": "-random_flip_True",
+    }
+    assert {words: name(words) for words in plain} == plain
+    pairs = [
+        ("tag=lr+1", "tag=lr-1"),
+        ("tag='первый'", "tag='второй'"),
+        ("tag=a_b", "tag=a-b"),
+        ("tag=a_b", "tag=_a_b"),
+        ("cond.include=[a*]", "cond.include=[*a]"),
+        ("arch.channels=[4,8]", "arch.channels=[[4,8]]"),
+        ("tag=a..b", "tag=a_b"),
+        ("training.lr=-1.0", "training.lr=1.0"),
+        ("+data.source.a={b:1}", "+data.source.a={b:-1}"),
+    ]
+    for one, other in pairs:
+        assert name(one) != name(other), (one, other)
 
 
 def test_other_settings_need_another_folder(command, tiny, run):
@@ -415,10 +484,9 @@ def test_other_images_need_another_folder(command, tiny):
 
 
 def test_what_is_unknown_distinguishes_runs(command, tiny):
-    overrides = ["+mine.key=1,2", "data.count=30,20", "training.steps=1"]
-    done = command("train.py", "-m", *tiny, *overrides)
-    assert done.status == 0 and "4 runs: 4 done" in done.out, done.err
-    assert len(list(Path("outputs").glob("avatars-*/last.ckpt"))) == 4
+    done = command("train.py", "-m", *tiny, "+trainer.benchmark=true,false", "training.steps=1")
+    assert done.status == 0 and "2 runs: 2 done" in done.out, done.err
+    assert len(list(Path("outputs").glob("avatars-*-benchmark_*/last.ckpt"))) == 2
     assert [path.name for path in Path().iterdir()] == ["outputs"]
 
 
@@ -439,7 +507,7 @@ def test_a_run_ends_with_its_pictures(command, tiny):
         "step_0000004.png",
         "step_0000005.png",
     ]
-    assert len(logged(Path("it"), "val_loss")) == 2
+    assert logged(Path("it"), "step", of="val_loss") == [3, 4]  # from 0
     assert "it/samples/step_0000005.png" in done.out and "it/lambda.png" in done.out
     assert "python sample.py run=it" in done.out.splitlines()[-2]
     drawn = Path("it/samples/step_0000005.png").read_bytes()
@@ -448,18 +516,9 @@ def test_a_run_ends_with_its_pictures(command, tiny):
     assert done.status == 0, done.err
     assert Path("it/samples/step_0000005.png").read_bytes() == drawn
     assert "is finished" in command("train.py", *tiny, "run=it", "training.steps=5").out
-
-
-def test_the_logged_loss_is_the_mean_over_micro_batches(command, tiny):
-    overrides = [*tiny, "arch.dropout=0", "training.steps=4", "training.lr=0"]
-    command("train.py", *overrides, "run=whole")
-    command("train.py", *overrides, "run=parts", "trainer.accumulate_grad_batches=4")
-    command("train.py", *overrides, "run=rare", "training.show.log_every=2")
-    whole = logged(Path("whole"), "loss")
-    assert len(set(whole)) == 4
-    assert logged(Path("parts"), "loss") == pytest.approx(whole, rel=1e-5)
-    means = [sum(whole[:2]) / 2, sum(whole[2:]) / 2]
-    assert logged(Path("rare"), "loss") == pytest.approx(means, rel=1e-5)
+    command("train.py", *tiny, "run=it", "training.steps=6", "training.show.every=6")
+    steps = logged(Path("it"), "step", of="val_loss")
+    assert sorted(set(steps)) == [3, 4, 5] and steps.count(5) == 1
 
 
 def test_a_run_records_what_it_was_made_with(command, tiny, run):
@@ -530,12 +589,6 @@ def test_an_evaluation_follows_the_training_and_is_not_repeated(command, tiny):
     assert "denoising of it" in other.out and "interpolation of it" not in other.out
 
 
-def test_a_batch_larger_than_the_data_set_is_warned_of(command, tiny):
-    done = command("train.py", *tiny, "training.steps=1", "training.batch_size=36")
-    said = "warning: training.batch_size=36: there are only 32 training images"
-    assert done.status == 0 and done.err.count(said) == 1, done.err
-
-
 @pytest.mark.parametrize("script", ["train", "evaluate", "sample", "report"])
 def test_help_explains_the_keys(command, script):
     done = command(f"{script}.py", "--help")
@@ -571,7 +624,7 @@ print({{"torch", "lightning", "diffusers", "pandas"}} & set(sys.modules))
     lines = done.stderr.splitlines()
     assert len(lines) == len(MISTAKES), done.stderr
     assert all(line.startswith("error: ") for line in lines), lines
-    assert done.stdout.strip() == "set()"
+    assert done.stdout.splitlines()[-1] == "set()"
 
 
 MISTAKES = [
@@ -580,7 +633,6 @@ MISTAKES = [
     ["train", "data=folder", "data.path=nowhere"],
     ["train", "training.lrr=1"],
     ["train", "training.steps=many", "data=avatars"],
-    ["train", "eval=[denoising]", "data=avatars", "data.held_out=20"],
     ["evaluate", "eval=[objective]", "run=nowhere"],
     ["evaluate", "eval=[objective]", "eval.objective.scalars=0"],
     ["sample", "run=nowhere"],
@@ -638,13 +690,12 @@ def test_a_check_tries_everything_and_keeps_nothing(command, tiny):
 
 
 def test_checks_of_a_sweep_leave_the_runs_alone(command, tiny):
-    found = command("train.py", *tiny, "cond=tmap", "arch=adm", "framework=flow").out
+    found = command("train.py", *tiny, "cond=tmap").out
     before = {path: path.stat().st_mtime_ns for path in Path(found.split(":")[0]).rglob("*")}
-    which = ["framework=flow", "arch=adm,drunet", "cond=tmap,mlp"]
-    done = command("train.py", "-m", *tiny, *which, "experiment=check")
+    done = command("train.py", "-m", *tiny, "cond=tmap,mlp", "experiment=check")
     assert done.status == 0, done.err
-    assert done.out.count("it works, and was deleted") == 3
-    assert "4 runs: 3 done, 1 skipped" in done.out
+    assert done.out.count("it works, and was deleted") == 1
+    assert "2 runs: 1 done, 1 skipped" in done.out
     assert not list(Path("outputs/check").iterdir())
     assert before == {path: path.stat().st_mtime_ns for path in before}
 

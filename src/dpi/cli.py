@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -81,12 +82,15 @@ def run(main: Callable[[], None], name: str) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises; else it prints and exits by itself
     try:
         with one_line():
+            _refuse_dashes(name)
             main()
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(f"error: {_explain(error, name)}")
     except Exception as error:
         if "Config group override must be" in str(error):  # Hydra's, a bare ValueError
             sys.exit(f"error: a config group is null: name an option, see python {name}.py --help")
+        if "Only one of --run" in str(error):  # likewise
+            sys.exit("error: -m, --cfg and --info exclude each other: give one of them")
         # The jobs of a sweep catch their own; this is a launcher, or a process that died.
         if not any(word in ("-m", "--multirun") or word.startswith("sweep=") for word in sys.argv):
             raise
@@ -158,10 +162,20 @@ def help_text(name: str) -> str:
     return "\n\n".join(parts).replace("$", "$$")  # Hydra substitutes $NAMES
 
 
+def _refuse_dashes(name: str) -> None:
+    for word, after in pairwise([*sys.argv[1:], ""]):
+        key, _, value = word.removeprefix("--").partition("=")
+        if word.startswith("--") and key not in ("run", "help") and key in _keys(name):
+            raise UserError(f"{word}: keys have no dashes, write {key}={value or after}")
+
+
 def _explain(error: Exception, name: str) -> str:
     """One line on an error of Hydra or OmegaConf that says what to do."""
     text = str(error)
     if isinstance(error, OverrideParseException):
+        if Path(error.override).exists():
+            key = "data.path" if name == "train" else "run"
+            return f"{error.override}: did you mean {as_typed(key, error.override)}?"
         typed = as_typed(*str(error.override).partition("=")[::2])
         return f"{error.override}: this cannot be parsed; is it {typed}?"
     if ambiguous := re.search(r"Ambiguous value for argument '([^']+)'", text):
@@ -196,16 +210,16 @@ def _suggest(key: str, name: str) -> str:
 
 
 def _keys(name: str) -> list[str]:
-    """All keys and groups that a command takes, as the files in configs/ have them."""
+    """All keys and groups that a command takes, its own first, as configs/ has them."""
     groups = _groups(name)
-    keys = {*groups, *_leaves(CONFIGS / f"{name}.yaml")}
+    keys = [*_leaves(CONFIGS / f"{name}.yaml"), *groups]
     for group in groups:
         for path in (CONFIGS / group).glob("*.yaml"):
             is_global = "@package _global_" in path.read_text()
-            keys |= {key if is_global else f"{group}.{key}" for key in _leaves(path)}
+            keys += [key if is_global else f"{group}.{key}" for key in _leaves(path)]
         for option in registered(group).values() if group not in GLOBAL else []:
-            keys |= {f"{group}.{key}" for key in flatten(option)}
-    return sorted(keys)
+            keys += [f"{group}.{key}" for key in flatten(option)]
+    return keys
 
 
 def _groups(name: str) -> list[str]:
@@ -222,7 +236,7 @@ def _leaves(path: Path) -> list[str]:
 
 
 def _stem(path: Any) -> str:
-    return plain_name(Path(str(path)).stem)
+    return plain_name(Path(os.path.abspath(str(path))).stem)
 
 
 def _cuda(yes: str, no: str) -> str:

@@ -1,25 +1,32 @@
 """One run from beginning to end, trained and then evaluated; and what a sweep says at its end."""
 
+import hashlib
 import json
 import shutil
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+try:
+    from hydra import compose, initialize_config_dir
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(f"{error}: pip install 'dpi[train]'", name=error.name) from None
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 
 from dpi.atomic import atomic_write
+from dpi.cli import register_resolvers
 from dpi.errors import Excluded, Terminated, UserError
+from dpi.groups import CONFIGS
 from dpi.progress import bars_closed
 from dpi.runs.check import check_pictures, check_trainer, check_training
-from dpi.runs.files import CHECKPOINT, CONFIG, checkpoint_digest
+from dpi.runs.files import CHECKPOINT, CONFIG, checkpoint_digest, initial_path
 from dpi.runs.identity import as_typed
 from dpi.runs.images import Images
 from dpi.runs.lock import LOCK, lock
@@ -30,9 +37,36 @@ if TYPE_CHECKING:  # PyTorch takes seconds
     from torch import nn
 
     from dpi.frameworks import Framework
+    from dpi.runs.run import Run
 
 
-def train(cfg: DictConfig) -> None:
+def train(overrides: Iterable[str]) -> "Run":
+    """Train and evaluate a run as train.py does, and open it.
+
+        run = train(["data=folder", "data.path=faces.zip", "scale=mini"])
+        images = run.framework.sample(run.network, torch.randn(4, 3, 16, 16))
+
+    Args:
+        overrides: what is written behind `python train.py`, but for a sweep.
+
+    Raises:
+        UserError: whatever the user can fix, as early as it is known.
+    """
+    register_resolvers()
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        cfg = compose("train", list(overrides), return_hydra_config=True)
+    HydraConfig.instance().set_config(cfg)
+    if cfg.hydra.mode == RunMode.MULTIRUN:
+        raise UserError("a sweep is trained on the command line: python train.py -m ...")
+    with open_dict(cfg):
+        del cfg["hydra"]
+    _train(cfg)
+    from dpi.runs.run import open_run
+
+    return open_run(cfg.run, trust=True)
+
+
+def train_job(cfg: DictConfig) -> None:
     """Train and evaluate the run that a configuration describes, or what is missing of it.
 
     In a sweep a failure is recorded and the sweep continues; alone it is raised.
@@ -66,6 +100,8 @@ def train(cfg: DictConfig) -> None:
 def _train(cfg: DictConfig) -> None:
     check_training(cfg)
     run = Path(cfg.run)
+    print(f"{run}: looking at its settings and images", flush=True)
+    _fill_in(cfg.training)
     images = Images(cfg)
     check_identity(cfg, run, images)
     missing, trained = missing_evaluations(cfg), is_trained(cfg)
@@ -83,9 +119,10 @@ def _train(cfg: DictConfig) -> None:
     from lightning.fabric.utilities.rank_zero import rank_zero_only
 
     from dpi.evaluation.evaluate import check_evaluations
-    from dpi.runs.build import build
-    from dpi.training import fit
+    from dpi.runs.build import build, check_shapes
+    from dpi.training.fit import fit
 
+    check_shapes(cfg)
     torch.manual_seed(cfg.seed)
     framework, network = build(cfg)
     evals = {name: cfg.eval[name] for name in missing}
@@ -99,6 +136,19 @@ def _train(cfg: DictConfig) -> None:
         _evaluate(cfg, run, framework, network, missing)
     if HydraConfig.get().mode != RunMode.MULTIRUN and run.exists():
         _print_next(cfg, run, framework)
+
+
+def _fill_in(training: DictConfig) -> None:
+    """What the settings lead to, and what is compared when the run is resumed."""
+    if training.lr_schedule == "cosine" and training.lr_decay_steps is None:
+        training.lr_decay_steps = training.steps
+    training.init_weights = None
+    if training.init_from:
+        path = initial_path(training.init_from)
+        if not path.is_file():
+            raise UserError(f"training.init_from={training.init_from}: {path} does not exist")
+        with path.open("rb") as file:
+            training.init_weights = hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
 
 @contextmanager

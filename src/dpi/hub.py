@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import ModelCard, ModelCardData, ModelHubMixin, hf_hub_download
+
+try:
+    from huggingface_hub import ModelCard, ModelCardData, ModelHubMixin, hf_hub_download
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(f"{error}: pip install 'dpi[train]'", name=error.name) from None
 from omegaconf import OmegaConf
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_model
+from safetensors.torch import save_model
 from torch import Tensor, nn
 
 from dpi.errors import UserError
 from dpi.frameworks import predict
 from dpi.runs.build import MODEL, build, image_shape
-from dpi.runs.checkpoint import load_weights
+from dpi.runs.checkpoint import load_weights, read_weights
 from dpi.runs.record import refuse_interpolations
 from dpi.runs.rows import read_rows
 from dpi.runs.run import Run
@@ -81,10 +84,7 @@ class SharedModel(nn.Module, ModelHubMixin, library_name="dpi", tags=TAGS):
             file = Path(hf_hub_download(model_id, WEIGHTS, **download))
         elif not (file := Path(model_id, WEIGHTS)).is_file():
             raise UserError(f"{model_id} holds no {WEIGHTS}, and pickles are not opened")
-        try:
-            load_weights(shared.network, load_file(file), file)
-        except SafetensorError as error:
-            raise UserError(f"{file} is damaged: {error}") from None
+        load_weights(shared.network, read_weights(file), file)
         return shared.to(map_location).eval()
 
     def forward(self, x: Tensor, s: Tensor | float) -> Tensor:

@@ -30,8 +30,8 @@ CONDITIONINGS = {
     "ncsnv2": partial(NCSNv2, drunet),
     "mlp": partial(MLP, adm),
 }
-CASES = [("diffusion", name) for name in CONDITIONINGS]
-CASES += [("flow", name) for name in ("dpi", "dpi-adm", "tmap", "mlp")]
+CASES = [("diffusion", name) for name in ("dpi", "dpi-grouped", "sigmamap", "ncsnv2")]
+CASES += [("flow", name) for name in ("dpi-adm", "tmap", "mlp")]
 
 
 def small(framework: str, conditioning: str) -> tuple[Framework, nn.Module]:

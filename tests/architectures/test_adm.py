@@ -1,3 +1,6 @@
+import re
+from contextlib import nullcontext
+
 import pytest
 import torch
 from test_networks import SMALL
@@ -41,12 +44,28 @@ def test_zero_initialization():
 
 
 @pytest.mark.parametrize(
-    ("resolutions", "levels"),
-    [((), {}), ((32,), {1}), ((16,), {2}), ((15,), {2}), ((16, 32), {1, 2})],
+    ("resolutions", "levels", "missing"),
+    [
+        ((), {}, None),
+        ((32,), {1}, None),
+        ((16,), {2}, None),
+        ((15,), {2}, None),
+        ((16, 32), {1, 2}, None),
+        ((24,), {1}, None),
+        ((8, 16), {2}, [8]),
+        ((20, 4), {}, [20, 4]),
+        ((128,), {}, [128]),
+    ],
 )
-def test_attention_is_at_its_resolutions(resolutions, levels):
-    """image_size // resolution is the downsampling factor, as in guided-diffusion."""
-    with torch.device("meta"):
+def test_attention_is_at_its_resolutions(resolutions, levels, missing):
+    """image_size // resolution is the downsampling factor, as in guided-diffusion; resolutions that
+    no level has are warned of."""
+    said = (
+        pytest.warns(match=f"no level has .*{re.escape(str(missing))}")
+        if missing
+        else nullcontext()
+    )
+    with torch.device("meta"), said:
         net = ADM(
             image_size=64,
             base_channels=64,

@@ -5,7 +5,7 @@ import math
 import pytest
 from omegaconf import OmegaConf
 
-from dpi.training.learning_rate import lr_factor
+from dpi.training.module import lr_factor
 
 
 def factors(schedule: str, warmup: int, decay: int | None, *steps: int) -> list[float]:

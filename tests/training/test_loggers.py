@@ -83,6 +83,8 @@ def test_tensorboard_and_csv(command, tiny):
         assert values["names"]["cond"] == "tmap" and values["training"]["lr"] == 0.002
         assert "accelerator" not in values["trainer"] and "cache_dir" not in values["data"]
     assert len(list(Path("runs/tmap/log").iterdir())) == 2  # a version for each session
+    (events,) = Path("runs/dpi/tensorboard").rglob("events.*")
+    assert all(name in events.read_bytes() for name in (b"samples", b"lambda"))
 
 
 @pytest.mark.slow
@@ -93,6 +95,8 @@ def test_wandb(command, tiny, monkeypatch):
     done = command("train.py", *tiny, "logger=wandb", "run=dpi", "training.steps=5", *EVAL)
     assert done.status == 0, done.err
     first, second = (session(path) for path in sorted(Path("dpi").rglob("*.wandb")))
+    drawn = {path.name.split("_")[0] for path in Path("dpi/wandb").rglob("*.png")}
+    assert drawn == {"samples", "lambda"}
     (other,) = (session(path) for path in Path("tmap").rglob("*.wandb"))
     assert first[0] == second[0] != other[0]
     assert first[1]["training"]["steps"] == 3 and second[1]["training"]["steps"] == 5

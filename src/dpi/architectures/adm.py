@@ -1,5 +1,6 @@
 """ADM: a U-Net of residual blocks and attention, with an optional time embedding."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Literal
 
@@ -75,6 +76,14 @@ class ADM(nn.Module):
         self.base_channels = base_channels
 
         factors = [image_size // resolution for resolution in attention_resolutions]
+        levels = {2**level: image_size // 2**level for level in range(len(widths))}
+        if set(factors) - levels.keys():
+            missing = [r for r in attention_resolutions if image_size // r not in levels]
+            warnings.warn(
+                f"attention_resolutions={list(attention_resolutions)}: no level has {missing}, so "
+                f"there is no attention; the levels have {sorted(levels.values())}",
+                stacklevel=2,
+            )
         embedding = 4 * base_channels if time_embedding else None
         self.embed = None
         if embedding:

@@ -1,5 +1,13 @@
 """From a configuration to the framework and the conditioned network g(x, s)."""
 
+import site
+import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from traceback import extract_tb
+from typing import Any
+
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
@@ -22,38 +30,64 @@ def build(cfg: DictConfig) -> tuple[Framework, nn.Module]:
 
     Raises:
         Excluded: a combination that the method excludes.
-        UserError: settings that the network refuses, or an image size or number of channels that
-            it cannot work on; tried on the meta device first, where it costs nothing.
+        UserError: settings that the network refuses.
     """
-    for section in (cfg.framework, cfg.arch, cfg.cond):
-        for target in targets(OmegaConf.to_container(section, resolve=True)):
-            check_importable(target)
-    try:
-        _check_shapes(cfg)
+    with _in_one_line(cfg):
         return _instantiate(cfg)
+
+
+def check_shapes(cfg: DictConfig) -> None:
+    """Call the network with images: on the meta device, where it costs nothing, or on the CPU if it
+    needs numbers.
+
+    Raises:
+        Excluded: as of `build`.
+        UserError: also an image size or number of channels that the network cannot work on.
+    """
+    with _in_one_line(cfg):
+        try:
+            with torch.device("meta"):
+                made = _call(cfg)
+        except (RuntimeError, TypeError) as error:
+            if "meta" not in str(error):
+                raise
+            made = _call(cfg)
+    # Another shape could be broadcast to the images' in the loss.
+    for what, tensor in made.items():
+        shape, expected = tuple(getattr(tensor, "shape", ())), (2, *image_shape(cfg))
+        if shape != expected:
+            raise UserError(f"the network's {what} has shape {shape}, and the images {expected}")
+
+
+@torch.no_grad()
+def _call(cfg: DictConfig) -> dict[str, Any]:
+    framework, network = _instantiate(cfg)
+    images = torch.ones(2, *image_shape(cfg))
+    s = torch.tensor([0, framework.num_scalars - 1], device="cpu")
+    corrupted, target = framework.corrupt(images, images, s)
+    return {"input": corrupted, "target": target, "output": network(images, s[0])}
+
+
+@contextmanager
+def _in_one_line(cfg: DictConfig) -> Iterator[None]:
+    """Around code of the user's own: what it refuses is one line, and where that was, if there."""
+    try:
+        yield
     except UserError:
         raise
     except (ValueError, TypeError, RuntimeError, InstantiationException) as error:
-        line = " ".join(str(error).split())
+        own = [frame for frame in extract_tb(error.__traceback__) if _is_foreign(frame.filename)]
+        where = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
         raise UserError(
             f"this network cannot be built for image_size={cfg.image_size} and "
-            f"image_channels={cfg.image_channels}: {line}"
+            f"image_channels={cfg.image_channels}: {' '.join(str(error).split())}{where}"
         ) from error
 
 
-def _check_shapes(cfg: DictConfig) -> None:
-    with torch.device("meta"):
-        framework, network = _instantiate(cfg)
-    images = torch.empty(2, *image_shape(cfg), device="meta")
-    s = torch.tensor([0, framework.num_scalars - 1])
-    corrupted, target = framework.corrupt(images, images, s)
-    made = {"input": corrupted, "target": target, "output": network(images, s[0])}
-    # Another shape could be broadcast to the images' in the loss.
-    for what, tensor in made.items():
-        if (shape := tuple(getattr(tensor, "shape", ()))) != images.shape:
-            raise UserError(
-                f"the network's {what} has shape {shape}, and the images {tuple(images.shape)}"
-            )
+def _is_foreign(path: str) -> bool:
+    """Whether a file of Python is neither of dpi nor installed."""
+    installed = (sysconfig.get_path("stdlib"), *site.getsitepackages())
+    return not path.startswith((*installed, str(Path(__file__).parents[1]), "<"))
 
 
 def image_shape(cfg: DictConfig) -> tuple[int, int, int]:
@@ -90,6 +124,9 @@ def set_memory_format(
 
 
 def _instantiate(cfg: DictConfig) -> tuple[Framework, nn.Module]:
+    for section in (cfg.framework, cfg.arch, cfg.cond):
+        for target in targets(OmegaConf.to_container(section, resolve=True)):
+            check_importable(target)
     with torch.device("cpu"):
         framework = instantiate(cfg.framework)
     check_protocol(framework, Framework, "framework")

@@ -78,6 +78,12 @@ Existing = Annotated[str, AfterValidator(_existing)]
 Writable = Annotated[str, AfterValidator(_writable)]
 Rows = Annotated[str, AfterValidator(_rows)]
 
+EFFORT = {
+    f"effort.{name}": int | None
+    for name in ("scalars", "noise_seeds", "n", "pictures", "steps", "grid", "repeats")
+}
+"""What evaluations take from it."""
+
 TRAIN = {
     "seed": Seed,
     "run": Annotated[str, AfterValidator(_run_folder)],
@@ -91,6 +97,8 @@ TRAIN = {
     "training.warmup_steps": Annotated[int, Field(ge=0, lt=2**31)],
     "training.lr_schedule": Literal["constant", "cosine", "rsqrt"],
     "training.lr_decay_steps": Count | None,
+    "training.init_from": str | None,
+    "training.init_weights": str | None,
     "training.weight_decay": Rate,
     "training.lr_lambda": Rate,
     "training.weight_decay_lambda": Rate,
@@ -117,12 +125,13 @@ TRAIN = {
     "data.max_pixels": Count | None,
     "data.random_flip": bool,
     "data.cache_dir": str,
+    **EFFORT,
 }
 """The keys of train.yaml, and of its sections what no constructor checks."""
 
 SECTIONS = (
     *("names", "settings", "framework", "arch", "cond"),
-    *("data", "trainer", "logger", "eval", "effort"),
+    *("data", "trainer", "logger", "eval"),
 )
 """Sections of train.yaml that have other keys, too: arguments of what they name."""
 
@@ -148,6 +157,7 @@ EVALUATE = {
     "devices": int | str,
     "precision": Precision,
     "out": Rows | None,
+    **EFFORT,
 }
 """The keys of evaluate.yaml; those of its sections are in the signatures of the evaluations."""
 
@@ -171,6 +181,10 @@ def check_training(cfg: DictConfig) -> None:
     """Raise UserError (Excluded for a combination that the method excludes) unless a composed
     train.yaml can be trained and evaluated, as far as its values alone say."""
     check(cfg, TRAIN, others=SECTIONS)
+    data = OmegaConf.to_yaml(cfg.data)
+    for key in cfg.data:
+        if f"data.{key}" not in TRAIN and key != "source" and f"${{data.{key}}}" not in data:
+            raise UserError(f"data.{key}: nothing reads it, see --help")
     _check_lr_schedule(cfg.training)
     size, distinct = cfg.training.batch_size, cfg.training.distinct_scalars
     if distinct is not None and distinct > size:
@@ -204,10 +218,12 @@ def check_pictures(evals: Mapping[str, Any], held_out: int) -> None:
 
 def _check_lr_schedule(training: DictConfig) -> None:
     schedule, decay, warmup = training.lr_schedule, training.lr_decay_steps, training.warmup_steps
+    if schedule == "cosine" and decay is None:
+        decay = training.steps
     if (schedule == "constant") != (decay is None):
         raise UserError(
             f"training.lr_schedule={schedule} with training.lr_decay_steps={json.dumps(decay)}: "
-            "constant takes null, and cosine and rsqrt the steps"
+            "constant takes null, and rsqrt the steps"
         )
     if schedule == "cosine" and not max(warmup + 1, training.steps) <= decay:
         raise UserError(
@@ -236,7 +252,7 @@ def check_evaluate(cfg: DictConfig) -> None:
     """Raise UserError unless a composed evaluate.yaml can be evaluated, as far as that is known."""
     if not cfg.eval:
         raise UserError("eval= is missing: choose evaluations, such as eval=[denoising]")
-    check(cfg, EVALUATE, others=("eval", "effort"))
+    check(cfg, EVALUATE, others=["eval"])
 
 
 def check(

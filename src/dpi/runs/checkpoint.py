@@ -1,6 +1,5 @@
 """Checkpoints, read without running code that they may hold."""
 
-import pickle
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         others = sorted(other.name for other in path.parent.glob("*.ckpt"))
         hint = f"choose from {', '.join(others)}" if others else "train first, or name another run"
         raise UserError(f"there is no checkpoint {path}: {hint}") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, zipfile.BadZipFile) as error:
+    except Exception as error:  # whatever the file is
         line = str(error).partition("\n")[0] or "it is empty"
         raise UserError(
             f"{path} is damaged, no checkpoint, or holds code, which is not run: {line}"
@@ -62,6 +61,23 @@ def load_weights(network: nn.Module, state: dict[str, Any], path: Path) -> None:
         UserError: see `check_weights`.
     """
     network.load_state_dict(check_weights(network, state, path))
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The weights in a .safetensors file of `dpi.hub`, or the averaged ones of a checkpoint.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    if path.suffix != ".safetensors":
+        return load_checkpoint(path)["state_dict"]
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise UserError(f"{path} is damaged: {error}") from None
 
 
 def check_weights(network: nn.Module, state: dict[str, Any], path: Path) -> dict[str, Tensor]:

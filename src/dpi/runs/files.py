@@ -125,3 +125,9 @@ def _finite(text: str) -> float:
     if not math.isfinite(number := float(text)):
         raise ValueError(f"{text} is no finite number")
     return number
+
+
+def initial_path(source: str) -> Path:
+    """The file that `training.init_from` names: of a run's folder, its last checkpoint."""
+    path = Path(source)
+    return path / CHECKPOINT if path.is_dir() else path

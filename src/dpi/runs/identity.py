@@ -29,8 +29,9 @@ HARMLESS = (
 )
 """Keys and sections that cannot change what is learned. Any other key distinguishes runs."""
 
-RECORDED = ("data.held_out",)
-"""Which images are held out is recorded, and that is compared instead."""
+RECORDED = ("data.held_out", "training.init_from")
+"""What these lead to is recorded, and compared instead: which images are held out, and
+`training.init_weights`."""
 
 GROUPS = (
     *("data", "framework", "arch", "cond", "scale"),
@@ -80,8 +81,8 @@ def settings(*, _root_: DictConfig) -> DictConfig:
 def suffix(*, _root_: DictConfig) -> str:
     """The resolver ${suffix:}: the settings as the end of a run's name, e.g. -schedule_linear."""
     parts = [
-        _plain(str(value) if key == "tag" else f"{key.rpartition('.')[2]}_{value}")
-        for key, value in settings(_root_=_root_).items()
+        _part(value) if key == "tag" else f"{key.rpartition('.')[2]}_{_part(value)}"
+        for key, value in OmegaConf.to_container(settings(_root_=_root_)).items()
     ]
     text = "".join(f"-{part}" for part in parts)
     if len(text) <= LONGEST:
@@ -119,8 +120,12 @@ def flatten(node: Any, prefix: str = "") -> dict[str, Any]:
     return {k: v for name, n in node.items() for k, v in flatten(n, f"{prefix}{dot}{name}").items()}
 
 
-def _plain(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9.]+", "_", text).strip("_")
+def _part(value: Any) -> str:
+    if isinstance(value, list) and value and not any(isinstance(item, list) for item in value):
+        return "_".join(map(_part, value))
+    if isinstance(value, int | float) and value >= 0:
+        return str(value).replace("-", "_")  # 1e_05
+    return plain_name(str(value))
 
 
 def _within(key: str, sections: tuple[str, ...]) -> bool:

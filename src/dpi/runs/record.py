@@ -60,6 +60,11 @@ def check_identity(cfg: DictConfig, run: Path, images: Images) -> None:
     for key in sorted(then.keys() | now.keys(), key=lambda key: (key.count("."), key)):
         was, given = then.get(key), now.get(key)
         if was != given:
+            if key == "training.lr_decay_steps" and cfg.training.lr_schedule == "cosine":
+                raise UserError(
+                    f"{run} cannot be extended: its learning rate falls to 0 at step {was} "
+                    f"(lr_schedule=cosine); give training.steps={was}, or train anew with tag=NAME"
+                )
             raise UserError(
                 f"{run} holds a run with other settings ({key} was {was}, now {given}): "
                 "name the new one with tag=NAME, or delete that folder"
@@ -94,7 +99,9 @@ def read_config(folder: Path) -> DictConfig:
         refuse_interpolations(values, str(path))
         cfg = OmegaConf.create(values)
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{folder} is not a run: it holds no {CONFIG}") from None
+        other = Path("outputs", folder)
+        hint = f"; did you mean run={other}?" if (other / CONFIG).is_file() else ""
+        raise UserError(f"{folder} is not a run: it holds no {CONFIG}{hint}") from None
     except UserError:
         raise
     except (OSError, ValueError, OmegaConfBaseException) as error:

@@ -10,6 +10,7 @@ import lightning as L
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from hydra.utils import instantiate
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 from torch import nn
@@ -20,16 +21,15 @@ from dpi.frameworks import Framework
 from dpi.frameworks.draw import network_evaluations
 from dpi.precision import forbid_tf32
 from dpi.processes import together
-from dpi.runs.checkpoint import check_weights, load_checkpoint
-from dpi.runs.files import CHECKPOINT, samples_path
+from dpi.runs.checkpoint import check_weights, load_checkpoint, load_weights, read_weights
+from dpi.runs.files import CHECKPOINT, initial_path, samples_path
 from dpi.runs.images import Images
 from dpi.runs.record import record, record_session
 from dpi.training.averaging import FURTHER, WeightAverages, ema_lag
 from dpi.training.datamodule import DataModule
-from dpi.training.loggers import log_hyperparameters, make_loggers
+from dpi.training.loggers import SampleLogger, log_hyperparameters
 from dpi.training.module import TrainingModule
 from dpi.training.pace import Pace
-from dpi.training.sample_logger import SampleLogger
 from dpi.training.saving import AtomicCheckpointIO, SaveCheckpoints, write_averages
 
 DIVERGED = 10.0
@@ -52,12 +52,15 @@ def fit(cfg: DictConfig, framework: Framework, network: nn.Module, images: Image
     interval = min(show.every, steps)
     network_evaluations(framework, show.num_steps)
     first_step = _first_step(cfg, network)
+    if cfg.training.init_from and not first_step:
+        path = initial_path(cfg.training.init_from)
+        load_weights(network, read_weights(path), path)
     trainer = _trainer(cfg)
     _check_processes(trainer)
-    pixels = memory_map(images.source, Path(cfg.data.cache_dir), cfg.data.name)
     device = trainer.strategy.root_device
     module = TrainingModule(cfg, framework, network, len(images.split.train))
     module.lay_out(device, trainer.world_size)
+    pixels = memory_map(images.source, Path(cfg.data.cache_dir), cfg.data.name)
     data = DataModule(pixels, images.split, module.draws)
     if trainer.is_global_zero:
         record(cfg, run, images)
@@ -156,7 +159,7 @@ def _trainer(cfg: DictConfig) -> L.Trainer:
                 SaveCheckpoints(cfg),
                 Pace(cfg),
             ],
-            logger=make_loggers(cfg),
+            logger=[instantiate(logger) for logger in cfg.logger.values()],
             plugins=[AtomicCheckpointIO()],
             default_root_dir=cfg.run,
             max_steps=steps,

@@ -1,5 +1,6 @@
 """One optimizer step: corrupt images, predict, square the error."""
 
+import math
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +21,6 @@ from dpi.runs.build import set_memory_format
 from dpi.runs.checkpoint import check_moments
 from dpi.runs.files import CHECKPOINT
 from dpi.training.draws import DROPOUT, Draws, generator
-from dpi.training.learning_rate import lr_factor
 from dpi.training.weighting import make_weighting
 
 
@@ -130,7 +130,8 @@ class TrainingModule(L.LightningModule):
         noise = torch.randn(x.shape, generator=generator(batch.scalar)).to(x)
         value = loss(self.network, self.framework, x, noise, torch.tensor(batch.scalar)).mean()
         share = batch.weight * len(x)  # in the mean over the batches
-        self.log("val_loss", value, prog_bar=True, batch_size=share, sync_dist=True)
+        how = {"prog_bar": True, "logger": False, "sync_dist": True}  # `SampleLogger` logs it
+        self.log("val_loss", value, batch_size=share, **how)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         if (self.trainer.global_step + 1) % self.cfg.training.show.log_every:
@@ -158,6 +159,30 @@ class TrainingModule(L.LightningModule):
         optimizer = self.optimizer()
         scheduler = LambdaLR(optimizer, partial(lr_factor, self.cfg.training))
         return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
+
+
+def lr_factor(training: DictConfig, step: int) -> float:
+    """What the learning rates of optimizer step n, from 0, are multiplied by,
+
+        min((n + 1) / W, 1)  times   1                                    constant
+                                     (1 + cos(pi (n - W) / (D - W))) / 2  cosine, 1 before n = W
+                                     1 / sqrt(max(n / D, 1))              rsqrt
+
+    with W warm-up steps and D decay steps. `cosine` reaches 0 at step D, `rsqrt` decays from there
+    on (EDM2, Karras et al., 2024).
+
+    Args:
+        training: the section of train.yaml, with lr_schedule, warmup_steps and lr_decay_steps.
+        step: n.
+    """
+    start, end = training.warmup_steps, training.lr_decay_steps
+    warmup = min((step + 1) / start, 1.0) if start else 1.0
+    if training.lr_schedule == "cosine":
+        progress = min(max((step - start) / (end - start), 0.0), 1.0)
+        return warmup * (1 + math.cos(math.pi * progress)) / 2
+    if training.lr_schedule == "rsqrt":
+        return warmup / math.sqrt(max(step / end, 1.0))
+    return warmup
 
 
 def diverged(what: str, path: Path) -> str:
