@@ -11,7 +11,7 @@ from torch import nn
 
 import dpi.conditioning
 from dpi.architectures import ADM, DRUNet
-from dpi.conditioning import DPI, MLP, Compose, FiLM, Mixture, NCSNv2, SigmaMap, TMap
+from dpi.conditioning import DPI, MLP, Compose, FiLM, Mixture, NCSNv2, SigmaMap, Sinusoidal, TMap
 from dpi.described import described
 from dpi.errors import Excluded
 from dpi.frameworks import FlowMatching, VPDiffusion
@@ -52,6 +52,14 @@ def test_t_map_is_a_channel_of_t_over_T(framework):
     torch.testing.assert_close(g.network.input[:, 3:], expected)
 
 
+def test_sinusoidal_map_is_cosines_and_sines_of_the_step():
+    g = Sinusoidal(Recorder, FlowMatching(), channels=4)
+    g(torch.randn(2, 3, 4, 4), torch.tensor([0, 250]))
+    t, slow = torch.tensor([0.0, 250.0]), 10000**-0.5
+    expected = torch.stack([t.cos(), (t * slow).cos(), t.sin(), (t * slow).sin()], dim=1)
+    torch.testing.assert_close(g.network.input[:, 3:, 1, 2], expected, rtol=1e-4, atol=1e-4)
+
+
 def test_sigma_map_is_a_channel_of_the_noise_level():
     diffusion = VPDiffusion()
     g = SigmaMap(Recorder, diffusion)
@@ -88,6 +96,7 @@ def randomize(network: nn.Module) -> nn.Module:
         (DPI, small_adm, VPDiffusion()),
         (TMap, small_drunet, VPDiffusion()),
         (TMap, small_adm, FlowMatching()),
+        (Sinusoidal, small_drunet, VPDiffusion()),
         (SigmaMap, small_adm, VPDiffusion()),
         (NCSNv2, small_drunet, VPDiffusion()),
         (MLP, small_adm, VPDiffusion()),

@@ -17,6 +17,7 @@ from dpi.conditioning.mixture import Mixture
 from dpi.conditioning.mlp import MLP
 from dpi.conditioning.ncsnv2 import NCSNv2
 from dpi.conditioning.sigmamap import SigmaMap
+from dpi.conditioning.sinusoidal import Sinusoidal
 from dpi.conditioning.tmap import TMap
 
 __all__ = [
@@ -28,5 +29,6 @@ __all__ = [
     "Mixture",
     "NCSNv2",
     "SigmaMap",
+    "Sinusoidal",
     "TMap",
 ]
