@@ -27,8 +27,13 @@ def save_grid(images: np.ndarray, path: Path) -> None:
     cells = np.concatenate([images, empty]).repeat(zoom, axis=1).repeat(zoom, axis=2)
     cells = np.pad(cells, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=255)
     grid = rearrange(cells, "(r c) h w channel -> (r h) (c w) channel", c=columns)
+    save_image(grid, path)
+
+
+def save_image(pixels: np.ndarray, path: Path) -> None:
+    """Write one image, (H, W, C) uint8, as a PNG; C is as of `save_grid`."""
     with atomic(path) as file:
-        Image.fromarray(grid[..., 0] if grid.shape[-1] == 1 else grid).save(file, "PNG")
+        Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(file, "PNG")
 
 
 def plot_lambda(table: np.ndarray, path: Path) -> None:

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from dpi.architectures import Architecture
-from dpi.conditioning.tmap import append_channel
+from dpi.conditioning.tmap import append_channels
 from dpi.errors import Excluded
 from dpi.frameworks import Framework, VPDiffusion
 from dpi.interpolation import look_up
@@ -43,4 +43,4 @@ class SigmaMap(nn.Module):
         Returns:
             Shape (B, C, H, W).
         """
-        return self.network(append_channel(x, look_up(self.sigmas, s)))
+        return self.network(append_channels(x, look_up(self.sigmas, s)[..., None]))

@@ -1,9 +1,9 @@
 """sinusoidal map: sinusoidal features of the step as additional input channels."""
 
-import torch
 from torch import Tensor, nn
 
 from dpi.architectures import Architecture
+from dpi.conditioning.tmap import append_channels
 from dpi.frameworks import Framework
 from dpi.interpolation import position
 from dpi.interpolation.film import sinusoidal
@@ -45,5 +45,4 @@ class Sinusoidal(nn.Module):
             Shape (B, C, H, W).
         """
         t = position(s, self.num_scalars).reshape(-1)
-        e = sinusoidal(t, self.channels).to(x, non_blocking=True)[..., None, None]
-        return self.network(torch.cat([x, e.expand(len(x), -1, *x.shape[2:])], dim=1))
+        return self.network(append_channels(x, sinusoidal(t, self.channels)))

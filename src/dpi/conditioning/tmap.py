@@ -34,18 +34,19 @@ class TMap(nn.Module):
         Returns:
             Shape (B, C, H, W).
         """
-        return self.network(append_channel(x, position(s, self.num_scalars) / self.num_scalars))
+        normalized = position(s, self.num_scalars) / self.num_scalars
+        return self.network(append_channels(x, normalized[..., None]))
 
 
-def append_channel(x: Tensor, value: Tensor) -> Tensor:
-    """Append a channel that is constant in each image.
+def append_channels(x: Tensor, values: Tensor) -> Tensor:
+    """Append channels that are constant in each image.
 
     Args:
         x: images, shape (B, C, H, W).
-        value: the constant of each image, shape (B,), or of all, shape ().
+        values: the constants of each image, shape (B, n), or of all, (n,) or (1, n).
 
     Returns:
-        Shape (B, C + 1, H, W).
+        Shape (B, C + n, H, W).
     """
-    channel = value.to(x, non_blocking=True).reshape(-1, 1, 1, 1).expand(len(x), 1, *x.shape[2:])
-    return torch.cat([x, channel], dim=1)
+    values = values.to(x, non_blocking=True)[..., None, None]
+    return torch.cat([x, values.expand(len(x), -1, *x.shape[2:])], dim=1)

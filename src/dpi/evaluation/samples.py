@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import numpy as np
 import torch
 from omegaconf import DictConfig
-from PIL import Image
 from pydantic import Field
 from torch import Tensor
 
-from dpi.atomic import atomic
 from dpi.data import kept_npz, read_npz, save_npz
 from dpi.errors import UserError
 from dpi.frameworks.draw import draw, network_evaluations
-from dpi.plots import save_grid
+from dpi.plots import save_grid, save_image
 from dpi.precision import forbid_tf32
 from dpi.progress import Progress
 from dpi.runs.build import image_shape, set_memory_format
@@ -73,9 +71,7 @@ def sample(cfg: DictConfig) -> None:
         print(f"{cfg.n} samples: {out}.npz")
     if cfg.png:
         for i, pixels in enumerate(samples):
-            with atomic(out.with_name(f"{out.name}-png") / f"{i:06d}.png") as file:
-                shown = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
-                Image.fromarray(shown).save(file, "PNG")
+            save_image(pixels, out.with_name(f"{out.name}-png") / f"{i:06d}.png")
         print(f"{cfg.n} samples: {out}-png/*.png")
 
 
