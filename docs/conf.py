@@ -25,6 +25,7 @@ EXTENDING
 ```{toctree}
 :hidden:
 :caption: What to expect
+GALLERY
 REPRODUCTION
 CONDITIONING
 PERFORMANCE
@@ -44,7 +45,6 @@ api/index
 ../results/README
 ../results/conditioning/README
 ../results/gpu
-../results/interpolation
 ```
 """
 """The sidebar's; not in index.md, where a repository browser would show it as code."""
