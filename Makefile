@@ -29,7 +29,7 @@ demo: $(READY)  ## train a small DPI model on cartoon faces and sample from it, 
 test: $(READY)  ## run all tests
 	$(PYTHON) -m pytest -n auto --dist worksteal
 
-bench: $(READY)  ## time a CPU: make bench ARGS="dpir=FOLDER guided_diffusion=FOLDER"
+bench: $(READY)  ## time a CPU: make bench ARGS="scale=small training.batch_size=32"
 	$(PYTHON) benchmarks/cpu.py $(ARGS)
 
 lint: $(READY)  ## check style and the library's type hints
@@ -49,7 +49,7 @@ table5: $(READY)  ## of Table 5: learned and linear lambda
 figures: $(READY)  ## of Figures 2, 3 and 5: samples and lambda (Figure 4: table2)
 tables: $(READY)  ## of all tables and figures at once
 ablations: $(READY)  ## beyond the paper: scalars a step, how theta1 starts, lambda's ends
-conditioning: $(READY)  ## beyond the paper: other conditionings, at two learning rates
+conditioning: $(READY)  ## beyond the paper: conditionings, each at five learning rates
 # A sweep is a grid (configs/groups.yaml); some tables take several, given beside it. A failure in one
 # does not stop the next.
 GRIDS = ""

@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 
 from dpi.cli import one_line, run
 from dpi.runs.check import SAMPLE, check
+from dpi.runs.files import is_shared
 from dpi.runs.record import read_config
 
 
@@ -14,7 +15,8 @@ from dpi.runs.record import read_config
 def main(cfg: DictConfig) -> None:
     with one_line():
         check(cfg, SAMPLE, others=("device",))
-        read_config(Path(cfg.run))
+        if not is_shared(Path(cfg.run)):
+            read_config(Path(cfg.run))
         print(f"{cfg.run}: loading PyTorch and the weights", flush=True)
         from dpi.evaluation.samples import sample  # imports PyTorch, which takes seconds
 

@@ -12,36 +12,25 @@ networks train in turn with ours of the same widths and blocks. Results: docs/PE
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from typing import Any
 
-from steps import (
-    DEVICE,
-    ROOT,
-    Table,
-    against,
-    autocast,
-    compiled,
-    conditionings,
-    main,
-    read,
-    sampled,
-    sampling,
-    some,
-    trainer,
-    training,
-)
+import steps
+import torch
+from omegaconf import OmegaConf
+from steps import DEVICE, ROOT, Table, autocast, conditionings, main, read, sampled, some
 from torch import nn
 
 from dpi.errors import UserError
-from dpi.evaluation.complexity import training_step
+from dpi.evaluation.complexity import peak_memory, training_step
 from dpi.runs.build import build_meta
 
 
-def dpir(channels: list[int], num_blocks: int, **_: Any) -> nn.Module:
+def dpir(in_channels: int, channels: list[int], num_blocks: int, **_: Any) -> nn.Module:
     """DPIR's network."""
     from models.network_unet import UNetRes
 
-    return UNetRes(3, 3, list(channels), num_blocks)
+    return UNetRes(in_channels, 3, list(channels), num_blocks)
 
 
 def guided_diffusion(
@@ -53,12 +42,12 @@ def guided_diffusion(
     head_channels: int,
     dropout: float,
     time_embedding: bool,
-    **_: Any,
+    **more: Any,
 ) -> nn.Module:
     """The network of guided-diffusion, with its embedding of the step."""
     from guided_diffusion.unet import UNetModel
 
-    return UNetModel(
+    network = UNetModel(
         image_size=image_size,
         in_channels=3,
         model_channels=base_channels,
@@ -70,27 +59,47 @@ def guided_diffusion(
         num_head_channels=head_channels,
         use_scale_shift_norm=True,
         resblock_updown=True,
+        **{option: value for option, value in more.items() if option.startswith("use_")},
     )
+    if network.dtype == torch.float16:
+        network.convert_to_fp16()
+    return network
 
 
 def originals(options: list[str], own: list[str]) -> dict[str, Any]:
-    """An optimizer step of our network over that of the public one."""
+    """An optimizer step of our network over that of the public one.
+
+    What begins with `+theirs.` are options of the public network alone. If use_fp16 is among them,
+    it has weights in float16, for which its own training would have a copy in float32 as well.
+    """
     cfg, theirs = read(*options, *own), read(*options, *own)
+    OmegaConf.set_struct(theirs, False)
     public = "dpir" if "arch=drunet" in options else "guided_diffusion"
-    theirs.arch._target_ = f"__main__.{public}"
+    theirs.arch.update(_target_=f"{__name__}.{public}", **theirs.get("theirs", {}))
+    if theirs.arch.get("use_fp16"):
+        theirs.trainer.precision = "32-true"  # it converts by itself
     counts = [sum(p.numel() for p in build_meta(of).parameters()) for of in (cfg, theirs)]
     if counts[0] != counts[1]:
         raise SystemExit(f"ours has {counts[0]:,} parameters, the original {counts[1]:,}")
-    step, original = (training_step(of, DEVICE, autocast(of)) for of in (cfg, theirs))
-    duration, ratio = against(step, original)
-    return {"ours, ms": 1e3 * duration, "over the original": ratio}
+    # Its attention computes itself again in the backward pass, where train.py has no autocast.
+    whole = autocast(theirs)(cache_enabled=False)
+    step, ours = peak_memory(lambda: training_step(cfg, DEVICE, autocast(cfg)), DEVICE)
+    original, mib = peak_memory(lambda: whole(training_step(theirs, DEVICE, nullcontext)), DEVICE)
+    duration, ratio = steps.against(step, original)
+    cells = {"ours, ms": 1e3 * duration, "over the original": ratio}
+    return cells | {"ours, MiB": ours, "original, MiB": mib}
 
 
 def as_published(arch: str) -> dict[str, list[str]]:
-    """Ways to train our network as the original is."""
-    cond = {"drunet": "cond=ncsnv2", "adm": "cond=mlp"}[arch]
-    ways = {"ours": [cond], "channels last": [cond, "trainer.channels_last=true"]}
-    return ways | ({"without dropout": [cond, "arch.dropout=0"]} if arch == "drunet" else {})
+    """Ways to train our network as the original is, and options of the original's own."""
+    cond = {"drunet": "cond=tmap", "adm": "cond=mlp"}[arch]
+    ways = {"ours": [], "channels last": ["trainer.channels_last=true"]}
+    ways |= {"without dropout": ["arch.dropout=0"], "float32": ["trainer.precision=32-true"]}
+    if arch == "adm":
+        ways["use_fp16"] = ["+theirs.use_fp16=true"]
+        for way in ("use_fp16", "float32"):
+            ways[f"{way}, use_checkpoint"] = [*ways[way], "+theirs.use_checkpoint=true"]
+    return {way: [cond, *given] for way, given in ways.items()}
 
 
 def starting(options: list[str], own: list[str]) -> dict[str, Any]:
@@ -112,12 +121,12 @@ def mistakes(arch: str) -> dict[str, list[str]]:
 
 
 TABLES = {
-    "training": Table(conditionings, training),
-    "sampling": Table(sampled, sampling),
-    "trainer": Table(some("DPI, 8 scalars"), trainer),
+    "training": Table(conditionings, steps.training),
+    "sampling": Table(sampled, steps.sampling),
+    "trainer": Table(some("DPI, 8 scalars"), steps.trainer),
     "originals": Table(as_published, originals),
     "starting": Table(mistakes, starting),
-    "compiled": Table(compiled, training),
+    "compiled": Table(steps.compiled, steps.training),
 }
 
 if __name__ == "__main__":

@@ -4,19 +4,20 @@ A benchmark takes tables, archs=, out= and options of train.py, in any order:
 
     python benchmarks/gpu.py training sampling archs=adm scale=small out=rows.jsonl
 
-It prints Markdown. With out= every row is also added to that file, one JSON object a line, and what
-is there is not measured again: the same command goes on where it was stopped.
+It prints Markdown; with ways= only rows whose names this regular expression finds. With out= every
+row is also added to that file, one JSON object a line, and what is there is not measured again: the
+same command goes on where it was stopped.
 """
 
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -70,18 +71,23 @@ def conditionings(arch: str) -> dict[str, list[str]]:
     sets = f"cond.dpi.include=[{','.join(f'network.{name}' for name in FINEST[arch])}]"
     film = {
         "drunet": {
-            "FiLM of first convolutions": ["cond=film", "cond.include=[*.conv1]"],
-            "the two": ["cond=dpi+film", "cond.film.include=[*.conv1]", sets],
+            "FiLM, first convolutions": ["cond=film", "cond.include=[*.conv1]"],
+            "DPI + FiLM, finest level, first convolutions": [
+                "cond=dpi+film",
+                "cond.film.include=[*.conv1]",
+                sets,
+            ],
         },
-        "adm": {"MLP": ["cond=mlp"], "the two": ["cond=dpi+mlp", sets]},
+        "adm": {"MLP": ["cond=mlp"], "DPI + MLP, finest level": ["cond=dpi+mlp", sets]},
     }
     return {
         "none": ["cond=ncsnv2"],
         "t map": ["cond=tmap"],
+        "sinusoidal map": ["cond=sinusoidal"],
         "DPI, 1 scalar": ["cond=dpi", "training.distinct_scalars=1"],
         "DPI, 8 scalars": ["cond=dpi"],
         "DPI, all distinct": ["cond=dpi", "training.distinct_scalars=null"],
-        "DPI of the finest level": ["cond=dpi", f"cond.include=[{','.join(FINEST[arch])}]"],
+        "DPI, finest level": ["cond=dpi", f"cond.include=[{','.join(FINEST[arch])}]"],
         **film[arch],
         "FiLM": ["cond=film"],
     }
@@ -103,7 +109,7 @@ def training(options: list[str], own: list[str]) -> dict[str, Any]:
     make = partial(training_step, cfg, DEVICE, autocast(cfg))
     step = make()
     first = seconds(step, 0, 1)
-    duration, ratio = against(step, _with_tmap(training_step, *options))
+    duration, ratio = against(step, with_tmap(training_step, *options))
     batch = micro_batch_size(cfg)
     return {
         "ms": 1e3 * duration,
@@ -120,13 +126,14 @@ def sampling(options: list[str], own: list[str]) -> dict[str, Any]:
     """A network evaluation of a batch; 50,000 samples of 200 steps, or Table 2, are ten million."""
     cfg = read(*options, *own)
     step = sampling_step(cfg, DEVICE, autocast(cfg))
-    duration, ratio = against(step, _with_tmap(sampling_step, *options))
+    duration, ratio = against(step, with_tmap(sampling_step, *options))
     hours = 10e6 / micro_batch_size(cfg) * duration / 3600
     return {"ms": 1e3 * duration, "over t map": ratio, "ten million, h": hours}
 
 
 @lru_cache(1)  # one beside the step that is measured
-def _with_tmap(make: Callable[..., Step], *options: str) -> Step:
+def with_tmap(make: Callable[..., Step], *options: str) -> Step:
+    """A step of the t map."""
     cfg = read(*options, "cond=tmap")
     return make(cfg, DEVICE, autocast(cfg))
 
@@ -202,7 +209,7 @@ def read(*overrides: str) -> DictConfig:
 def autocast(cfg: DictConfig) -> Callable:
     """The context of a configuration's precision."""
     half = cfg.trainer.precision == "bf16-mixed"
-    return partial(torch.autocast, DEVICE.type, torch.bfloat16) if half else nullcontext
+    return partial(torch.autocast, DEVICE.type, torch.bfloat16, enabled=half)
 
 
 def seconds(step: Step, n: int, repeats: int) -> float:
@@ -239,7 +246,7 @@ def main(tables: dict[str, Table], about: str, *defaults: str) -> None:
         defaults: options of train.py in front of those of the command line.
     """
     words = sys.argv[1:]
-    own = dict(word.split("=", 1) for word in words if word.startswith(("archs=", "out=")))
+    own = dict(word.split("=", 1) for word in words if word.startswith(("archs=", "out=", "ways=")))
     options = [word for word in words if word not in tables and word.partition("=")[0] not in own]
     out = Path(own.get("out", os.devnull))
     kept = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
@@ -253,6 +260,8 @@ def main(tables: dict[str, Table], about: str, *defaults: str) -> None:
         for arch in own.get("archs", "drunet,adm").split(","):
             shared = [*defaults, f"arch={arch}", *options]
             for way, given in ways(arch).items():
+                if not re.search(own.get("ways", ""), way):
+                    continue
                 key = {
                     "table": name,
                     "network": arch,
@@ -261,15 +270,15 @@ def main(tables: dict[str, Table], about: str, *defaults: str) -> None:
                 } | where
                 cells = next((row["cells"] for row in kept if key.items() <= row.items()), None)
                 if cells is None:
+                    torch.compiler.reset()
                     try:
                         cells = measure(shared, given)
-                    except (RuntimeError, ImportError, UserError) as error:  # out of memory, say
-                        reason = str(error).strip().splitlines()[0]
+                    except Exception as error:  # out of memory, say
+                        reason = " ".join(str(error).split())[:400] or repr(error)
                         print(f"\nLeft out: {arch}, {way}: {reason}\n", file=sys.stderr)
                         continue
                     with out.open("a") as file:
                         print(json.dumps(key | {"cells": cells}), file=file)
-                    torch.compiler.reset()
                 if not heads:
                     heads = ["network", "", *cells]
                     print(f"\n| {' | '.join(heads)} |\n|---|---|{'--:|' * len(cells)}")

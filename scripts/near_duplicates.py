@@ -17,6 +17,7 @@ from scipy.sparse.csgraph import connected_components
 from dpi.atomic import atomic_write
 from dpi.cli import one_line
 from dpi.data import Folder, memory_map
+from dpi.data.content import LOSSLESS
 from dpi.errors import UserError
 from dpi.progress import Progress
 
@@ -73,7 +74,7 @@ def main() -> None:
         images = memory_map(source, args.cache, args.source.stem)
         groups = near_duplicates(images, args.threshold)
         lines = ["\t".join(source.names[i] for i in group) + "\n" for group in groups]
-        atomic_write(args.out, "".join(lines))
+        atomic_write(args.out, "".join(lines).encode(*LOSSLESS))
         count = sum(map(len, groups))
         print(f"{args.out}: groups {len(groups):,}, images {count:,} of {len(source):,}")
 

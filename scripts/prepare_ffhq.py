@@ -8,6 +8,7 @@ The source is a folder or a zip. If interrupted, run the same command again to r
 """
 
 import argparse
+import hashlib
 import os
 import shutil
 import zipfile
@@ -47,7 +48,8 @@ def prepare(source: Path, out: Path, count: int) -> None:
             f"--count {len(images)}"
         )
     # A zip cannot be resumed, so the images are first written to a folder.
-    folder = out.with_name(f"{out.name}.partial")
+    of = hashlib.sha256(os.fsencode(source.absolute())).hexdigest()[:8]
+    folder = out.with_name(f"{out.name}.{of}.partial")
     folder.mkdir(parents=True, exist_ok=True)
     write = partial(resize, images, folder)
     with ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -40,6 +40,7 @@ from dpi.runs.build import build_meta
 ROOT = Path(__file__).parents[1]
 REPRODUCTION = ROOT / "results/reproduction"
 EXPECTED = ROOT / "results/what_to_expect"
+CPU = "results/cpu.jsonl"
 
 MARKED = re.compile(r"(<!-- table: (.*?) -->\n).*?(<!-- end of table -->\n)", re.DOTALL)
 
@@ -72,27 +73,68 @@ def _report(pattern: str) -> dict[str, str]:
         return {path.stem: path.read_text() for path in Path(folder).glob("*/*.md")}
 
 
-def compared(pattern: str, block: str) -> str:
-    """Each conditioning of a block at its best settings."""
-    return markdown(conditioning.compared(_of("block", pattern, block)))
+def compared(pattern: str, block: str, seeds: str = "1") -> str:
+    """Each conditioning of a block at its best settings, if it has so many seeds."""
+    table = conditioning.compared(_of("block", pattern, block))
+    return markdown(table[table.seeds.astype(int) >= int(seeds)])
 
 
-def in_short(pattern: str, protocol: str, arch: str) -> str:
-    """The conditionings of a network in all frameworks, with what they cost."""
-    runs = _of("protocol", pattern, protocol)
-    return markdown(
-        conditioning.in_short(runs[runs.arch == arch], conditioning.costs(_rows(pattern)))
-    )
+def across(base: str, *cells: str) -> str:
+    """By how many percent each conditioning is over another in several blocks; a column of the
+    table is three arguments: its title, the pattern and the block."""
+    columns = {
+        title: conditioning.compared(_of("block", pattern, block))[conditioning.BASES[base]]
+        for title, pattern, block in zip(*[iter(cells)] * 3, strict=True)
+    }
+    rows = dict.fromkeys(row for column in columns.values() for row in column.index)
+    del rows[base]
+    return markdown(pd.DataFrame(columns, index=list(rows)).fillna(""))
 
 
-def costs(pattern: str, arch: str) -> str:
-    """What the conditionings of a network cost."""
-    return markdown(conditioning.cost_table(conditioning.costs(_rows(pattern)).loc[arch]))
+def conditioned(pattern: str, block: str) -> str:
+    """As `compared`, with what each costs over the t map: parameters, and a training step on a
+    CPU."""
+    return markdown(_conditioned(pattern, block))
 
 
-def samples(pattern: str, block: str) -> str:
-    """How near samples are to the images."""
-    return markdown(conditioning.samples(_rows(pattern), _of("block", pattern, block)))
+def _conditioned(pattern: str, block: str) -> pd.DataFrame:
+    runs = _of("block", pattern, block)
+    table = conditioning.compared(runs)
+    found = {row.row: row for row in runs.itertuples()}
+    counts, steps = {}, _steps(runs.arch.iloc[0])
+    for name, run in found.items():
+        own = {k: v for k, v in json.loads(run.config).items() if k.startswith(("arch.", "cond."))}
+        options = [f"{key}={json.dumps(value)}" for key, value in own.items()]
+        names = (f"arch={run.arch}", f"cond={run.cond}", f"scale={run.scale}")
+        counts[name] = parameters(configuration(*names, *options))
+    table.insert(0, "parameters", [f"{counts[of] / counts['t map']:.2f}" for of in table.index])
+    table.insert(1, "training step", [steps.get(of, "") for of in table.index])
+    return table
+
+
+def recommended() -> str:
+    """README's: when to use which conditioning, and what it gives and costs."""
+    block = "DRUNet, diffusion; experiment = comparison; 1,000 steps"
+    shown = {
+        "FiLM, first convolutions": "a training step must be fast",
+        "DPI, finest level": "each scalar needs a plain network, such as for export",
+        "DPI + FiLM, finest level, first convolutions": "the lowest error counts",
+        "DPI": "you do not know which layers matter",
+    }
+    table = _conditioned("results/conditioning/comparison/*.csv", block).loc[list(shown)]
+    columns = ["vs t map, %", "parameters", "training step"]
+    table = table[columns].rename(columns={"vs t map, %": "error vs t map, %"})
+    table.insert(0, "use it if", shown)
+    return markdown(table)
+
+
+def _steps(arch: str) -> dict[str, str]:
+    """The time of a training step at 16x16 over the t map's, by conditioning."""
+    return {
+        row[""].removesuffix(", 8 scalars"): f"{row['cells']['over t map']:.2f}"
+        for row in _times("training")
+        if row["network"] == arch and _size(row["options"]) == "16x16"
+    }
 
 
 @cache
@@ -205,6 +247,32 @@ def precision() -> str:
     return _table(heads, lines)
 
 
+def timed(table: str, cell: str, digits: str, file: str = CPU) -> str:
+    """A number that benchmarks/cpu.py or gpu.py measured, for each network and way to run it."""
+    found = {
+        (row[""], f"{label(row['network'])}, {_size(row['options'])}"): row["cells"][cell]
+        for row in _times(table, file)
+    }
+    if table == "sampling":  # all images at one scalar
+        found = {(way.removesuffix(", 8 scalars"), of): cell for (way, of), cell in found.items()}
+    if not found:
+        return "Not measured."
+    cells = pd.Series(found).unstack(sort=False).map(f"{{:{digits}}}".format).replace("nan", "")
+    return markdown(cells)
+
+
+def _times(table: str, file: str = CPU) -> list[dict[str, Any]]:
+    """The rows of a table of a benchmark, as far as there are any."""
+    path = ROOT / file
+    rows = map(json.loads, path.read_text().splitlines() if path.exists() else [])
+    return [row for row in rows if row["table"] == table]
+
+
+def _size(options: list[str]) -> str:
+    sizes = {"scale=mini": "16x16", "scale=small": "32x32"}
+    return next((sizes[of] for of in reversed(options) if of in sizes), "64x64")
+
+
 def logs() -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
     """The runs of results/what_to_expect, and the log of each by the number of steps taken."""
     runs = pd.read_csv(EXPECTED / "runs.csv", index_col="run")
@@ -256,8 +324,8 @@ def _table(heads: list[str], lines: list[list[str]]) -> str:
 TABLES = {
     of.__name__: of
     for of in (
-        *(reported, compared, in_short, costs, samples),
-        *(conditionings, errors, wider, counts, precision, whole_trainings, first_steps),
+        *(reported, compared, across, conditioned, recommended),
+        *(conditionings, errors, wider, counts, precision, timed, whole_trainings, first_steps),
     )
 }
 

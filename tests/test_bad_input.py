@@ -115,10 +115,10 @@ BAD = {
         cond=ncsnv2 framework=flow              | cond=tmap
         cond=clairvoyance                       | cond=clairvoyance: choose from dpi
         cond=null                               | a config group is null
-        conds=dpi                               | did you mean cond?
+        conds=dpi                               | did you mean cond=
         training=3                              | training
         trainer.limit_val_batches=2             | batches: did you mean trainer.accum
-        training.lrr=1                          | did you mean training.lr?
+        training.lrr=1                          | did you mean training.lr=
         +training.warmup=1                      | training.warmup
         training.lr=[1                          | training.lr=[1
         data.path=photos(1)                     | cannot be parsed; is it "data.path='photos(1)'"?
@@ -139,6 +139,8 @@ BAD = {
         training.distinct_scalars=9             | distinct_scalars
         training.stratified=banana              | training.stratified=banana
         training.show.num_steps=2000            | training.show.num_steps
+        training.show.num_steps=3               | training.show.num_steps=3: DDIM takes equal
+        eval=[samples] eval.samples.steps=3     | eval.samples.steps=3: DDIM takes equal
         training.show.keep_ema=[2]              | training.show.keep_ema
         seed=-1                                 | seed
         image_size=9                            | multiples of 2
@@ -161,6 +163,7 @@ BAD = {
         trainer.gradient_clip_val=1 trainer.precision=16-mixed | trainer.precision=bf16-mixed
         tag=a/b                                 | tag=a/b
         names.data=a/../b                       | names.data
+        names.scale=null                        | names.scale=null: is part of a folder's name
         run=README.md/x                         | README.md/x
         run=                                    | run
         run=outputs                             | run=outputs
@@ -174,14 +177,18 @@ BAD = {
         data.cache_dir=README.md                | README.md
         data.cache_dir=null                     | data.cache_dir
         data=folder                             | data.path
+        FOLDER                                  | data.path=: String should have at least 1 char
         FOLDERnowhere                           | nowhere does not exist
+        FOLDER/dev/zero                         | /dev/zero is neither a folder nor a valid zip
         FOLDERsmall data.held_out=12            | data.held_out=12
         FOLDERtext                              | x.png cannot be read as an image: it is no PNG
         FOLDERgrey                              | not RGB but L; convert them with data.convert=true
         FOLDERmethod99.zip                      | method99.zip
         FOLDERnames.zip                         | names.zip
-        data=torchvision                        | data.dataset is missing
         NPZtext.npz                             | text.npz
+        NPZ/dev/zero                            | /dev/zero is not an .npz file
+        training.init_from=                     | training.init_from=: String should have
+        data.cache_dir=                         | data.cache_dir=: String should have
         NPZobjects.npz                          | objects.npz
         NPZhuge.npz                             | huge.npz
         eval=[denoizing]                        | eval=denoizing: choose from complexity, denoising
@@ -192,14 +199,33 @@ BAD = {
         +augment=true                           | augment: there is no such setting
         +data.augment=true                      | data.augment: nothing reads it
         +effort.picture=3                       | effort.picture: there is no such setting
-        steps=60                                | did you mean training.steps?
-        training.init=run                       | did you mean training.init_from?
+        framework.num_scalars=0                 | give two or more scalars
+        framework.beta_max=2                    | and betas between 0 and 1
+        framework=flow framework.num_scalars=1  | num_scalars=1: give two or more
+        steps=60                                | did you mean training.steps=
+        training.init=run                       | did you mean training.init_from=
         training.init_from=nowhere              | training.init_from=nowhere: nowhere does not exist
         run                                     | did you mean data.path=run?
-        --experiment demo                       | write experiment=demo
+        --experiment demo                       | did you mean experiment=
         -m --cfg job                            | exclude each other
+        --cfg nonsense                          | --cfg=nonsense: give job or hydra or all
+        --config-dir                            | --config-dir=: give a value
+        -m seed=0,1                             | seed=0,1: write settings together, behind options
+        --steps 60                              | without dashes; did you mean training.steps=
+        demo                                    | did you mean experiment=demo?
+        seed                                    | did you mean seed=...?
+        nowhere.zip                             | nowhere.zip: settings are KEY=VALUE, see --help
+        stepps=3                                | did you mean training.steps=
+        eval=[denoising] effort.pictures=5      | did you mean eval.denoising.pictures=
+        eval.denoising.pictures=5               | choose eval=[denoising], too
+        cond=dpi,tmap                           | cond=dpi,tmap: for a sweep over these
+        arch.channels=4,8                       | if it is one, give arch.channels=[4,8]
+        ~data                                   | ~data: this is needed
+        ~training.lr                            | ~training.lr: this is needed
+        training=null                           | training=null: this is a section; set training.
+        training.show=3                         | training.show=3: this is a section
         eval=[denoising] eval.denoising.t=[1000] eval.denoising.pictures=4 | 0 to 999
-        eval=[denoising] eval.denoising.picture=1 | did you mean eval.denoising.pictures?
+        eval=[denoising] eval.denoising.picture=1 | did you mean eval.denoising.pictures=
         eval=[objective] eval.objective.pictures=4 effort.scalars=0 | scalars=0
         eval=[fidelity] eval.fidelity.n=2000000000 | eval.fidelity.n=2000000000
         eval=[fidelity] eval.fidelity.n=1       | eval.fidelity.n=1
@@ -223,6 +249,10 @@ BAD = {
         {OBJECTIVE} checkpoint=best.ckpt        | run/best.ckpt: choose from last.ckpt
         {OBJECTIVE} run=list_for_dict           | list_for_dict/last.ckpt
         {OBJECTIVE} run=number_for_tensor       | number_for_tensor/last.ckpt
+        {OBJECTIVE} checkpoint=bset.ckpt        | no checkpoint run/bset.ckpt: choose from last.ckpt
+        {OBJECTIVE} pictures=3                  | did you mean eval.objective.pictures=
+        {OBJECTIVE} samples                     | did you mean eval=[samples]?
+        run=run eval=denoising,objective        | if it is one, give eval=[denoising,obj
         {OBJECTIVE} precision=odd               | should be '32-true'
         {OBJECTIVE} accelerator=abacus          | accelerator
         {OBJECTIVE} devices=0                   | devices
@@ -239,6 +269,8 @@ BAD = {
         run=run eval=fidelity eval.fidelity.n=2000000000 accelerator=cpu | n=2000000000
         run=run eval=samples eval.samples.solver=5 accelerator=cpu | solver
         run=run {FIDELITY}one.npz               | no run=
+        {OBJECTIVE} data_path=                  | data_path=: String should have
+        {FIDELITY}/dev/zero eval.fidelity.reference=one.npz eval.fidelity.extractor=pixels | neither
         {FIDELITY}nowhere.npz                   | eval.fidelity.samples=nowhere.npz
         {FIDELITY}one.npz                       | eval.fidelity.reference= is missing
         {FIDELITY}one.npz eval.fidelity.reference=README.md eval.fidelity.extractor=eyes | choose
@@ -251,23 +283,30 @@ BAD = {
         run=run steps=1001                      | steps=1001
         run=run solver=warp device=cpu          | warp
         run                                     | did you mean run=run?
+        run/last.ckpt                           | did you mean run=run?
+        run=run/last.ckpt                       | did you mean run=run?
+        --run=run                               | settings are KEY=VALUE, without dashes
+        -n 64 run=run                           | -n: settings are KEY=VALUE
         run=demo                                | did you mean run=outputs/demo?
         run=run device=meta                     | device=meta
         run=run device=cuda:99                  | device=cuda:99
         run=run device=cpu n=1 out=README.md/x  | README.md
-        run=run output=x                        | did you mean out?
+        run=run output=x                        | did you mean out=
     """,
     "report.py": """
         runs=nowhere                            | nowhere
+        outputs                                 | did you mean runs=outputs?
         runs=bad.csv                            | bad.csv
         runs=empty                              | empty holds no runs
         runs=. data=none                        | no runs of these data= and scale=: choose data=
         runs=. out=README.md                    | README.md
-        run=run                                 | did you mean runs?
+        run=run                                 | did you mean runs=
+        runs=run                                | run is a run: give its parent, runs=
     """,
     "status.py": """
         nowhere                                 | nowhere holds no runs
         README.md                               | README.md
+        run                                     | run is a run: give its parent, python status.py .
         a b                                     | one folder at most
         runs=run                                | python status.py run
     """,

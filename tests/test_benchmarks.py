@@ -1,5 +1,7 @@
 """The benchmarks of speed run, at the smallest size: what they print is numbers, not how fast."""
 
+import json
+import os
 import re
 import subprocess
 import sys
@@ -8,12 +10,14 @@ import pytest
 from conftest import ROOT
 
 SMALL = ("archs=drunet", "scale=mini", "training.batch_size=8")
+SMALL += ("arch.channels=[4,4,8,8]", "arch.num_blocks=1")
 
 
-def printed(script: str, *arguments: str) -> tuple[list[list[str]], str]:
+def printed(script: str, *arguments: str, path: str = "") -> tuple[list[list[str]], str]:
     """The rows of all tables that a benchmark prints, without heads, and its errors."""
     command = [sys.executable, f"benchmarks/{script}", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    env = os.environ | {"PYTHONPATH": f"{path}:{os.environ.get('PYTHONPATH', '')}"}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     lines = [line for line in done.stdout.splitlines() if line.startswith("| drunet")]
     return [[cell.strip() for cell in line.split("|")[2:-1]] for line in lines], done.stderr
@@ -21,7 +25,8 @@ def printed(script: str, *arguments: str) -> tuple[list[list[str]], str]:
 
 @pytest.mark.slow
 def test_gpu_measures_each_way_once(tmp_path):
-    arguments = ("checks", "training", "sampling", "kernels", *SMALL, f"out={tmp_path / 'rows'}")
+    chosen = ("checks", "training", "sampling", "kernels", "ways=^(t map|DPI)")
+    arguments = (*chosen, *SMALL, f"out={tmp_path / 'rows'}")
     rows, err = printed("gpu.py", *arguments)
     assert "Left out" not in err
     # Each of four tables has the t map, and numbers alone.
@@ -36,3 +41,31 @@ def test_cpu_names_what_is_left_out():
     rows, err = printed("cpu.py", "starting", "originals", *SMALL)
     assert [row[0] for row in rows] == ["cond=nowhere", "training.lr=-1", "arch.channels=[0]"]
     assert "Left out: drunet, ours: " in err and "models" in err
+
+
+@pytest.mark.slow
+def test_gpu_compares_the_losses_of_candidates():
+    chosen = "ways=^(weights from 0|loop|loop, compiled|loop graph|pass graph|FiLM)$"
+    rows, err = printed("gpu.py", "candidates", chosen, *SMALL, "training.distinct_scalars=2")
+    assert [row[0] for row in rows] == ["weights from 0", "loop", "FiLM", "loop, compiled"]
+    assert all(float(row[-1]) < 1e-5 for row in rows)  # one step's gradients are in the next loss
+    assert err.count("Left out") == err.count("graph: a CUDA graph needs a GPU") == 2
+
+
+@pytest.mark.slow
+def test_originals_train_beside_ours_and_rows_become_a_table(tmp_path, monkeypatch):
+    folder = tmp_path / "models"
+    folder.mkdir()
+    (folder / "network_unet.py").write_text("from dpi.architectures import DRUNet as UNetRes\n")
+    path = tmp_path / "rows.jsonl"
+    chosen = ("originals", "ways=ours", *SMALL, f"out={path}")
+    (rows, err), (again, _) = (printed("gpu.py", *chosen, path=tmp_path) for _ in range(2))
+    assert not err and rows == again and rows[0][0] == "ours"
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    from tables import timed
+
+    (row,) = map(json.loads, path.read_text().splitlines())
+    assert f"| ours | {row['cells']['ours, ms']:.3f} |" in timed(
+        "originals", "ours, ms", ".3f", str(path)
+    )
+    assert timed("training", "ms", ".1f", str(path)) == "Not measured."

@@ -133,7 +133,7 @@ def test_a_template_is_trained_sampled_and_evaluated(train, command, overrides):
     assert done.status == 0, done.err
     assert "python sample.py run=run n=64 trust=true\n" in done.out
     name = "objective" if "framework=trig_flow" in overrides else "denoising"
-    assert f"python evaluate.py run=run eval=[{name}] effort=mini trust=true" in done.out
+    assert f"python evaluate.py run=run eval={name} effort=mini trust=true" in done.out
     sample = ["sample.py", "run=run", "n=2", "steps=4", "npz=true", "out=drawn", "device=cpu"]
     assert "trust=true" in command(*sample).err
     done = command(*sample, "trust=true")

@@ -1,14 +1,19 @@
 """Models are saved and loaded again, without pickles and without foreign code."""
 
 import os
+import socket
 
+import numpy as np
 import pytest
 import torch
+from conftest import ROOT
 from huggingface_hub import PyTorchModelHubMixin
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from dpi.data import to_uint8
 from dpi.errors import UserError
+from dpi.frameworks.draw import start_noise
 from dpi.hub import SharedModel
 from dpi.interpolation import interpolate
 from dpi.runs.run import open_run
@@ -63,6 +68,22 @@ def test_a_trained_model_comes_back_and_samples_the_same(
     assert "# run, trained for 3 steps" in card and "torch.randn(16, 3, 8, 8)" in card
 
 
+def test_the_model_in_the_repository_draws_what_sample_py_draws(command):
+    folder = ROOT / "examples/model"
+    model = SharedModel.from_pretrained(folder)
+    images = model.sample(start_noise(0, range(4), model.shape), 20)
+    assert images.std() > 0.3, "pictures, not a grey"
+    done = command(
+        *("sample.py", f"run={folder}", "device=cpu", "n=4", "steps=20", "npz=true", "out=drawn")
+    )
+    assert done.status == 0, done.err
+    with np.load("drawn.npz") as file:
+        assert np.array_equal(file["arr_0"], to_uint8(images))
+    assert sum(path.stat().st_size for path in folder.glob("*.*")) < 5e6
+    refused = command("sample.py", f"run={folder}", "device=cpu", "checkpoint=best.ckpt")
+    assert "holds model.safetensors alone" in refused.err
+
+
 def wrong_weights(change):
     """Changes the first convolution's weights."""
 
@@ -91,6 +112,16 @@ def config(old, new):
     return write
 
 
+def text(content):
+    """Replaces the configuration by a text, in Latin-1."""
+    return lambda folder: (folder / "config.json").write_text(content, encoding="latin-1")
+
+
+def folder_instead(folder):
+    (folder / "config.json").unlink()
+    (folder / "config.json").mkdir()
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
@@ -100,8 +131,22 @@ def config(old, new):
             "ADM, which",
         ),
         (config("dpi.architectures.DRUNet", "${oc.env:HOME}"), r"has \$\{...\} in a value"),
-        (lambda it: (it / "config.json").write_text('{"model": [1]}'), "holds no model"),
-        (lambda it: (it / "config.json").unlink(), "holds no model"),
+        (text("not JSON"), r"config\.json cannot be read: Expecting value"),
+        (text(""), r"config\.json cannot be read"),
+        (text("\xff"), r"config\.json cannot be read: .* codec can't decode"),
+        (text("[" * 100_000), r"config\.json cannot be read: it is nested too deep"),
+        (text("[1]"), "holds no model"),
+        (text("null"), "holds no model"),
+        (text('{"model": [1]}'), "holds no model"),
+        (lambda it: (it / "config.json").unlink(), r"config\.json cannot be read: .* No such file"),
+        (folder_instead, r"config\.json cannot be read"),
+        (config('"image_size": 8', '"image_size": "16"'), r"image_size=16: .* integer"),
+        (config('"image_size": 8', '"image_size": -3'), r"image_size=-3: .* greater than"),
+        (config('"image_size": 8', '"image_size": NaN'), "NaN is no finite number"),
+        (config('"image_size": 8', '"image_size": "???"'), r"image_size is missing$"),
+        (config('"image_channels": 3', '"image_channels": 5'), r"image_channels=5: .* less than"),
+        (config('"channels": [', '"channels": ["???", '), r"cannot be built for .* Missing value"),
+        (config('"precondition": false', '"precondition": 1'), r"framework\.precondition=1"),
         (pickled, r"holds no model\.safetensors, and pickles"),
         (lambda it: os.truncate(it / "model.safetensors", 1000), "is damaged"),
         (wrong_weights(lambda w: w[:1].clone()), "belongs to another configuration"),
@@ -114,3 +159,18 @@ def test_what_is_damaged_or_of_others_is_refused(run, tmp_path, damage, said):
     damage(tmp_path / "it")
     with pytest.raises(UserError, match=said):
         SharedModel.from_pretrained(tmp_path / "it")
+
+
+@pytest.mark.parametrize("source", ["there/nothing", "/nowhere/it", "a/b/c", "no name"])
+def test_a_folder_that_does_not_exist_is_not_asked_for(tmp_path, monkeypatch, source):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").mkdir()
+    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("a network is asked"))
+    with pytest.raises(UserError, match=f"^{source} does not exist|^{source} is no folder"):
+        SharedModel.from_pretrained(source)
+
+
+def test_what_the_hub_does_not_have_is_one_line(tmp_path):
+    with pytest.raises(UserError, match=r"^someone/model is no folder, and the Hub") as caught:
+        SharedModel.from_pretrained("someone/model", local_files_only=True, cache_dir=tmp_path)
+    assert "\n" not in str(caught.value)

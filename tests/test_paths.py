@@ -5,9 +5,21 @@ import shlex
 from pathlib import Path
 
 import numpy as np
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from dpi.runs.identity import as_typed
+
+ODD = st.sampled_from(["\\", "'", '"', "ü", " ", "$", "`", "!", ",", "=", "{", "]", "#", "~"])
+WORDS = st.sampled_from(["true", "Null", "1e3", "1_0", "-.5", "inf", "0x1", "", "~/x", "a:b"])
+
+
+@given(st.one_of(WORDS, st.text(st.one_of(ODD, st.characters(exclude_characters="\0")))))
+def test_what_is_printed_to_be_typed_is_read_back_as_the_same_text(value):
+    (word,) = shlex.split(as_typed("data.path", value))
+    assert OverridesParser.create().parse_override(word).value() == value
 
 
 def test_any_folder_is_trained_on_and_what_is_printed_can_be_typed(command, tiny, monkeypatch):

@@ -221,14 +221,13 @@ def test_every_block_of_the_document_runs(monkeypatch, tmp_path):
     }
     text = DOCUMENT.read_text()
     blocks = [(text[: m.start(1)].count("\n"), m.group(1)) for m in BLOCK.finditer(text)]
-    assert len(blocks) == text.count("```python") > 10
+    assert len(blocks) == text.count("```python") >= 9
     for line, block in blocks:
         names |= {"r": r, "t": t}  # the sampler's t is another
         code = compile("\n" * line + block, str(DOCUMENT), "exec")
         exec(code, names)
     assert type(names["plain"]) is MyNetwork
     assert names["scores"].shape == (8, 5)
-    assert names["output"].shape == (8, 6, 5) and names["state"][0].shape == (8, 5)
 
 
 def small_unet() -> dict:

@@ -36,6 +36,17 @@ def test_a_sample_depends_on_seed_and_index_alone(command, run):
         # Another batch size may round a value to the next of the 256 levels.
         assert np.abs(again.astype(int) - samples[: len(again)]).max() <= 1
     assert np.abs(drawn(command, "n=7", "seed=1").astype(int) - samples).max() > 1
+    done = command("sample.py", "run=run", "n=6", "png=true", "out=drawn")
+    assert done.status == 1 and "drawn-png holds other images: delete it" in done.err
+
+
+@pytest.mark.parametrize("out", ["it/drawn.png", "it/drawn.npz", "it/drawn"])
+def test_files_have_one_suffix(command, run, out):
+    done = command("sample.py", "run=run", "steps=2", "n=1", "npz=true", f"out={out}")
+    assert done.status == 0 and {path.name for path in Path("it").iterdir()} == {
+        "drawn.png",
+        "drawn.npz",
+    }
 
 
 def test_samples_are_of_the_averaged_weights(command, run):
@@ -115,7 +126,7 @@ def test_a_foreign_configuration_instantiates_nothing(command, run, target, repl
     evaluate = ["evaluate.py", "run=run", "eval=objective", "accelerator=cpu"]
     for overrides in (["sample.py", "run=run", "n=1"], evaluate):
         done = command(*overrides)
-        assert done.status == 1 and "which may run other code or download; if you know" in done.err
+        assert done.status == 1 and "which may run other code; if you know" in done.err
         assert not Path("owned").exists()
 
 

@@ -1,6 +1,7 @@
 """python train.py: every combination trains, runs survive interruptions, mistakes are reported."""
 
 import csv
+import hashlib
 import json
 import math
 import shutil
@@ -129,8 +130,7 @@ def test_all_learning_rates_follow_the_schedule_and_what_weights_the_loss_is_lea
     assert logged(Path("it"), "lr") == pytest.approx([1e-3 * factor for factor in factors])
     checkpoint = torch.load("it/last.ckpt", weights_only=True)
     network, phi, weighting = checkpoint["optimizer_states"][0]["param_groups"]
-    # Those of the next step.
-    assert (network["lr"], phi["lr"]) == pytest.approx((0.25e-3, 0.25e-3))
+    assert (network["lr"], phi["lr"]) == pytest.approx((0.5e-3, 0.5e-3))
     assert weighting["weight_decay"] == 0 and checkpoint["state_dict"]["weighting.w"].any()
     assert not torch.equal(*(checkpoint[part]["weighting.w"] for part in STATES))
     # The sampled network has no part in it.
@@ -172,8 +172,28 @@ def test_a_training_starts_from_weights_which_distinguish_it(command, tiny, run)
     done = command(*train, "training.init_from=run/config.yaml", "run=other")
     assert done.status == 1 and "run/config.yaml is damaged, no checkpoint" in done.err
     assert not Path("other").exists()
-    (name,) = map(Path, [command(*train, "training.init_from=run").out.split(":")[0]])
-    assert "-init_from_run-" in name.name and (name / "last.ckpt").exists()
+    content = hashlib.sha256(Path("run/last.ckpt").read_bytes()).hexdigest()[:12]
+    outs = [command(*train, f"training.init_from={of}").out for of in ("run", "copy/last.ckpt")]
+    (name,) = {out.split(":")[0] for out in outs}  # the same weights, the same run
+    assert name.endswith(f"-init_from_{content}-lr_0-lr_lambda_0-weight_decay_0")
+    assert "is finished" in outs[1] and Path(name, "last.ckpt").exists()
+
+
+@pytest.mark.parametrize("source", ["run", "shared/model.safetensors"])
+def test_weights_of_another_target_are_warned_of_and_trained_weights_make_no_noise(
+    command, tiny, run, source
+):
+    run("flow")
+    SharedModel.from_run(open_run("run")).save_pretrained("shared")
+    start = ["train.py", *tiny, f"training.init_from={source}", "training.ema_decay=0.99"]
+    done = command(*start, "framework=flow", "run=same")
+    assert done.status == 0 and "are noise" not in done.out and "warning" not in done.err
+    done = command(*start, "run=other")
+    said = "framework._target_ was dpi.frameworks.FlowMatching, now dpi.frameworks.VPDiffusion"
+    assert done.status == 0 and done.err.count(said) == 1, done.err
+    assert said not in command(*start, "run=other", "training.steps=4").err
+    done = command(*start, "framework=flow", "framework.precondition=true", "run=third")
+    assert "framework.precondition was False, now True" in done.err
 
 
 def test_from_python_a_run_is_trained_and_opened(tiny, tmp_path):
@@ -182,9 +202,33 @@ def test_from_python_a_run_is_trained_and_opened(tiny, tmp_path):
     assert (found.step, found.finished) == (1, True) and not found.network.training
     with pytest.raises(UserError, match="a sweep is trained on the command line"):
         train(["sweep=table2"])
+    with pytest.raises(UserError, match="experiment=check keeps no run"):
+        train([*words, "experiment=check"])
     with pytest.raises(UserError, match=r"training\.lr=-1"):
         train([*words, "training.lr=-1"])
     assert dpi.__version__ == version("dpi")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["training.stesp=3"], "did you mean training.steps="),
+        (["cond=dpi,tmap"], "cond=dpi,tmap: for a sweep over these"),
+        (["arch=unet"], "arch=unet: choose from adm, drunet$"),
+        (["-m", "seed=0,1"], "^-m: settings are KEY=VALUE"),
+        ("data=folder data.path=a", r"a list: train\(\['data=folder', 'data.path=a'\]\)$"),
+        (["data=folder", "data.path=Köln"], "is it \"data.path='Köln'\""),
+        (["dpi"], "did you mean cond=dpi"),
+        ({"seed": 3}, "did you mean seed="),
+        (["cond=null"], "a config group is null"),
+        (["~data"], "^~data: this is needed"),
+        ([3], "^3: settings are KEY=VALUE"),
+    ],
+)
+def test_from_python_a_mistake_is_what_it_is_on_the_command_line(words, said):
+    with pytest.raises(UserError, match=said) as caught:
+        train(words)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -599,32 +643,19 @@ def test_help_explains_the_keys(command, script):
     assert "Powered by Hydra" not in done.out
 
 
+def test_help_of_choices_explains_their_keys(command):
+    done = command("train.py", "cond=dpi+film", "eval=[fidelity]", "trainer=gpu", "--help")
+    for said in (
+        *("experiment  check, comparison, demo, one_scalar", "the normalized step as an"),
+        *("schedule: learnable ", "embedding: 64 ", "extractor: inception ", "compile: false"),
+    ):
+        assert done.out.count(said) == 1, said
+
+
 def test_a_reader_that_ends_early_ends_the_help_silently(tmp_path):
     command = f"{sys.executable} {ROOT / 'train.py'} --help | head -n 1"
     done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout.startswith("# Train a conditioned") and done.stderr == ""
-
-
-def test_mistakes_are_known_before_pytorch_is_imported(tmp_path):
-    """So that they are reported in a second or two."""
-    code = f"""
-import runpy, sys
-from hydra.core.global_hydra import GlobalHydra
-for script, *words in {MISTAKES}:
-    GlobalHydra.instance().clear()
-    sys.argv = [f"{ROOT}/{{script}}.py", *words]
-    try:
-        runpy.run_path(sys.argv[0], run_name="__main__")
-    except SystemExit as error:
-        print(error.code, file=sys.stderr)
-print({{"torch", "lightning", "diffusers", "pandas"}} & set(sys.modules))
-"""
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    lines = done.stderr.splitlines()
-    assert len(lines) == len(MISTAKES), done.stderr
-    assert all(line.startswith("error: ") for line in lines), lines
-    assert done.stdout.splitlines()[-1] == "set()"
 
 
 MISTAKES = [
@@ -633,10 +664,45 @@ MISTAKES = [
     ["train", "data=folder", "data.path=nowhere"],
     ["train", "training.lrr=1"],
     ["train", "training.steps=many", "data=avatars"],
+    ["train", "framework=flow", "eval=[denoising]", "data=avatars"],
     ["evaluate", "eval=[objective]", "run=nowhere"],
     ["evaluate", "eval=[objective]", "eval.objective.scalars=0"],
+    ["evaluate", "eval=[denoising]", "run=run"],
     ["sample", "run=nowhere"],
 ]
+
+LATER = [
+    ["train", "data=avatars", "data.count=600", "+cond.foo=1"],
+    ["train", "data=avatars", "data.count=600", "training.show.num_steps=3"],
+]
+
+
+@pytest.mark.parametrize(
+    ("mistakes", "packages"),
+    [(MISTAKES, {"torch", "lightning", "diffusers", "pandas"}), (LATER, {"lightning"})],
+)
+def test_mistakes_are_known_before_what_takes_seconds_is_imported(
+    tmp_path, run, mistakes, packages
+):
+    run("flow")
+    code = f"""
+import runpy, sys
+from hydra.core.global_hydra import GlobalHydra
+for script, *words in {mistakes}:
+    GlobalHydra.instance().clear()
+    sys.argv = [f"{ROOT}/{{script}}.py", *words]
+    try:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    except SystemExit as error:
+        print(error.code, file=sys.stderr)
+print({packages} & set(sys.modules))
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    lines = done.stderr.splitlines()
+    assert len(lines) == len(mistakes), done.stderr
+    assert all(line.startswith("error: ") for line in lines), lines
+    assert done.stdout.splitlines()[-1] == "set()"
 
 
 def test_a_training_that_diverges_stops_and_keeps_its_last_finite_checkpoint(command, tiny):

@@ -1,6 +1,5 @@
 """What the entry points share: resolvers, --help, and mistakes reported in one line."""
 
-import difflib
 import errno
 import os
 import re
@@ -9,23 +8,23 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import yaml
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, InstantiationException, OverrideParseException
+from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dpi.described import described
 from dpi.errors import Terminated, UserError
-from dpi.groups import CONFIGS, GLOBAL, register_groups, registered
+from dpi.groups import CONFIGS, groups_of, register_groups
+from dpi.mistakes import check_words, explain, first_lines
 from dpi.processes import end_with_parent
 from dpi.progress import bars_closed
 from dpi.runs.files import cache_dir
-from dpi.runs.identity import as_typed, flatten, plain_name, settings, suffix
+from dpi.runs.identity import plain_name, settings, suffix
 
 ENVIRONMENT = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS),
@@ -38,7 +37,6 @@ def register_resolvers() -> None:
     """Make the resolvers that the files in configs/ use known to OmegaConf.
 
     ${stem:path}            the last part of a path, without its suffix, as a plain name
-    ${images:set,path}      the data set of torchvision, or the folder's name if it is any folder
     ${choice:group}         the option chosen for a config group, e.g. `drunet` for arch
     ${settings:}            what distinguishes this run from the default of its kind
     ${suffix:}              the same as the end of the run's name
@@ -49,7 +47,6 @@ def register_resolvers() -> None:
     """
     resolvers = {
         "stem": _stem,
-        "images": lambda name, path: _stem(path) if name == "ImageFolder" else name,
         "choice": lambda group: HydraConfig.get().runtime.choices[group],
         "settings": settings,
         "suffix": suffix,
@@ -82,15 +79,11 @@ def run(main: Callable[[], None], name: str) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises; else it prints and exits by itself
     try:
         with one_line():
-            _refuse_dashes(name)
+            check_words(name, sys.argv[1:])
             main()
-    except (HydraException, OmegaConfBaseException) as error:
-        sys.exit(f"error: {_explain(error, name)}")
     except Exception as error:
-        if "Config group override must be" in str(error):  # Hydra's, a bare ValueError
-            sys.exit(f"error: a config group is null: name an option, see python {name}.py --help")
-        if "Only one of --run" in str(error):  # likewise
-            sys.exit("error: -m, --cfg and --info exclude each other: give one of them")
+        if explained := explain(error, name, sys.argv[1:]):
+            sys.exit(f"error: {explained}")
         # The jobs of a sweep catch their own; this is a launcher, or a process that died.
         if not any(word in ("-m", "--multirun") or word.startswith("sweep=") for word in sys.argv):
             raise
@@ -113,7 +106,7 @@ def one_line() -> Iterator[None]:
     except UserError as error:
         sys.exit(f"error: {error}")
     except (InstantiationException, OmegaConfBaseException) as error:
-        sys.exit(f"error: {_first_lines(error)}")
+        sys.exit(f"error: {first_lines(error)}")
     except BrokenPipeError:
         if _is_read():
             raise
@@ -146,93 +139,28 @@ def _terminate(*_: Any) -> None:
 
 
 def help_text(name: str) -> str:
-    """The text of --help: configs/NAME.yaml, and the options of its groups, as the files have them
-    with their comments."""
+    """The text of --help: configs/NAME.yaml with its comments, the options of its groups, and what
+    those set that the command line chooses."""
     parts = [(CONFIGS / f"{name}.yaml").read_text().partition("\nhydra:")[0].rstrip()]
-    groups = _groups(name)
-    for group, package in {"cond": "conditioning", "arch": "architectures"}.items():
-        if group in groups:
-            about = described(package).items()
-            parts.append("\n".join(f"# {group}={x}: {label}, {does}" for x, (label, does) in about))
+    sections = (CONFIGS / "groups.yaml").read_text().split("\n\n")
+    chosen = dict(word.split("=", 1) for word in sys.argv[1:] if "=" in word)
+    loader, files = GlobalHydra.instance().config_loader(), []
+    if groups := groups_of(name):
+        parts.append(f"# Options; python {name}.py GROUP=OPTION --help also prints what one sets")
     for group in groups:
-        for path in sorted((CONFIGS / group).glob("*.yaml")):
-            parts.append(f"# {group}={path.stem}\n{path.read_text().rstrip()}")
-    if "effort" in groups:
-        parts.append((CONFIGS / "groups.yaml").read_text().rstrip())
-    return "\n\n".join(parts).replace("$", "$$")  # Hydra substitutes $NAMES
-
-
-def _refuse_dashes(name: str) -> None:
-    for word, after in pairwise([*sys.argv[1:], ""]):
-        key, _, value = word.removeprefix("--").partition("=")
-        if word.startswith("--") and key not in ("run", "help") and key in _keys(name):
-            raise UserError(f"{word}: keys have no dashes, write {key}={value or after}")
-
-
-def _explain(error: Exception, name: str) -> str:
-    """One line on an error of Hydra or OmegaConf that says what to do."""
-    text = str(error)
-    if isinstance(error, OverrideParseException):
-        if Path(error.override).exists():
-            key = "data.path" if name == "train" else "run"
-            return f"{error.override}: did you mean {as_typed(key, error.override)}?"
-        typed = as_typed(*str(error.override).partition("=")[::2])
-        return f"{error.override}: this cannot be parsed; is it {typed}?"
-    if ambiguous := re.search(r"Ambiguous value for argument '([^']+)'", text):
-        typed = as_typed(*ambiguous[1].partition("=")[::2])
-        return f"{ambiguous[1]}: for a sweep over these values add -m; if it is one, give {typed}"
-    if option := re.search(r"Could not (?:find|load) '(\w+)/([^']*)'", text):
-        folders = [Path(folder, option[1]) for folder in re.findall("path=file://(.*)", text)]
-        files = {path.stem for folder in folders for path in folder.glob("*.yaml")}
-        options = sorted(files | set(registered(option[1])))
-        return f"{option[1]}={option[2]}: choose from {', '.join(options)}"
-    if unknown := re.search(r"Could not (?:override|find) '([^']+)'", text):
-        return _suggest(unknown[1], name)
-    return _first_lines(error)
-
-
-def _first_lines(error: Exception) -> str:
-    lines = str(error).splitlines() + str(error.__cause__ or "").splitlines()
-    return "; ".join(line.strip() for line in lines[:2] if line.strip())
-
-
-def _suggest(key: str, name: str) -> str:
-    """What to write in place of a key that does not exist."""
-    keys = [other for other in _keys(name) if other != key]  # an experiment may add it
-    last = key.rpartition(".")[2]
-    near = difflib.get_close_matches(key, keys, 1, 0.75)
-    near = near or [other for other in keys if other.rpartition(".")[2] == last]
-    near = near or difflib.get_close_matches(key, keys, 1, 0.5)
-    hint = f"did you mean {near[0]}?" if near else f"see python {name}.py --help"
-    if key.startswith("trainer."):
-        hint += f" An option of Lightning's Trainer that is not listed is set with +{key}="
-    return f"there is no key {key}: {hint}"
-
-
-def _keys(name: str) -> list[str]:
-    """All keys and groups that a command takes, its own first, as configs/ has them."""
-    groups = _groups(name)
-    keys = [*_leaves(CONFIGS / f"{name}.yaml"), *groups]
-    for group in groups:
-        for path in (CONFIGS / group).glob("*.yaml"):
-            is_global = "@package _global_" in path.read_text()
-            keys += [key if is_global else f"{group}.{key}" for key in _leaves(path)]
-        for option in registered(group).values() if group not in GLOBAL else []:
-            keys += [f"{group}.{key}" for key in flatten(option)]
-    return keys
-
-
-def _groups(name: str) -> list[str]:
-    """The config groups that a command takes."""
-    defaults = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())["defaults"]
-    keys = (key for entry in defaults if isinstance(entry, dict) for key in entry)
-    groups = (key.removeprefix("optional ").partition("@")[0] for key in keys)
-    return [group for group in groups if not group.startswith("override ")]
-
-
-def _leaves(path: Path) -> list[str]:
-    node = yaml.safe_load(path.read_text()) or {}
-    return list(flatten({k: v for k, v in node.items() if k not in ("defaults", "hydra")}))
+        options = loader.get_group_options(group)
+        parts[-1] += f"\n#   {group:<12}{', '.join(options)}"
+        words = re.split(r"[][,+]", chosen.get(group, ""))
+        for option in filter(words.__contains__, options):
+            path = CONFIGS / group / f"{option}.yaml"
+            if path.exists():
+                files.append(f"# {group}={option}\n{path.read_text()}")
+            else:
+                files += [text for text in sections if text.startswith(f"{group}:")]
+    if "cond" in groups:
+        lines = (f"#   {of:<12}{does}" for of, (_, does) in described("conditioning").items())
+        parts.append("\n".join(["# Conditionings", *lines]))
+    return "\n\n".join([*parts, *map(str.rstrip, files)]).replace("$", "$$")  # Hydra's $NAMES
 
 
 def _stem(path: Any) -> str:

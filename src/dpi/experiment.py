@@ -1,6 +1,5 @@
 """One run from beginning to end, trained and then evaluated; and what a sweep says at its end."""
 
-import hashlib
 import json
 import shutil
 import sys
@@ -24,9 +23,10 @@ from dpi.atomic import atomic_write
 from dpi.cli import register_resolvers
 from dpi.errors import Excluded, Terminated, UserError
 from dpi.groups import CONFIGS
+from dpi.mistakes import check_words, explain
 from dpi.progress import bars_closed
 from dpi.runs.check import check_pictures, check_trainer, check_training
-from dpi.runs.files import CHECKPOINT, CONFIG, checkpoint_digest, initial_path
+from dpi.runs.files import CHECKPOINT, CONFIG, checkpoint_digest, initial_digits, initial_path
 from dpi.runs.identity import as_typed
 from dpi.runs.images import Images
 from dpi.runs.lock import LOCK, lock
@@ -52,15 +52,26 @@ def train(overrides: Iterable[str]) -> "Run":
     Raises:
         UserError: whatever the user can fix, as early as it is known.
     """
+    if isinstance(overrides, str):
+        raise UserError(f"train takes a list: train({overrides.split()})")
+    words = list(map(str, overrides))
+    check_words("train", words)
     register_resolvers()
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        cfg = compose("train", list(overrides), return_hydra_config=True)
-    HydraConfig.instance().set_config(cfg)
-    if cfg.hydra.mode == RunMode.MULTIRUN:
-        raise UserError("a sweep is trained on the command line: python train.py -m ...")
-    with open_dict(cfg):
-        del cfg["hydra"]
-    _train(cfg)
+    try:
+        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            cfg = compose("train", words, return_hydra_config=True)
+        HydraConfig.instance().set_config(cfg)
+        if cfg.hydra.mode == RunMode.MULTIRUN:
+            raise UserError("a sweep is trained on the command line: python train.py -m ...")
+        if cfg.hydra.runtime.choices.experiment == "check":
+            raise UserError("experiment=check keeps no run: python train.py experiment=check ...")
+        with open_dict(cfg):
+            del cfg["hydra"]
+        _train(cfg)
+    except Exception as error:
+        if explained := explain(error, "train", words):
+            raise UserError(explained) from error
+        raise
     from dpi.runs.run import open_run
 
     return open_run(cfg.run, trust=True)
@@ -116,19 +127,23 @@ def _train(cfg: DictConfig) -> None:
     # PyTorch takes seconds and Lightning ten: only once the configuration is known to be good as
     # far as can be said without them.
     import torch
-    from lightning.fabric.utilities.rank_zero import rank_zero_only
 
-    from dpi.evaluation.evaluate import check_evaluations
+    from dpi.frameworks.draw import network_evaluations
     from dpi.runs.build import build, check_shapes
-    from dpi.training.fit import fit
 
     check_shapes(cfg)
     torch.manual_seed(cfg.seed)
     framework, network = build(cfg)
+    network_evaluations(framework, cfg.training.show.num_steps, section="training.show.num_")
+    from lightning.fabric.utilities.rank_zero import rank_zero_only
+
+    from dpi.evaluation.evaluate import check_evaluations
+    from dpi.training.fit import fit
+
     evals = {name: cfg.eval[name] for name in missing}
     check_evaluations(cfg, framework, evals, run)
     check_pictures(evals, len(images.split.held_out))
-    with _session(run):
+    with _session(cfg, images):
         if not trained:
             fit(cfg, framework, network, images)
         if rank_zero_only.rank:  # another process of a distributed training
@@ -144,17 +159,17 @@ def _fill_in(training: DictConfig) -> None:
         training.lr_decay_steps = training.steps
     training.init_weights = None
     if training.init_from:
-        path = initial_path(training.init_from)
-        if not path.is_file():
+        training.init_weights = initial_digits(training.init_from)
+        if training.init_weights is None:
+            path = initial_path(training.init_from)
             raise UserError(f"training.init_from={training.init_from}: {path} does not exist")
-        with path.open("rb") as file:
-            training.init_weights = hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
 
 @contextmanager
-def _session(run: Path) -> Iterator[None]:
+def _session(cfg: DictConfig, images: Images) -> Iterator[None]:
     """Around a training and what follows it: no other process does the same, and status.json says
     why it failed."""
+    run = Path(cfg.run)
     from lightning.fabric.utilities.rank_zero import rank_zero_only
 
     from dpi.training.loggers import wandb_finished
@@ -163,6 +178,7 @@ def _session(run: Path) -> Iterator[None]:
         yield
         return
     with lock(run), _checked(run), wandb_finished():
+        check_identity(cfg, run, images)  # another may have begun the run since
         try:
             yield
         except Exception as error:
@@ -243,7 +259,7 @@ def _print_next(cfg: DictConfig, run: Path, framework: "Framework") -> None:
     trust = " trust=true" if foreign_code(cfg) else ""
     typed = as_typed("run", str(run))
     print("\n".join(["", *lines, "", f"next     python sample.py {typed} n=64{trust}"]))
-    print(f"         python evaluate.py {typed} eval=[{name}] effort={effort}{trust}")
+    print(f"         python evaluate.py {typed} eval={name} effort={effort}{trust}")
 
 
 def _one_line(error: Exception) -> str:

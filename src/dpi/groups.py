@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
@@ -25,10 +26,12 @@ def register_groups() -> None:
             ConfigStore.instance().store(name, option, group, package, provider="groups.yaml")
 
 
-def registered(group: str) -> dict[str, Any]:
-    """The options of a group that are no files: what each sets, by its name."""
-    nodes = ConfigStore.instance().repo.get(group, {}).values()
-    return {node.name.removesuffix(".yaml"): OmegaConf.to_container(node.node) for node in nodes}
+def groups_of(name: str) -> list[str]:
+    """The config groups of a configuration such as "train" that one chooses from."""
+    defaults = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())["defaults"]
+    keys = (key for entry in defaults if isinstance(entry, dict) for key in entry)
+    # What has a package follows from other choices, as the widths do.
+    return [key for key in keys if "@" not in key and not key.startswith("override ")]
 
 
 def combination(name: str) -> dict[str, Any]:

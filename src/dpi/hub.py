@@ -20,8 +20,10 @@ from torch import Tensor, nn
 from dpi.errors import UserError
 from dpi.frameworks import predict
 from dpi.runs.build import MODEL, build, image_shape
+from dpi.runs.check import check
 from dpi.runs.checkpoint import load_weights, read_weights
-from dpi.runs.record import refuse_interpolations
+from dpi.runs.files import read_json
+from dpi.runs.record import VALUES, refuse_interpolations
 from dpi.runs.rows import read_rows
 from dpi.runs.run import Run
 from dpi.runs.trust import refuse_foreign_code
@@ -35,8 +37,9 @@ class SharedModel(nn.Module, ModelHubMixin, library_name="dpi", tags=TAGS):
     """A conditioned model g(x, s) of this repository, with its framework.
 
         SharedModel.from_run(open_run("outputs/...")).save_pretrained("folder")
-        model = SharedModel.from_pretrained("folder")
-        images = model.sample(torch.randn(16, 3, 64, 64))
+        >>> model = SharedModel.from_pretrained("examples/model")
+        >>> model.sample(torch.randn(4, *model.shape), num_steps=2).shape
+        torch.Size([4, 3, 16, 16])
 
     Args:
         model: the configuration of the network: framework, arch, cond, image_size,
@@ -52,6 +55,7 @@ class SharedModel(nn.Module, ModelHubMixin, library_name="dpi", tags=TAGS):
         refuse_interpolations(model, "this model's configuration")
         cfg = OmegaConf.create(model)
         refuse_foreign_code(cfg, "this model's configuration")
+        check(cfg, VALUES, "this model's configuration: ", others=[*cfg])
         self.framework, self.network = build(cfg)
         self.model = model
         self.shape = image_shape(cfg)
@@ -74,17 +78,24 @@ class SharedModel(nn.Module, ModelHubMixin, library_name="dpi", tags=TAGS):
         save_model(self, str(save_directory / WEIGHTS))
 
     @classmethod
-    def _from_pretrained(
-        cls, *, model_id: str, map_location: str = "cpu", model: Any = None, **download: Any
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | Path, map_location: str = "cpu", **download: Any
     ) -> "SharedModel":
+        """A model in a folder, or on the Hub; `download` is what `hf_hub_download` takes."""
+        # That of huggingface_hub trusts config.json.
+        source = str(pretrained_model_name_or_path)
+        config, weights = (_file(source, name, download) for name in ("config.json", WEIGHTS))
+        try:
+            values = read_json(config)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{config} cannot be read: {error}") from None
+        model = values.get("model") if isinstance(values, dict) else None
         if not isinstance(model, dict) or not set(MODEL) <= model.keys():
-            raise UserError(f"{model_id}: its config.json holds no model, or is damaged")
+            raise UserError(f"{config} holds no model, or is damaged")
         shared = cls(model)
-        if not Path(model_id).is_dir():
-            file = Path(hf_hub_download(model_id, WEIGHTS, **download))
-        elif not (file := Path(model_id, WEIGHTS)).is_file():
-            raise UserError(f"{model_id} holds no {WEIGHTS}, and pickles are not opened")
-        load_weights(shared.network, read_weights(file), file)
+        if not weights.is_file():
+            raise UserError(f"{source} holds no {WEIGHTS}, and pickles are not opened")
+        load_weights(shared.network, read_weights(weights), weights)
         return shared.to(map_location).eval()
 
     def forward(self, x: Tensor, s: Tensor | float) -> Tensor:
@@ -104,3 +115,16 @@ class SharedModel(nn.Module, ModelHubMixin, library_name="dpi", tags=TAGS):
             configuration=json.dumps(self.model, indent=2),
             **self.described,
         )
+
+
+def _file(source: str, name: str, download: dict[str, Any]) -> Path:
+    folder = Path(source)
+    if folder.is_dir():
+        return folder / name
+    if folder.parent != Path() and folder.parent.exists():
+        raise UserError(f"{source} does not exist")
+    try:
+        return Path(hf_hub_download(source, name, **download))
+    except (OSError, ValueError) as error:
+        line = " ".join(str(error).split())
+        raise UserError(f"{source} is no folder, and the Hub has no such model: {line}") from error

@@ -48,8 +48,8 @@ def module_and_images(framework, conditioning, distinct_scalars=2, weighting=Non
 class Module(TrainingModule):
     """Whose optimizer takes small steps, not by rounding errors, where a gradient is zero."""
 
-    def optimizer(self):
-        optimizer = super().optimizer()
+    def configure_optimizers(self):
+        optimizer = super().configure_optimizers()
         for group in optimizer.param_groups:
             group["eps"] = 1e-3
         return optimizer
@@ -79,11 +79,11 @@ def test_steps_are_those_of_the_cpu(accelerator, framework, conditioning, distin
         module.mean_loss.update(loss.detach())
         return loss
 
-    optimizer = there.optimizer()
+    optimizer = there.configure_optimizers()
     found = [step(there, optimizer, on_device, 0)]
     with accelerator.no_waits():
         found += [step(there, optimizer, on_device, n) for n in (1, 2)]
-    optimizer = here.optimizer()
+    optimizer = here.configure_optimizers()
     for n, loss in enumerate(found):
         accelerator.check_equal(loss, step(here, optimizer, images, n))
     for p, q in zip(there.parameters(), here.parameters(), strict=True):

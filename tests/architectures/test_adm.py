@@ -49,9 +49,9 @@ def test_zero_initialization():
         ((), {}, None),
         ((32,), {1}, None),
         ((16,), {2}, None),
-        ((15,), {2}, None),
+        ((15,), {2}, [15]),
         ((16, 32), {1, 2}, None),
-        ((24,), {1}, None),
+        ((24,), {1}, [24]),
         ((8, 16), {2}, [8]),
         ((20, 4), {}, [20, 4]),
         ((128,), {}, [128]),
@@ -59,7 +59,7 @@ def test_zero_initialization():
 )
 def test_attention_is_at_its_resolutions(resolutions, levels, missing):
     """image_size // resolution is the downsampling factor, as in guided-diffusion; resolutions that
-    no level has are warned of."""
+    no level has exactly are warned of."""
     said = (
         pytest.warns(match=f"no level has .*{re.escape(str(missing))}")
         if missing

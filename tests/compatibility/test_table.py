@@ -26,28 +26,32 @@ PACKAGES = (
 SECTIONS = {
     "Networks": networks.NETWORKS,
     "Tools": tools.TOOLS,
-    "State": situations.STATE,
-    "References": situations.REFERENCES,
-    "Batches": situations.BATCHES,
-    "Gradients": situations.GRADIENTS,
+    "Forward and backward passes": (
+        situations.STATE | situations.REFERENCES | situations.BATCHES | situations.GRADIENTS
+    ),
     "Activation checkpointing": situations.CHECKPOINTING,
 }
 
 
-def check(section: str, name: str) -> str:
-    """A line of the table. Raises an exception if what is seen is neither right nor refused."""
+def check(section: str, name: str) -> tuple[str, str]:
+    """What came of a row, and the remark. Raises an exception if neither right nor refused."""
     torch.compiler.reset()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         run = SECTIONS[section][name]
         if isinstance(run, reference.Case):
-            return f"| {name} | {' | '.join(reference.right(run))} |"
+            return reference.right(run)
         refused = tools.REFUSED.get(name, "")
         several = lambda: run(reference.PAIRS) or run(reference.UNEQUAL)  # noqa: E731
         several = None if name in tools.AT else several
         outcome, remark = reference.result(partial(run, reference.ONE), several)
     assert refused in remark and (outcome == "right") == (not refused), f"{outcome}: {remark}"
-    return f"| {name} | {outcome} | {remark} |"
+    return outcome, remark
+
+
+def line(name: str, outcome: str, remark: str) -> str:
+    """A row on the page: what is right without a remark is an item of a list."""
+    return f"| {name} | {outcome} | {remark} |" if remark else f"- {name}"
 
 
 def main() -> None:
@@ -55,16 +59,27 @@ def main() -> None:
     torch.set_num_threads(1)
     text = [f"Python {platform.python_version()}"]
     text += [f"{package} {importlib.metadata.version(package)}" for package in PACKAGES.split()]
-    text = [textwrap.fill(", ".join(text) + ".", 100)]
+    text = [textwrap.fill(", ".join(text) + ".", 118)]
     for section, cases in SECTIONS.items():
-        text.append(f"\n## {section}\n\n| name | result | remark |\n|---|---|---|")
+        lines = []
         for name in cases:
             with contextlib.redirect_stdout(sys.stderr):  # what packages print
                 try:
-                    text.append(check(section, name))
+                    lines.append(line(name, *check(section, name)))
                 except Exception as error:
                     said = (str(error).strip() or repr(error)).splitlines()[0]
-                    text.append(f"| {name} | **wrong** | {said} |")
+                    lines.append(line(name, "**wrong**", said))
+        right = [of.removeprefix("- ") for of in lines if of.startswith("- ")]
+        others: dict[str, list[str]] = {}
+        """Names by what came of them."""
+        for of in lines:
+            if of.startswith("| "):
+                name, came = of.removeprefix("| ").split(" | ", 1)
+                others.setdefault(came, []).append(name)
+        text += [f"\n## {section}\n", f"Right: {'; '.join(right)}."]
+        if others:
+            text.append("\n| name | result | remark |\n|---|---|---|")
+            text += [f"| {'; '.join(names)} | {came}" for came, names in others.items()]
     page = PAGE.read_text()
     head, end = page[: page.index("\nPython ") + 1], page[page.index("\n## Not tested") :]
     PAGE.write_text(head + "\n".join(text) + "\n" + end)
@@ -80,12 +95,27 @@ ROWS = [
 
 @pytest.mark.parametrize(("section", "name"), ROWS)
 def test_row(section, name):
-    assert check(section, name) in PAGE.read_text().splitlines(), "the page is out of date"
+    assert line(name, *check(section, name)) in rows(), "the page is out of date"
 
 
 def test_the_page_has_no_other_rows():
-    rows = [line for line in PAGE.read_text().splitlines() if line.startswith("| ")]
-    assert len(rows) == len(ROWS) + len(SECTIONS)
+    assert len(rows()) == len(ROWS)
+
+
+def rows() -> list[str]:
+    """The rows of the page, as `line` has them: names with the same remark share a row there."""
+    lines = PAGE.read_text().splitlines()
+    right = [
+        of.removeprefix("Right: ")[:-1].split("; ") for of in lines if of.startswith("Right: ")
+    ]
+    tables = [
+        of.removeprefix("| ").split(" | ", 1)
+        for of in lines
+        if of.startswith("| ") and not of.startswith("| name |")
+    ]
+    return [f"- {name}" for names in right for name in names] + [
+        f"| {name} | {came}" for names, came in tables for name in names.split("; ")
+    ]
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import shutil
+import socket
 import subprocess
 import sys
 import zipfile
@@ -14,6 +16,7 @@ import torch
 from PIL import Image
 
 from dpi.data import Avatars, Folder, Npz, content, to_uint8, to_unit
+from dpi.data.source import decode
 from dpi.errors import UserError
 
 
@@ -91,8 +94,9 @@ def test_a_folder_is_read_once_and_again_where_a_file_is_another(folder, tmp_pat
         opened[2]
     opened = Folder(folder, 8)
     file.unlink()
-    with pytest.raises(UserError, match=r"img00000002\.png cannot be read: No such file"):
-        _ = opened.fingerprint
+    with pytest.raises(UserError, match=r"img00000002\.png is a link to nothing, or no ordinary"):
+        opened[2]
+    assert opened.fingerprint != before
 
 
 def test_links_are_followed(folder, tmp_path):
@@ -102,12 +106,41 @@ def test_links_are_followed(folder, tmp_path):
     (folder / "00001").symlink_to(tmp_path / "real/00001")
     assert Folder(folder, 8).fingerprint == before
     (tmp_path / "real/00001/back").symlink_to(folder)
-    with pytest.raises(UserError, match="00001/back is a link to a folder that it is in"):
+    with pytest.raises(UserError, match=r"00001/back and .*images are one folder: remove the link"):
         Folder(folder, 8)
-    (tmp_path / "real/00001/back").unlink()
+
+
+@pytest.mark.parametrize("target", ["real", "images/00000", "."])
+def test_no_folder_is_read_twice(folder, tmp_path, target):
+    (tmp_path / "real").mkdir()
+    for name in ("z", "zz"):
+        (folder / name).symlink_to(tmp_path / target)
+    with pytest.raises(UserError, match=r"are one folder: remove the link"):
+        Folder(folder, 8)
+
+
+def test_what_is_no_file_is_left_out_or_cannot_be_used(folder, tmp_path, capsys, monkeypatch):
+    before = Folder(folder, 8).fingerprint
+    (folder / ".#lock").symlink_to("user@host.1234")
+    (folder / "gone").symlink_to("nowhere")
+    (folder / "self").symlink_to("self")
+    (folder / ".venv/lib").mkdir(parents=True)
+    (folder / ".venv/lib64").symlink_to("lib")
+    os.mkfifo(folder / "pipe.txt")
+    monkeypatch.chdir(folder)  # a socket's path is short
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("socket")
+    capsys.readouterr()
+    assert Folder(folder, 8).fingerprint == before
+    assert "1 .json, 1 .txt, 3 hidden, 3 without suffix" in capsys.readouterr().err
     (folder / "gone.png").symlink_to("nowhere")
-    with pytest.raises(UserError, match=r"gone\.png is no file, or a link to nothing"):
-        Folder(folder, 8)
+    os.mkfifo(folder / "pipe.png")
+    assert Folder(folder, 8, skip_broken=True).fingerprint == before
+    source = Folder(folder, 8)
+    assert source.fingerprint != before
+    for i in (5, 6):
+        with pytest.raises(UserError, match=r"(gone|pipe)\.png is a link to nothing, or no ordin"):
+            source[i]
 
 
 def test_what_is_left_out_is_counted(folder, capsys):
@@ -136,7 +169,10 @@ def test_images_that_cannot_be_used_are_left_out_on_request(folder, tmp_path, ca
         source = Folder(folder, 8, **how)
         assert source.fingerprint == before and len(list(source)) == 5, "as if they were not there"
         _, line, *bar = capsys.readouterr().err.splitlines()
-        assert "left out 2 that cannot be used: " in line and "broken.png cannot be read" in line
+        listed = re.search(r"left out 2 that cannot be used \((.*) has all\): ", line)
+        reasons = json.loads(Path(listed[1]).read_text())
+        assert reasons.keys() == {"00000/broken.png", "small.png"}
+        assert reasons["00000/broken.png"].partition("; ")[0] in line
         assert line.endswith("small.png is 4x4, smaller than image_size=8") and not bar, again
         monkeypatch.setattr("dpi.data.folder.decode", None)  # which they are, is kept
     monkeypatch.undo()
@@ -184,12 +220,21 @@ def test_other_formats_are_not_opened(tmp_path):
         Folder(tmp_path, 8)[0]
 
 
-def test_images_that_are_too_large_raise(folder, monkeypatch):
-    limit = Image.MAX_IMAGE_PIXELS
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)  # put back afterwards
-    with pytest.raises(UserError, match=r"img00000000\.png cannot be read.* exceeds limit"):
-        Folder(folder, 8, max_pixels=30)[0]
-    assert Folder(folder, 8, max_pixels=64)[0].shape == (3, 8, 8)
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "bmp", "tiff"])
+@pytest.mark.filterwarnings("error")
+def test_the_limit_of_pixels_is_that_of_the_data_set(tmp_path, suffix, monkeypatch):
+    for i in range(40):
+        Image.fromarray(noise(i, 8, 16)).save(tmp_path / f"{i:02}.{suffix}")
+    expected = [Folder(tmp_path, 4)[i] for i in range(40)]
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+    few, enough = (Folder(tmp_path, 4, max_pixels=n) for n in (127, 128))
+    assert all(map(np.array_equal, decode(enough), expected))
+    for error in decode(few):
+        assert re.search("it has 128 pixels; .*max_pixels=128", str(error))
+    assert Image.MAX_IMAGE_PIXELS == 20
+
+
+def test_files_that_are_too_large_raise(folder, monkeypatch):
     monkeypatch.setattr("dpi.data.folder.LARGEST", 100)
     for path in (folder, zipped(folder)):
         with pytest.raises(UserError, match=r"img00000000\.png is larger than 100 bytes"):
@@ -203,9 +248,15 @@ def test_a_missing_empty_or_invalid_path_raises(tmp_path):
         Npz(tmp_path / "nowhere.npz", 8)
     with pytest.raises(UserError, match="empty"):
         Folder(tmp_path, 8)
+    with pytest.raises(UserError, match="'' does not exist; give data"):
+        Folder("", 8)
     (tmp_path / "text.zip").write_text("not a zip")
-    with pytest.raises(UserError, match=r"text\.zip is neither"):
-        Folder(tmp_path / "text.zip", 8)
+    os.mkfifo(tmp_path / "pipe")
+    for odd in (tmp_path / "text.zip", tmp_path / "pipe", "/dev/zero"):
+        with pytest.raises(UserError, match=f"{odd} is neither a folder nor a valid zip"):
+            Folder(odd, 8)
+        with pytest.raises(UserError, match=f"{odd} is not an .npz file"):
+            Npz(odd, 8)
 
 
 def test_npz_returns_its_images(tmp_path):

@@ -1,6 +1,7 @@
 """evaluate.py eval=denoising, eval=objective: the same numbers however they are computed."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -186,12 +187,15 @@ def test_images_that_are_gone_or_others_are_asked_for(run, command):
 
 def test_several_runs_are_evaluated_and_one_that_fails_does_not_stop_the_others(run, command):
     run = run()
-    for name in ("runs/a", "runs/b", "runs/c"):
+    for name in ("runs/a", "runs/b", "runs/c", "runs/d"):
         shutil.copytree(run, name)
     Path("runs/b/last.ckpt").unlink()
+    config = Path("runs/d/config.yaml")
+    config.write_text(re.sub("num_blocks: .*", "num_blocks: -1", config.read_text()))
     done = command("evaluate.py", "run='runs/*'", *few("objective"))
-    assert done.status == 1 and "1 of 3 runs could not be evaluated" in done.err
-    assert "runs/b/last.ckpt" in done.err
+    assert done.status == 1 and "2 of 4 runs could not be evaluated" in done.err
+    assert "error: there is no checkpoint runs/b/last.ckpt" in done.err
+    assert "error: runs/d: this network cannot be built" in done.err
     assert rows(Path("runs/a"), "objective")[0]["run"] == "a"
     assert [r["value"] for r in rows(Path("runs/a"), "objective")] == [
         r["value"] for r in rows(Path("runs/c"), "objective")
@@ -214,4 +218,4 @@ def test_bad_weights_are_reported(run, command):
     checkpoint["state_dict"]["network.theta0.head.weight"][:] = torch.nan
     torch.save(checkpoint, run / "last.ckpt")
     done = command("evaluate.py", f"run={run}", *few("objective"))
-    assert done.status == 1 and "diverged: theta0.head.weight is not finite" in done.err
+    assert done.status == 1 and "diverged: network.theta0.head.weight is not finite" in done.err

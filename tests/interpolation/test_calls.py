@@ -2,6 +2,7 @@
 
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import compatibility.reference as ref
@@ -228,3 +229,77 @@ def test_threads(checkpointing):
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(run, scalars * 20))
     torch.testing.assert_close(results, expected * 20)
+
+
+class Function(nn.Module):
+    """A network that calls its layer from a function."""
+
+    def __init__(self, kind: str = ""):
+        super().__init__()
+        self.layer = nn.Linear(8, 3)
+        self.kept = {
+            "closure": [lambda x: self.layer(x)],
+            "default": {"f": lambda x, layer=self.layer: layer(x)},
+            "parameter": [lambda x, w=self.layer.weight: x @ w.t()],
+            "bound": [lambda x, run=self.layer.forward: run(x)],
+            "partial": [partial(lambda x: self.layer(x))],
+        }.get(kind, [self.harmless, lambda x: x.sum(0)])
+
+    def harmless(self, x):
+        return self.layer(x)
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+layer = Function().layer  # no layer of another network, though it has the name
+
+
+@pytest.mark.parametrize("kind", ["closure", "default", "parameter", "bound", "partial", "hook"])
+def test_a_copy_whose_functions_would_use_the_original_is_refused(kind):
+    net = make(Function(kind))
+    if kind == "hook":
+        net.theta0.register_forward_hook(lambda module, args, y: y + net.theta0.layer(*args))
+    with pytest.raises(RuntimeError, match="from a function, and so would a copy of it"):
+        net.at(0.5)
+
+
+def test_functions_that_do_not_refer_to_the_network_are_copied():
+    net = make(Function())
+    found = net.at(0.5)
+    torch.testing.assert_close(found(SEQ), net(SEQ, 0.5))
+    torch.testing.assert_close(found.kept[0](SEQ), net(SEQ, 0.5))
+
+
+class Written(nn.Module):
+    """A network that writes into a weight before it uses it."""
+
+    def __init__(self, kind: nn.Module, write: Any):
+        super().__init__()
+        self.layer, self.write = kind, write
+
+    def forward(self, x):
+        with torch.no_grad():
+            self.write(self.layer)
+        return self.layer(x)
+
+
+@pytest.mark.parametrize(
+    ("kind", "write"),
+    [
+        (nn.Conv2d(2, 3, 3), lambda layer: layer.weight[:, :, 1, 1].zero_()),
+        (nn.Conv2d(2, 3, 3), lambda layer: layer.weight.clamp_(-0.1, 0.1)),
+        (nn.Conv2d(2, 3, 3), lambda layer: layer.bias.zero_()),
+        (nn.Conv2d(2, 3, 3), lambda layer: layer.weight.div_(layer.weight.norm())),
+    ],
+)
+def test_what_is_written_into_weights_in_one_pass_is_used(kind, write):
+    net = make(Written(kind, write))
+    x, s = torch.randn(4, 2, 5, 5).double(), torch.tensor([0.0, 0.3, 0.6, 1.0])
+    expected = [net.at(one)(x[i : i + 1]) for i, one in enumerate(s)]
+    torch.testing.assert_close(net(x, s), torch.cat(expected))
+
+
+def test_rows_of_which_some_parameters_are_shared():
+    net = make(nn.GRU(8, 3, batch_first=True), include=["weight*"])
+    torch.testing.assert_close(net(SEQ, 0.3)[0], net.at(0.3)(SEQ)[0])

@@ -66,6 +66,21 @@ def test_samples_per_scalar():
     assert counter.frame_count <= 2
 
 
+def test_one_scalar_for_a_batch_is_one_call_of_the_plain_network():
+    g, graphs = make(), []
+    g.samples_per_scalar = 4
+
+    def backend(graph, _):
+        graphs.append(graph.code)
+        return graph
+
+    net = torch.compile(g, backend=backend, fullgraph=True)
+    assert_same(net, g, batch(4), torch.tensor([7, 7, 7, 7]))
+    assert net(batch(4), torch.tensor([1, 1, 1, 3])).isnan().all(), "they do not share scalars"
+    (code,) = graphs
+    assert code.count("conv2d(") == 1 and "vmap" not in code
+
+
 def test_out_of_range_is_nan():
     net = torch.compile(make(), backend="eager", fullgraph=True)
     y = net(batch(3), torch.tensor([0, 9, 10]))

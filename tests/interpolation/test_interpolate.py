@@ -112,6 +112,7 @@ def with_integers() -> nn.Module:
         (network, {"mode": "fast"}, "mode must be"),
         (network, {"schedule": "wavy"}, "'learnable', 'linear', 'mixture'"),
         (network, {"schedule": EXACT, "scalar": Range(0, 1)}, "give scalar= to the schedule"),
+        (network, {"schedule": EXACT, "num_sets": 3}, "give num_sets= to the schedule"),
         (network, {"include": ["encoder.*"]}, "matches none of the parameters"),
         (network, {"exclude": ["*"]}, "no parameters to interpolate"),
         (with_integers, {}, r"exclude=\['index'\]"),

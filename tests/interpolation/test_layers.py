@@ -118,6 +118,10 @@ def test_film_with_interpolation():
 
 
 def test_film_refuses():
+    with pytest.raises(ValueError, match="4 has FiLM already: choose other layers"):
+        FiLM(FiLM(convolutions(), include=["4"]).network)
+    attention = nn.TransformerEncoderLayer(8, 2, 16)  # does not call a layer of its attention
+    assert [*FiLM(attention).widths] == ["linear1", "linear2"]
     with pytest.raises(ValueError, match="'9' matches none of the linear and conv"):
         FiLM(convolutions(), include="9")
     net = FiLM(nn.Sequential(nn.Flatten(0, 1), nn.Linear(8, 8)), scalar=Range(1, 0)).double()

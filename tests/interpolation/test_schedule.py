@@ -98,3 +98,11 @@ def test_a_mixture_starts_with_a_set_for_each_part_of_the_range():
     w = Mixture(4, 1000).table()
     torch.testing.assert_close(w.sum(0), torch.ones(1000))
     assert w[:, [0, 333, 666, 999]].argmax(0).tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.uint16])
+def test_integers_of_any_type_are_compared_as_numbers(dtype):
+    assert position(torch.tensor(100, dtype=dtype), 1000).item() == 100
+    assert position(torch.tensor(54, dtype=dtype), 5, Range(0, 300)).item() == pytest.approx(0.72)
+    with pytest.raises(ValueError, match=r"must be in \[-300, -200\], got 0"):
+        position(torch.tensor(0, dtype=dtype), 1000, Range(-300, -200))

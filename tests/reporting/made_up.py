@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from dpi.reporting.frame import joined, read_folder, results
 from dpi.reporting.labels import labelled
 from dpi.reporting.paper import specs
 from dpi.reporting.tables import Table, tables
+from dpi.runs.files import checkpoint_digest
 from dpi.runs.record import RecordedSplit
 
 
@@ -123,6 +125,13 @@ def write_log(folder: Path, version: int, losses: dict[int, tuple[float, float]]
 def save_split(folder: Path, fingerprint: str, held_out: list[int]) -> None:
     split = RecordedSplit(fingerprint, 9, held_out, [])
     (folder / "split.json").write_text(json.dumps(asdict(split)))
+
+
+def save_checkpoint(folder: Path) -> str:
+    """The digest of a last checkpoint that is made."""
+    with ZipFile(folder / "last.ckpt", "w") as file:
+        file.writestr("data", folder.name)
+    return checkpoint_digest(folder / "last.ckpt")
 
 
 def save_samples(path: Path, seed: int = 0) -> None:

@@ -42,8 +42,8 @@ def test_markdown_marks_the_best_and_keeps_its_columns(tables):
     assert text.startswith("## Table 3: quality of the samples\n\nGenerated samples")
     assert "**8.32** ± 0.01 |" in text
     assert "| *0.667* ± 0.001 |" in re.sub(" +", " ", text)
-    assert "\n- The paper's numbers are of FFHQ 64x64" in text
-    assert "\n- Ours were measured with: training steps 3,000" in text
+    assert "\n- Paper: FFHQ 64x64" in text
+    assert "\n- Measured with: training steps 3,000" in text
 
 
 def test_markdown_survives_hostile_names(hostile):

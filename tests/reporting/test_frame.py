@@ -1,13 +1,19 @@
 import re
-from zipfile import ZipFile
 
 import pandas as pd
 import pytest
-from reporting.made_up import results_of, row, rows_of, save_split, tables_of, write_log
+from reporting.made_up import (
+    results_of,
+    row,
+    rows_of,
+    save_checkpoint,
+    save_split,
+    tables_of,
+    write_log,
+)
 
 from dpi.reporting.frame import read_folder, read_losses
 from dpi.reporting.tables import differences
-from dpi.runs.files import checkpoint_digest
 
 DPI = ("diffusion", "drunet", "dpi")
 
@@ -20,13 +26,6 @@ def only(runs) -> float:
 def labels(runs, *columns):
     frame, _ = results_of(runs)
     return [tuple(of) for of in frame[list(columns)].itertuples(index=False)]
-
-
-def save_checkpoint(folder) -> str:
-    """The digest of a last checkpoint that is made."""
-    with ZipFile(folder / "last.ckpt", "w") as file:
-        file.writestr("data", folder.name)
-    return checkpoint_digest(folder / "last.ckpt")
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def make_pair(make_run, dpi, tmap):
             *([2.0], [1.0], ["one seed"] * 3),
             "Nothing can be called significant, which needs two seeds of each row.",
         ),
-        ([], [1.0], [], "There is nothing to compare yet: python evaluate.py"),
+        ([], [1.0], [], "There is nothing to compare yet: train two"),
     ],
 )
 def test_what_came_out_is_one_sentence(make_run, runs, dpi, tmap, outcomes, said):

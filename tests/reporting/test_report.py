@@ -7,7 +7,7 @@ import sys
 import pandas as pd
 import pytest
 from conftest import ROOT
-from reporting.made_up import row, save_split
+from reporting.made_up import row, save_checkpoint, save_split
 
 from dpi.errors import UserError
 from dpi.reporting import report
@@ -74,6 +74,21 @@ def test_several_results_make_one_report(make_run, runs, tmp_path):
     report(tmp_path / "[ab]" / "avatars-mini" / "results.csv", tmp_path / "both")
     table = (tmp_path / "both" / "avatars-mini" / "ranking.md").read_text()
     assert "4.0000" in table and "3.0000" in table
+    (tmp_path / "both").rename(tmp_path / "q[1]")  # what is there is no pattern
+    report(tmp_path / "q[1]" / "avatars-mini" / "results.csv", tmp_path / "again")
+    assert (tmp_path / "again" / "avatars-mini" / "ranking.md").read_text() == table
+
+
+def test_two_runs_of_one_name_are_not_mixed(make_run, runs, tmp_path):
+    make_run(("diffusion", "adm", "dpi"), {"denoising": [row("mse", 1.0)]})
+    report(runs, tmp_path / "a")
+    path = tmp_path / "a" / "avatars-mini" / "results.csv"
+    (tmp_path / "b.csv").write_text(path.read_text())
+    (tmp_path / "c.csv").write_text(path.read_text())
+    report(tmp_path / "[bc].csv", tmp_path / "same")
+    (tmp_path / "c.csv").write_text(path.read_text().replace(",3000,", ",6000,"))
+    with pytest.raises(UserError, match=r"two runs are called .*: give them one by one"):
+        report(tmp_path / "[bc].csv", tmp_path / "both")
 
 
 @pytest.mark.parametrize(
@@ -196,6 +211,41 @@ def test_what_is_left_out_is_named(make_run, runs, tmp_path, capsys):
     assert 'id="run-copy"' not in page
 
 
+def test_runs_of_other_lengths_are_not_averaged(make_run, runs, tmp_path, capsys):
+    for name, value, seed, steps in (
+        ("base", 9.0, 0, 20),
+        ("short1", 7.0, 1, 20),
+        ("seed0", 1.0, 0, 200),
+        ("seed1", 3.0, 1, 200),
+        ("twice", 4.0, 1, 200),
+    ):
+        rows = {"denoising": [row("mse", value)]}
+        make_run(KIND, rows, seed, steps=steps, weights=name, run=name).rename(runs / name)
+    more = make_run(KIND, {"denoising": [row("mse", 3.0), row("mse", 5.0, 9)]}, 1, steps=200)
+    report(runs, tmp_path)
+    out = capsys.readouterr().out
+    values = pd.read_csv(tmp_path / "avatars-mini/ranking.csv").groupby("block").value
+    of = "DRUNet, diffusion; steps"
+    assert values.apply(list).to_dict() == {f"{of} = 20": [8.0], f"{of} = 200": [2.0]}
+    assert "Left out: runs with the settings and the seed of another: seed1, twice." in out
+    assert more.name in (tmp_path / "avatars-mini/results.csv").read_text()
+    assert "Runs of other lengths, on other images" in out
+
+
+def test_of_copies_one_with_rows_of_its_weights_counts(make_run, runs, tmp_path, capsys):
+    run = make_run(KIND)
+    last = save_checkpoint(run)
+    make_run(KIND, {"denoising": [row("mse", 1.0)]}, checkpoint=last)
+    for name in ("back", "copy", "seed1"):
+        shutil.copytree(run, runs / name)
+    save_checkpoint(runs / "back")
+    shutil.rmtree(run)
+    report(runs, tmp_path)
+    out = capsys.readouterr().out
+    assert "1.0000" in (tmp_path / "avatars-mini/ranking.md").read_text()
+    assert "Left out: runs with the settings and the seed of another: seed1, back." in out
+
+
 def test_without_runs_it_says_how_to_make_some(runs, tmp_path):
     with pytest.raises(UserError, match="holds no runs to report: make some, as with `make"):
         report(runs, tmp_path)
@@ -222,3 +272,11 @@ def test_runs_of_which_nothing_is_evaluated_say_how_to(make_run, runs, tmp_path,
     make_run(("diffusion", "mine", "dpi"))
     report(runs, tmp_path / "report")
     assert "python evaluate.py run=outputs/RUN eval=" in capsys.readouterr().out
+
+
+def test_the_terminal_shows_no_escapes_of_markdown(make_run, runs, tmp_path, capsys):
+    make_run(KIND, {"objective": [row("objective", 1.0)]}, settings={"cond.include": ["a*", "b*"]})
+    report(runs, tmp_path)
+    said = "include = a*, b*"
+    assert said in capsys.readouterr().out
+    assert said not in (tmp_path / "avatars-mini/ranking.md").read_text()

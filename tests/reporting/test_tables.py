@@ -146,17 +146,23 @@ def test_numbers_that_were_measured_otherwise_are_named(make_run, runs):
     make_run(DPI, denoising)
     make_run(DPI, denoising, seed=1)
     rows = {"denoising": [row("mse", 1.0, noise_seeds=2, scalars=28)]}
-    other = make_run(TMAP, rows, steps=100)
+    other = make_run(TMAP, rows)
+    first, *others = sorted(runs.iterdir())
+    for folder in (first, *others):
+        precision = "bf16-mixed" if folder == first else "32-true"
+        with (folder / "config.yaml").open("a") as file:
+            file.write(f"trainer: {{precision: {precision}}}\n")
     # Another block is not compared with this one.
     make_run(("diffusion", "drunet", "tmap"), {"denoising": [row("mse", 1.0, noise_seeds=7)]})
     table = tables_of(runs)["table2"]
-    assert list(warnings(table)) == [
-        f"ADM, diffusion: rows differ in training steps: 3,000 for most, 100 for {other.name}.",
+    assert set(warnings(table)) == {
         f"ADM, diffusion: rows differ in noise seeds: 20 for most, 2 for {other.name}.",
-    ]
+        "ADM, diffusion: rows differ in training precision: 32-true for most, bf16-mixed for "
+        f"{first.name}.",
+    }
     _, paper, ours = remarks(table)
-    assert paper.endswith("of FFHQ 64x64 and 500,000 steps, ours are of avatars at scale mini.")
-    assert "training steps 3,000 / 100, batch size 32, noise seeds" in ours
+    assert paper == "Paper: FFHQ 64x64, 500,000 steps. Here: avatars, scale mini."
+    assert "training steps 3,000, batch size 32, training precision" in ours
     assert ours.endswith(", scalars 28.")
 
 

@@ -1,11 +1,13 @@
 """A damaged file of one run is made again where it can be; the other runs go on."""
 
 import shutil
+from operator import setitem
 from pathlib import Path
 
 import pytest
 import torch
 
+from dpi.runs.checkpoint import load_checkpoint
 from dpi.runs.rows import read_rows
 
 EVAL = [
@@ -125,3 +127,83 @@ def test_moments_that_do_not_fit_are_one_line(command, tiny, run, key, change):
     done = command("train.py", *tiny, f"run={path.parent}", "training.steps=4")
     assert done.status == 1 and len(done.err.splitlines()) == 1, done.err
     assert f"{path}" in done.err and f"{key} of parameter 1 is " in done.err
+
+
+OPTIMIZER = "has no optimizer_states as train.py writes it: put another checkpoint in its place"
+WEIGHT = "network.theta0.head.weight"
+RESUMING = {
+    "no optimizer": (lambda c: c.pop("optimizer_states"), OPTIMIZER),
+    "no optimizers": (lambda c: c.update(optimizer_states=[]), OPTIMIZER),
+    "two optimizers": (lambda c: c.update(optimizer_states=2 * c["optimizer_states"]), OPTIMIZER),
+    "no moments": (lambda c: c["optimizer_states"][0].pop("state"), OPTIMIZER),
+    "other moments": (lambda c: setitem(c["optimizer_states"][0]["state"], "1", {}), OPTIMIZER),
+    "more moments": (
+        lambda c: setitem(s := c["optimizer_states"][0]["state"], 99, s[0]),
+        "exp_avg of parameter 99 is ",
+    ),
+    "weights alone": (
+        lambda c: [
+            c.pop(key) for key in {*c} - {"state_dict", "current_model_state", "global_step"}
+        ],
+        OPTIMIZER,
+    ),
+    "no loops": (lambda c: c.pop("loops"), "has no loops as train.py"),
+    "other loops": (lambda c: c.update(loops={"fit_loop": {"epoch_progress": 3}}), "loops of step"),
+    "another step": (lambda c: c.update(global_step=2), "of step 2, and its loops of step 3"),
+    "callbacks": (lambda c: c.update(callbacks=[1]), "has no callbacks as train.py"),
+    "version": (lambda c: c.pop("pytorch-lightning_version"), "has no pytorch-lightning_version"),
+}
+SAMPLING = {
+    "true": (lambda c: c.update(global_step=True), "has no global_step as train.py"),
+    "negative": (lambda c: c.update(global_step=-3), "has no global_step as train.py"),
+    "huge": (lambda c: c.update(global_step=10**30), "has no global_step as train.py"),
+    "key": (lambda c: c["state_dict"].update({3: torch.ones(1)}), "has no state_dict as train.py"),
+    "value": (lambda c: c["current_model_state"].update(x=3), "has no current_model_state as"),
+    "twice": (
+        lambda c: setitem(c["state_dict"], WEIGHT.removeprefix("network."), torch.ones(1)),
+        "theta0.head.weight is (1,) torch.float32 torch.strided there, absent here",
+    ),
+    "another name": (
+        lambda c: setitem(c["state_dict"], WEIGHT[8:], c["state_dict"].pop(WEIGHT)),
+        f"{WEIGHT} is absent there",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", [*RESUMING, *SAMPLING])
+def test_a_checkpoint_of_something_else_is_one_line(command, tiny, run, name):
+    path = run("diffusion", "drunet", "dpi") / "last.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    change, said = (RESUMING | SAMPLING)[name]
+    change(checkpoint)
+    torch.save(checkpoint, path)
+    resume = ["train.py", *tiny, f"run={path.parent}", "training.steps=4"]
+    sample = ["sample.py", f"run={path.parent}", "n=1", "steps=1", "device=cpu"]
+    done = command(*(resume if name in RESUMING else sample))
+    assert done.status == 1 and len(done.err.splitlines()) == 1, done.err
+    assert f"{path} " in done.err and said in done.err, done.err
+
+
+def test_a_best_checkpoint_without_its_loss_is_named(command, tiny, run):
+    shutil.copy(run() / "last.ckpt", "run/best.ckpt")
+    best = ["training.steps=4", "training.show.keep_best=true"]
+    done = command("train.py", *tiny, "run=run", *best)
+    assert done.status == 1 and "Traceback" not in done.err
+    assert "error: run/best.ckpt has no val_loss as train.py writes it" in done.err
+
+
+def test_a_run_goes_on_as_its_configuration_says_whatever_the_optimizer_was(command, tiny, run):
+    """The moments alone are the checkpoint's."""
+    path = run("diffusion", "drunet", "dpi") / "last.ckpt"
+    shutil.copytree("run", "other")
+    checkpoint = torch.load(path, weights_only=True)
+    (optimizer,) = checkpoint["optimizer_states"]
+    optimizer["param_groups"].pop()
+    optimizer["param_groups"][0] |= {"lr": float("nan"), "betas": (2.0,), "weight_decay": "x"}
+    torch.save(checkpoint | {"lr_schedulers": [{"base_lrs": "x"}]}, path)
+    for name in ("run", "other"):
+        done = command("train.py", *tiny, f"run={name}", "training.steps=4")
+        assert done.status == 0, done.err
+    one, two = (load_checkpoint(Path(name, "last.ckpt")) for name in ("run", "other"))
+    for name, tensor in one["current_model_state"].items():
+        assert torch.equal(tensor, two["current_model_state"][name]), name

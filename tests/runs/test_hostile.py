@@ -10,7 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from dpi.errors import UserError
-from dpi.runs.record import read_split
+from dpi.runs.record import find_runs, read_split
 from dpi.runs.run import open_run
 
 DEEP = "[" * 100_000
@@ -27,7 +27,7 @@ def text(name, content):
 def setting(key, value):
     def write(run):
         cfg = OmegaConf.load(run / "config.yaml")
-        OmegaConf.update(cfg, key, value)
+        OmegaConf.update(cfg, key, value, merge=False)
         OmegaConf.save(cfg, run / "config.yaml")
 
     return write
@@ -56,6 +56,9 @@ CONFIGS = {
     "many": setting("training.steps", "many"),
     "negative": setting("image_size", -8),
     "list": text("config.yaml", "[1]"),
+    "sections": setting("training", [1]),
+    "of nothing": setting("data.source", None),
+    "nameless": setting("names.data", None),
     "deep": text("config.yaml", f"a: {DEEP}"),
     "bomb": text("config.yaml", BOMB),
     "large": text("config.yaml", f"a: {'x' * 2**21}"),
@@ -88,11 +91,13 @@ def test_the_others_go_on_and_it_is_named(command, run):
     status = command("status.py")
     assert status.status == 0 and "\x1b" not in status.out, status
     said = {tuple(line.split()[:2]) for line in status.out.splitlines()}
-    assert {("damaged", name) for name in CONFIGS if name != "negative"} <= said, status.out
+    trained = ("negative", "of nothing", "nameless")
+    assert {("damaged", name) for name in CONFIGS if name not in trained} <= said, status.out
     report = command("report.py")
     assert report.status == 1 and "\x1b" not in report.out + report.err
     assert "Traceback" not in report.err and len(report.err.splitlines()) == 1, report.err
-    unread = len(CONFIGS) + len(ROWS)  # a negative size is not read, and a name with escapes is
+    # A negative size and the data's source are not read, and a name with escapes is.
+    unread = len(CONFIGS) + len(ROWS) - 1
     assert report.err.count(" cannot be read ") == 3 and f" and {unread - 3} more;" in report.err
     assert Path("outputs/report/avatars-tiny/index.html").exists()
     grid = ["eval=samples", "eval.samples.grid=1", "eval.samples.steps=1", "accelerator=cpu"]
@@ -103,6 +108,14 @@ def test_the_others_go_on_and_it_is_named(command, run):
     assert "Traceback" not in done.err and Path("outputs/good/evaluation/samples.png").exists()
     for name in failing:
         assert f"outputs/{name}" in done.err, name
+
+
+@pytest.mark.parametrize("name", ["q[1]", "a*b", "?"])
+def test_a_folder_whose_name_is_a_pattern_is_itself(run, name):
+    one = run()
+    found = {Path(shutil.copytree(one, f"h/{folder}")) for folder in (name, "q1", "axb", "x")}
+    assert find_runs(f"h/{name}") == [Path("h", name)]
+    assert {*find_runs("h/*")} == found
 
 
 @pytest.mark.parametrize("name", ["evaluation", "samples", "sessions.jsonl", ".lock", "log"])

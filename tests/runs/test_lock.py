@@ -1,10 +1,12 @@
 """One process at a time for a folder, and a killed one holds nothing."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+from dpi import experiment
 from dpi.runs.lock import is_locked, lock
 
 
@@ -47,3 +49,21 @@ def test_a_killed_process_holds_nothing(tmp_path):
     process.kill()
     process.wait()
     assert not is_locked(tmp_path / "it")
+
+
+def test_a_link_to_nothing_is_named_and_not_waited_for(command, tiny):
+    Path("outputs").symlink_to("gone")
+    done = command("train.py", *tiny)
+    assert done.status == 1 and "outputs is a link to nothing: repair" in done.err
+
+
+def test_a_run_that_another_command_began_meanwhile_is_not_resumed(
+    command, tiny, trained, monkeypatch
+):
+    def another(*_):
+        shutil.copytree(trained("diffusion", "drunet", "dpi"), "it")
+
+    monkeypatch.setattr(experiment, "check_trainer", another)
+    done = command("train.py", *tiny, "run=it", "seed=7", "training.steps=9")
+    assert done.status == 1 and "it holds a run with other settings (seed was 0" in done.err
+    assert "steps: 3" in Path("it/config.yaml").read_text()

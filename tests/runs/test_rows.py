@@ -22,7 +22,8 @@ def test_a_row_replaces_its_like_and_keeps_the_others(tmp_path):
         HEADER | {"images": "1f", "split": "2e"},
         [Row("mse", 0.5, scalar=0, settings={"n": 8}), Row("fid", 3.0)],
     )
-    assert [row["value"] for row in read_rows(path)] == [0.5, 0.25, 3.0]
+    # The newest come last.
+    assert [row["value"] for row in read_rows(path)] == [0.25, 0.5, 3.0]
 
 
 @pytest.mark.parametrize("text", ["[{", "{}", "[1]", '[{"mine": 1}]', "\0", ""])

@@ -1,5 +1,6 @@
 """scripts/near_duplicates.py: groups of images that differ little, by name."""
 
+import os
 import runpy
 import subprocess
 import sys
@@ -50,3 +51,14 @@ def test_the_list_names_the_images_of_a_zip(tmp_path):
     assert done.stdout == "list.txt: groups 1, images 2 of 12\n"
     assert (tmp_path / "list.txt").read_text() == "0/09 x.png\t0/10 x.png\n"
     assert read_duplicates(tmp_path / "list.txt", Folder(tmp_path / "faces.zip", 8)) == [[9, 10]]
+
+
+def test_names_may_hold_any_bytes(tmp_path):
+    folder = tmp_path / "faces"
+    folder.mkdir()
+    for name in (os.fsdecode(b"a\xff.png"), "b\r.png"):
+        Image.new("RGB", (8, 8)).save(folder / name)
+    command = [sys.executable, SCRIPT, "faces", "list.txt", "--image-size", "8"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert read_duplicates(tmp_path / "list.txt", Folder(folder, 8)) == [[0, 1]]

@@ -1,11 +1,13 @@
 """scripts/prepare_ffhq.py: a complete zip in the right order, or an error of one line."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,26 +39,33 @@ def start(source: Path, out: Path, *options: str) -> subprocess.Popen:
     )
 
 
-def assert_complete(out: Path) -> None:
+def assert_complete(out: Path, left: Sequence[Path] = ()) -> None:
     images = Folder(out, 64)
     assert images.names[0] == "00000/img00000000.png" and len(images) == COUNT
     for i in (0, 1, 255, 256, COUNT - 1):
         assert (images[i] == np.array([i % 256, i // 256, 0]).reshape(3, 1, 1)).all()
     with zipfile.ZipFile(out) as archive:
         assert archive.testzip() is None
-    assert not out.with_name(f"{out.name}.partial").exists()
+    assert [path for path in out.parent.iterdir() if path.is_dir()] == [*left]
 
 
 def test_resumes_after_being_killed(thumbnails, tmp_path):
     out = tmp_path / "data/ffhq64.zip"
     process = start(thumbnails, out, "--count", str(COUNT))
-    partial = out.with_name("ffhq64.zip.partial")
-    while process.poll() is None and len(list(partial.glob("*.png"))) < 20:
+    while process.poll() is None and len(list(out.parent.glob("*.partial/*.png"))) < 20:
         time.sleep(0.001)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
+    (partial,) = out.parent.glob("*.partial")
     written = {p.name: p.stat().st_mtime_ns for p in partial.glob("*.png")}
     assert not out.exists() and written
+
+    other = tmp_path / "other"  # resumes its own images alone
+    shutil.copytree(thumbnails, other)
+    process = start(other, out, "--count", str(COUNT))
+    assert process.wait() == 0
+    assert_complete(out, [partial])
+    out.unlink()
 
     process = start(thumbnails, out, "--count", str(COUNT))
     output, _ = process.communicate()

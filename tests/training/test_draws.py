@@ -54,6 +54,13 @@ def test_stratified_scalars_cover_the_schedule_evenly():
     assert (counts / counts.mean() - 1).abs().max() < 0.1
 
 
+def test_one_stratified_scalar_a_step_covers_the_schedule_in_eight_steps():
+    s = torch.cat([draws(distinct_scalars=1).scalars(step).unique() for step in range(4000)])
+    rounds = (s.reshape(500, 8) // 125).sort(dim=1)
+    assert torch.equal(rounds.values, torch.arange(8).expand(500, 8))
+    assert rounds.indices.unique(dim=0).shape[0] > 400  # in another order each time
+
+
 def test_steps_seeds_and_streams_differ_and_repeat():
     assert torch.equal(draws().scalars(7), draws().scalars(7))
     assert not torch.equal(draws().scalars(7), draws().scalars(8))

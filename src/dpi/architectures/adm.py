@@ -20,6 +20,9 @@ class ADM(nn.Module):
     """The network of guided-diffusion (Dhariwal and Nichol, "Diffusion models beat GANs on image
     synthesis", 2021). Residual blocks also down- and upsample, and skips are concatenated.
 
+        >>> ADM(image_size=16, base_channels=32, head_channels=32)(torch.randn(2, 3, 16, 16)).shape
+        torch.Size([2, 3, 16, 16])
+
     Args:
         in_channels, out_channels: number of image channels.
         image_size: height and width in pixels; determines the levels with attention.
@@ -77,11 +80,10 @@ class ADM(nn.Module):
 
         factors = [image_size // resolution for resolution in attention_resolutions]
         levels = {2**level: image_size // 2**level for level in range(len(widths))}
-        if set(factors) - levels.keys():
-            missing = [r for r in attention_resolutions if image_size // r not in levels]
+        if missing := [r for r in attention_resolutions if levels.get(image_size // r) != r]:
             warnings.warn(
-                f"attention_resolutions={list(attention_resolutions)}: no level has {missing}, so "
-                f"there is no attention; the levels have {sorted(levels.values())}",
+                f"attention_resolutions={list(attention_resolutions)}: no level has {missing}; the "
+                f"levels have {sorted(levels.values())}",
                 stacklevel=2,
             )
         embedding = 4 * base_channels if time_embedding else None

@@ -17,6 +17,9 @@ class DRUNet(nn.Module):
     Encoder and decoder have `num_blocks` residual blocks per level. Strided 2x2 convolutions
     downsample, transposed ones upsample, and skips are added.
 
+        >>> DRUNet(channels=(8, 16), num_blocks=1)(torch.randn(2, 3, 16, 16)).shape
+        torch.Size([2, 3, 16, 16])
+
     Args:
         in_channels, out_channels: number of image channels.
         channels: width of each level, finest level first.

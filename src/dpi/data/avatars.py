@@ -27,6 +27,9 @@ class Avatars:
 
     Drawn by python_avatars and rasterized by resvg, both offline.
 
+        >>> Avatars(count=4096, image_size=16)[0].shape
+        (3, 16, 16)
+
     Args:
         count: number of images, at least 1.
         image_size: height and width, 8 to 64 pixels.

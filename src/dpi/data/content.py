@@ -20,21 +20,27 @@ LOSSLESS = ("utf-8", "surrogateescape")
 def files_below(folder: Path) -> list[str]:
     """The names of all files in a folder and its subfolders, relative to it and sorted.
 
-    Links are followed.
+    Links are followed. A hidden folder is not looked into, and is in the list itself.
 
     Raises:
-        UserError: a folder that cannot be read, a link to a folder that it is in, or to nothing.
+        UserError: a folder that cannot be read, or that a link leads to a second time.
     """
-    found = []
-    for place, _, names in os.walk(folder, onerror=_refuse, followlinks=True):
-        here = Path(place)
-        if here.is_symlink() and here.resolve() in (above.resolve() for above in here.parents):
-            raise UserError(f"{here} is a link to a folder that it is in: remove it")
-        for path in (here / name for name in names):
-            if not path.is_file():
-                raise UserError(f"{path} is no file, or a link to nothing: remove it")
-            found.append(path.relative_to(folder).as_posix())
+    found: list[str] = []
+    seen: dict[tuple[int, int], Path] = {}
+    for place, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
+        here, stat = Path(place), os.stat(place)
+        first = seen.setdefault((stat.st_dev, stat.st_ino), here)
+        if first is not here:
+            raise UserError(f"{here} and {first} are one folder: remove the link")
+        hidden = [name for name in folders if is_hidden(name)]
+        folders[:] = [name for name in folders if not is_hidden(name)]
+        found += [(here / name).relative_to(folder).as_posix() for name in (*names, *hidden)]
     return sorted(found)
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or a folder of this name is not for people."""
+    return name.startswith(".") or name == "__MACOSX"
 
 
 def hash_lines(how: str, lines: Iterable[str]) -> str:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from dpi.data.content import LOSSLESS
 from dpi.data.source import Source
 from dpi.errors import UserError
 
@@ -22,8 +23,10 @@ def read_duplicates(path: str | Path | None, source: Source) -> list[list[int]]:
     if not hasattr(source, "names"):
         raise UserError("data.duplicates= names images, and those of this data set have no names")
     try:
-        lines = Path(path).read_text("utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
+        if not Path(path).is_file():  # a pipe would wait for its writer
+            raise ValueError("it is no file")
+        lines = Path(path).read_bytes().decode(*LOSSLESS).split("\n")
+    except (OSError, ValueError) as error:
         raise UserError(f"data.duplicates={path} cannot be read: {error}") from None
     places = {name: i for i, name in enumerate(source.names)}
     groups = [line.split("\t") for line in lines if line]

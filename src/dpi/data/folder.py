@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 from dpi.atomic import atomic_write
-from dpi.data.content import checksums, files_below, hash_lines
-from dpi.data.prepare import decoding, open_image, prepare
+from dpi.data.content import checksums, files_below, hash_lines, is_hidden
+from dpi.data.prepare import MOST_PIXELS, decoding, open_image, prepare
 from dpi.data.source import decode, listed
 from dpi.errors import UserError
 from dpi.progress import Progress
@@ -29,8 +29,8 @@ class Folder:
     """All images below a folder or in a zip, sorted by name.
 
     Larger images are center-cropped to a square and resized (Lanczos), after they are turned as
-    their EXIF orientation says. Links are followed. Other files and hidden files are left out, and
-    counted in a line on stderr.
+    their EXIF orientation says. Links are followed. Other files, hidden files and hidden folders
+    are left out, and counted in a line on stderr.
 
     Args:
         path: a folder or a zip.
@@ -40,7 +40,7 @@ class Folder:
         missing: advice for the error message when path does not exist.
         cache_dir: where checksums of a folder are kept; None to read its files each time.
         skip_broken: whether images that cannot be used are left out, as if they were not there.
-        max_pixels: of a file; None for Pillow's limit, 179 million.
+        max_pixels: of an image in a file; None for MOST_PIXELS.
 
     Raises:
         UserError: path does not exist, contains no image, or is not a valid zip.
@@ -59,10 +59,9 @@ class Folder:
     ) -> None:
         self.path, self.cache_dir = Path(path), cache_dir and Path(cache_dir)
         self.image_size, self.image_channels, self.convert = image_size, image_channels, convert
-        if max_pixels is not None:
-            Image.MAX_IMAGE_PIXELS = max_pixels // 2  # Pillow refuses twice as many
-        if not self.path.exists():
-            raise UserError(f"{self.path} does not exist; {missing}")
+        self.max_pixels = max_pixels or MOST_PIXELS
+        if not os.path.exists(path):  # Path("") does
+            raise UserError(f"{path or repr(path)} does not exist; {missing}")
         self._zip = None if self.path.is_dir() else _open_zip(self.path)
         names = self._zip.namelist() if self._zip else files_below(self.path)
         kinds = {name: _kind(name) for name in names if not name.endswith("/")}
@@ -93,23 +92,26 @@ class Folder:
         how = f"{self.image_size} {self.image_channels} {self.convert}\n"
         if (self.image_channels, self.convert) == (3, False):
             how = str(self.image_size)
-        return hash_lines(how, (f"{name} {self._checksums[name]}" for name in self.names))
+        return hash_lines(how, (f"{name} {self._checksums.get(name)}" for name in self.names))
 
     @cached_property
     def _checksums(self) -> dict[str, int]:
+        """By name; without what is no ordinary file, such as a link to nothing."""
         if self._zip:
             return {name: self._zip.getinfo(name).CRC for name in self.names}
-        sums = checksums(self.path, self.names, self.cache_dir)
-        return dict(zip(self.names, sums, strict=True))
+        files = [name for name in self.names if (self.path / name).is_file()]
+        return dict(zip(files, checksums(self.path, files, self.cache_dir), strict=True))
 
     def read(self, i: int) -> bytes:
         """The bytes of file i.
 
         Raises:
-            UserError: it is too large, or is another one than when the checksums were made.
+            UserError: it is none, too large, or another one than when the checksums were made.
         """
         name = self.names[i]
         path = self.path / name
+        if not self._zip and not path.is_file():
+            raise UserError(f"{path} is a link to nothing, or no ordinary file")
         size = self._zip.getinfo(name).file_size if self._zip else path.stat().st_size
         if size > LARGEST:
             raise UserError(f"{path} is larger than {LARGEST:,} bytes")
@@ -125,7 +127,7 @@ class Folder:
             UserError: the file is corrupt.
         """
         with decoding(f"{self.path}/{self.names[i]}"):
-            return open_image(self.read(i))
+            return open_image(self.read(i), self.max_pixels)
 
     def __getitem__(self, i: int) -> np.ndarray:
         """Image i, shape (image_channels, image_size, image_size), uint8.
@@ -138,7 +140,7 @@ class Folder:
 
     def _skip_broken(self) -> None:
         """Leave out the images that cannot be used; which these are is kept in the cache."""
-        key = f"{self.fingerprint}-{Image.MAX_IMAGE_PIXELS}.json"
+        key = f"{self.fingerprint}-{self.max_pixels}.json"
         path = self.cache_dir and self.cache_dir / "broken" / key
         if path and path.exists():
             broken = json.loads(path.read_text())
@@ -147,9 +149,11 @@ class Folder:
             bar = Progress(tried, "Trying images", len(self), leave=False)
             broken = {name: str(image) for name, image in bar if isinstance(image, UserError)}
             if path:
-                atomic_write(path, json.dumps(broken))
+                atomic_write(path, json.dumps(broken, indent=1))
         if broken:
-            self._say(f"left out {len(broken)} that cannot be used: {listed([*broken.values()])}")
+            where = f" ({path} has all)" if path else ""
+            said = listed([*broken.values()])
+            self._say(f"left out {len(broken)} that cannot be used{where}: {said}")
         self.names = [name for name in self.names if name not in broken]
         if not self.names:
             raise UserError(f"{self.path}: none of its images can be used")
@@ -161,13 +165,14 @@ class Folder:
 
 def _kind(name: str) -> str:
     """The suffix of a file, or that it is hidden."""
-    parts = Path(name).parts
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
+    hidden = any(map(is_hidden, Path(name).parts))
     return "hidden" if hidden else Path(name).suffix.lower() or "without suffix"
 
 
 def _open_zip(path: Path) -> zipfile.ZipFile:
     try:
+        if not path.is_file():  # a device has no end, and a pipe waits for its writer
+            raise zipfile.BadZipFile
         return zipfile.ZipFile(path)
     except (zipfile.BadZipFile, UnicodeDecodeError, NotImplementedError):
         raise UserError(f"{path} is neither a folder nor a valid zip") from None

@@ -66,7 +66,7 @@ def read_npz(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     Raises:
         UserError: the file does not exist or cannot be read.
     """
-    if not zipfile.is_zipfile(path):
+    if not path.is_file() or not zipfile.is_zipfile(path):  # a pipe would wait for its writer
         what = "is not an .npz file" if path.exists() else "does not exist"
         raise UserError(f"{path} {what}")
     try:

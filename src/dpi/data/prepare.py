@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -18,10 +19,19 @@ CONVERTED = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 """What is opened, whatever a file is called; some of Pillow's other formats start programs."""
 
+MOST_PIXELS = 178_956_970
+"""Of an image, unless more are admitted: what Pillow refuses."""
 
-def open_image(content: bytes) -> Image.Image:
+_LOCK, _LIMITS = Lock(), []
+
+
+def open_image(content: bytes, max_pixels: int = MOST_PIXELS) -> Image.Image:
     """The image in a file, turned as its EXIF orientation says; of several pages the first."""
-    image = ImageOps.exif_transpose(Image.open(io.BytesIO(content), formats=FORMATS))
+    image = Image.open(io.BytesIO(content), formats=FORMATS)
+    pixels = image.width * image.height
+    if pixels > max_pixels:
+        raise ValueError(f"it has {pixels:,} pixels; admit them with data.max_pixels={pixels}")
+    image = ImageOps.exif_transpose(image)
     image.load()
     return image
 
@@ -29,7 +39,11 @@ def open_image(content: bytes) -> Image.Image:
 @contextmanager
 def decoding(where: str) -> Iterator[None]:
     """Around the decoding of an image, which `where` names: what cannot be read is a UserError,
-    since damaged files raise whatever their decoder stumbles over."""
+    since damaged files raise whatever their decoder stumbles over. Each data set has its own limit
+    of pixels; Pillow's, which is the whole process's, is put aside."""
+    with _LOCK:
+        _LIMITS.append(Image.MAX_IMAGE_PIXELS)  # its own below those of threads that came later
+        Image.MAX_IMAGE_PIXELS = None
     try:
         yield
     except UserError:
@@ -38,6 +52,9 @@ def decoding(where: str) -> Iterator[None]:
         none = isinstance(error, UnidentifiedImageError)
         line = f"it is no {', '.join(FORMATS)}" if none else " ".join(str(error).split())
         raise UserError(f"{where} cannot be read as an image: {line}") from None
+    finally:
+        with _LOCK:
+            Image.MAX_IMAGE_PIXELS = _LIMITS.pop()
 
 
 def prepare(
@@ -109,5 +126,6 @@ def _crop_and_resize(image: Image.Image, size: int) -> Image.Image:
         return image
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
-    square = image.crop((left, top, left + side, top + side))
-    return square.resize((size, size), Image.Resampling.LANCZOS)
+    # Not Image.crop, which has Pillow's limit.
+    square = np.asarray(image)[top : top + side, left : left + side]
+    return Image.fromarray(square).resize((size, size), Image.Resampling.LANCZOS)

@@ -1,5 +1,6 @@
 """Tables 1 and 4: what a network costs, in parameters, operations, seconds and bytes."""
 
+import gc
 import json
 import os
 import statistics
@@ -13,6 +14,7 @@ from tempfile import TemporaryDirectory
 import torch
 from lightning.fabric import Fabric
 from omegaconf import DictConfig
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.profiler import ProfilerActivity, profile
 
@@ -25,7 +27,8 @@ from dpi.runs.run import Run
 from dpi.training.draws import Draws
 from dpi.training.module import MicroBatch, TrainingModule
 
-Step = Callable[[int], None]
+Step = Callable[[int], Tensor | None]
+"""Of number n; returns the loss, if there is one."""
 
 
 def complexity(run: Run, fabric: Fabric, folder: Path, repeats: Count) -> list[Row]:
@@ -76,26 +79,27 @@ def micro_batch_size(cfg: DictConfig) -> int:
 def training_step(cfg: DictConfig, device: torch.device, autocast: Callable) -> Step:
     """A function that takes optimizer step n from fresh weights, on the first micro-batch of the
     step: corruption, forward, backward, AdamW and the average of the weights."""
-    module = _module(cfg, device)
-    optimizer = module.optimizer()
+    module = fresh_module(cfg, device)
+    optimizer = module.configure_optimizers()
     averaged = AveragedModel(module.network, multi_avg_fn=get_ema_multi_avg_fn())
-    images = _images(cfg, device)
+    images = random_images(cfg, device)
 
-    def step(n: int) -> None:
+    def step(n: int) -> Tensor:
         with autocast():
             loss = module.loss(MicroBatch(images, n, 0))
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
         averaged.update_parameters(module.network)
+        return loss.detach()
 
     return step
 
 
 def sampling_step(cfg: DictConfig, device: torch.device, autocast: Callable) -> Step:
     """A function that runs the network once over as many images, at scalar n, as sampling does."""
-    module = _module(cfg, device).eval()
-    x = torch.randn(_images(cfg, device).shape, device=device)
+    module = fresh_module(cfg, device).eval()
+    x = torch.randn(random_images(cfg, device).shape, device=device)
 
     @torch.no_grad()
     def step(n: int) -> None:
@@ -127,6 +131,7 @@ def peak_memory(make: Callable[[], Step], device: torch.device) -> tuple[Step, f
         return step
 
     if device.type == "cuda":
+        gc.collect()  # what earlier steps left
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
@@ -143,7 +148,8 @@ def peak_memory(make: Callable[[], Step], device: torch.device) -> tuple[Step, f
     return step, max(accumulate(nbytes for _, nbytes in changes)) / 2**20
 
 
-def _module(cfg: DictConfig, device: torch.device) -> TrainingModule:
+def fresh_module(cfg: DictConfig, device: torch.device) -> TrainingModule:
+    """What trains the network of a configuration, with its first weights."""
     torch.manual_seed(0)
     framework, network = build(cfg)
     module = TrainingModule(cfg, framework, network, cfg.training.batch_size)
@@ -151,6 +157,7 @@ def _module(cfg: DictConfig, device: torch.device) -> TrainingModule:
     return module.to(device)
 
 
-def _images(cfg: DictConfig, device: torch.device) -> torch.Tensor:
+def random_images(cfg: DictConfig, device: torch.device) -> Tensor:
+    """A micro-batch of them, uint8."""
     shape = (micro_batch_size(cfg), *image_shape(cfg))
     return torch.randint(0, 256, shape, dtype=torch.uint8, device=device)

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from dpi import plots
 from dpi.atomic import check_space
-from dpi.errors import UserError
+from dpi.errors import UserError, printable
 from dpi.evaluation.objective import check_objective
 from dpi.evaluation.text import SHOWN, as_text
 from dpi.frameworks import Framework
@@ -122,7 +122,9 @@ def evaluate_all(cfg: DictConfig) -> None:
                 if not isinstance(error, UserError):
                     traceback.print_exc()
                 failed.append(folder)
-                print(f"error: {error}", file=sys.stderr)
+                name = printable(str(folder))
+                said = str(error) if name in str(error) else f"{name}: {error}"
+                print(f"error: {said}", file=sys.stderr)
     if failed:
         raise UserError(f"{len(failed)} of {len(folders)} runs could not be evaluated, see above")
 
@@ -176,7 +178,7 @@ def check_evaluations(
         if "t" in settings:
             check_objective(name, settings, framework)
         if "solver" in settings:
-            network_evaluations(framework, settings.steps, settings.solver)
+            network_evaluations(framework, settings.steps, settings.solver, f"eval.{name}.")
         if "n" in settings:
             size = settings.n * math.prod(image_shape(cfg))  # uint8
             check_space(folder, size, f"eval.{name}.n={settings.n}")

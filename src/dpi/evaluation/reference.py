@@ -39,8 +39,10 @@ class Reference(NamedTuple):
 
 
 def training_images(run: Run) -> Reference:
-    """The images that a run was trained on; UserError if they have changed."""
+    """The images that a run was trained on; UserError if they have changed, or are one."""
     images, split = images_of(run)
+    if len(split.train) < 2:
+        raise UserError(f"{run.folder} has one training image: give eval.fidelity.reference=")
     order = np.random.default_rng(0).permutation(split.train)
     return Reference(run.cfg.data.name, images.transpose(0, 2, 3, 1), order, KEEP, {})
 

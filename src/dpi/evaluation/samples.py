@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
 from torch import Tensor
 
@@ -18,7 +18,7 @@ from dpi.precision import forbid_tf32
 from dpi.progress import Progress
 from dpi.runs.build import image_shape, set_memory_format
 from dpi.runs.check import Count, Seed, SolverSteps
-from dpi.runs.files import CHECKPOINT
+from dpi.runs.files import CHECKPOINT, is_shared
 from dpi.runs.rows import Row
 from dpi.runs.run import Run, open_run
 
@@ -36,24 +36,29 @@ def sample(cfg: DictConfig) -> None:
     """Draw samples from a run and write them, as a composed sample.yaml says.
 
     Raises:
-        UserError: no such run, a damaged one, no such device or solver.
+        UserError: no such run or model, a damaged one, no such device or solver.
     """
     try:
         torch.zeros((), device=cfg.device).item()
     except (RuntimeError, AssertionError, TypeError) as error:
         raise UserError(f"device={cfg.device}: {str(error).splitlines()[0]}") from None
     forbid_tf32()
-    run = open_run(cfg.run, cfg.trust, cfg.checkpoint)
+    run = _open(cfg)
     kept = run.checkpoint != CHECKPOINT
-    if not run.finished and not kept:
+    if not kept and not run.finished:
         print(f"{run.folder} is not finished: step {run.step} of {run.cfg.training.steps}")
     solver = cfg.solver or run.framework.solvers[0]
     network_evaluations(run.framework, cfg.steps, solver)
     name = f"seed{cfg.seed}_{solver}{cfg.steps}_n{cfg.n}"
     if kept:
         name = f"{name}_{Path(run.checkpoint).stem}"
-    out = Path(cfg.out or run.folder / "samples" / name)
+    given = cfg.out and cfg.out.removesuffix(".png").removesuffix(".npz")
+    out = Path(given or run.folder / "samples" / name)
     set_memory_format(run.network, torch.device(cfg.device))
+    folder = out.with_name(f"{out.name}-png")
+    of_ours = (path.stem.isdecimal() and int(path.stem) < cfg.n for path in folder.glob("*.png"))
+    if cfg.png and not all(of_ours):
+        raise UserError(f"{folder} holds other images: delete it, or give another out=")
     shape = image_shape(run.cfg)
     how = (run.framework, run.network.to(cfg.device), shape, range(cfg.n))
     try:
@@ -71,8 +76,23 @@ def sample(cfg: DictConfig) -> None:
         print(f"{cfg.n} samples: {out}.npz")
     if cfg.png:
         for i, pixels in enumerate(samples):
-            save_image(pixels, out.with_name(f"{out.name}-png") / f"{i:06d}.png")
+            save_image(pixels, folder / f"{i:06d}.png")
         print(f"{cfg.n} samples: {out}-png/*.png")
+
+
+def _open(cfg: DictConfig) -> Run:
+    folder = Path(cfg.run)
+    if not is_shared(folder):
+        return open_run(folder, cfg.trust, cfg.checkpoint)
+    from dpi.hub import WEIGHTS, SharedModel  # takes a second
+
+    if cfg.checkpoint not in (CHECKPOINT, WEIGHTS):
+        raise UserError(
+            f"checkpoint={cfg.checkpoint}: {folder} holds {WEIGHTS} alone; leave it out"
+        )
+    model = SharedModel.from_pretrained(folder)
+    of = OmegaConf.create(model.model)
+    return Run(folder, of, model.framework, model.network, step=0, checkpoint=WEIGHTS)
 
 
 def samples(

@@ -18,11 +18,17 @@ class VPDiffusion:
     The paper's text has beta increase to 0.2, but its noise levels sigma_t =
     {0.01, 1.46, 9.49, 157} at t = {0, 333, 666, 999} are those of 0.02.
 
+        >>> VPDiffusion().sigmas[[0, 333, 666]].round(decimals=2)
+        tensor([0.0100, 1.4600, 9.4900])
+
     Args:
         num_scalars: T, the number of steps; the scalar s is the step t in 0 ... T-1.
         beta_min, beta_max: the variance added at the first and at the last step.
         precondition: let the network predict v = sqrt(abar_t) eps - sqrt(1 - abar_t) x_0 (Salimans
             and Ho, 2022), from which eps follows, see `preconditioning`.
+
+    Raises:
+        ValueError: fewer than two steps, or variances outside of (0, 1).
     """
 
     solvers = ("DDIM", *SCHEDULERS)
@@ -35,6 +41,11 @@ class VPDiffusion:
         beta_max: float = 0.02,
         precondition: bool = False,
     ) -> None:
+        if num_scalars < 2 or not 0 < beta_min <= beta_max < 1:
+            raise ValueError(
+                f"num_scalars={num_scalars}, beta_min={beta_min}, beta_max={beta_max}: give two or "
+                "more scalars, and betas between 0 and 1"
+            )
         self.num_scalars = num_scalars
         self.precondition = precondition
         self._betas = torch.linspace(beta_min, beta_max, num_scalars, dtype=torch.float64)

@@ -25,8 +25,14 @@ def start_noise(seed: int, indices: Iterable[int], shape: Shape) -> Tensor:
     return torch.from_numpy(np.stack(noises))
 
 
-def network_evaluations(framework: Framework, num_steps: int, solver: str | None = None) -> int:
+def network_evaluations(
+    framework: Framework, num_steps: int, solver: str | None = None, section: str = ""
+) -> int:
     """How many forward passes of the network a sample takes.
+
+    Args:
+        framework, num_steps, solver: see its `sample`.
+        section: what begins the keys of these settings, such as "eval.samples.", for the message.
 
     Raises:
         UserError: the framework has no such solver, or the solver cannot take so many steps, or
@@ -39,9 +45,14 @@ def network_evaluations(framework: Framework, num_steps: int, solver: str | None
         passes += 1
         return x
 
-    sample = framework.sample(network, torch.ones(1, 3, 1, 1), num_steps, solver)
+    try:
+        sample = framework.sample(network, torch.ones(1, 3, 1, 1), num_steps, solver)
+    except UserError as error:
+        raise UserError(f"{section}{error}") from None
     if not sample.isfinite().all():
-        raise UserError(f"steps={num_steps}: solver={solver} gives NaN with so many; give fewer")
+        raise UserError(
+            f"{section}steps={num_steps}: solver={solver} gives NaN with so many; give fewer"
+        )
     return passes
 
 

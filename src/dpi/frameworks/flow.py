@@ -15,6 +15,11 @@ from dpi.interpolation import position
 class FlowMatching:
     """x_t = t x_1 + (1 - t) x_0, Equation (1) with beta_t = t and gamma_t = 1 - t.
 
+        >>> image, noise = torch.ones(1, 1, 1, 1), torch.zeros(1, 1, 1, 1)
+        >>> x_t, v = FlowMatching().corrupt(image, noise, torch.tensor(0.25))
+        >>> x_t.item(), v.item()
+        (0.25, 1.0)
+
     Args:
         num_scalars: S, the number of steps. Step i is the time t = i / (S - 1), from noise at
             t = 0 to data at t = 1.
@@ -26,6 +31,8 @@ class FlowMatching:
     """Euler's method, the paper's and the default, and methods of torchdiffeq."""
 
     def __init__(self, num_scalars: int = 1000, precondition: bool = False) -> None:
+        if num_scalars < 2:
+            raise ValueError(f"num_scalars={num_scalars}: give two or more")
         self.num_scalars = num_scalars
         self.precondition = precondition
 

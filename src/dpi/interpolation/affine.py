@@ -50,6 +50,10 @@ class Parts:
         self.w, self.values, self.own = w, values, own
         self.k: int | None = None
         """The part that is computed; None for the interpolated parameters."""
+        self.made: dict[str, Tensor] = {}
+        """What was read outside of the layer, where the network may have written into it."""
+        self.running = False
+        """Whether the layer's own forward pass is running."""
         self.casting = False
         """Whether to convert to autocast's type, which vmap hides convolutions from on CPUs."""
 
@@ -58,7 +62,10 @@ class Parts:
         value = now
         if name in self.values and now is self.own[name]:  # not shared, and not replaced
             if self.k is None or (name == "bias" and self.k == 0):  # the bias is added once
-                value = interpolated(self.w, self.values[name])
+                value = self.made.get(name)
+                value = interpolated(self.w, self.values[name]) if value is None else value
+                if not self.running:
+                    self.made[name] = value
             elif name == "weight":
                 value = self.values[name][self.k]
         if self.k and name == "bias":
@@ -97,9 +104,10 @@ class Affine(nn.Module):
         if parts is None or self._parameters["weight"] is not parts.own["weight"]:
             return run(x, *args, **kwargs)
         try:
+            parts.running = True
             if not isinstance(self, nn.Embedding):  # which autocast leaves alone
                 parts.casting, x = True, cast(x)
-            if _interpolates(self, x):
+            if parts.made or _interpolates(self, x):
                 return run(x, *args, **kwargs)
             parts.k = 0
             y = run(x, *args, **kwargs)
@@ -107,7 +115,7 @@ class Affine(nn.Module):
                 parts.k = k
                 y = weighted(y, w, run(x, *args, **kwargs))
         finally:
-            parts.k, parts.casting = None, False
+            parts.k, parts.running, parts.casting = None, False, False
         if getattr(self, "padding_idx", None) is not None:  # its row has no gradient
             y = torch.where((input == self.padding_idx)[..., None], y.detach(), y)
         return y

@@ -26,10 +26,11 @@ class FiLM(nn.Module):
     shifts are a linear function of an embedding of the step t in [0, S-1],
     SiLU(W SiLU(W' sinusoidal(t))), that is zero at first: f can be a pretrained network.
 
-        net = FiLM(MyNetwork(), include=["*.conv1"])
-        y = net(x, s)
-        net = interpolate(FiLM(MyNetwork(), include=["*.conv1"]))    # with DPI
-        y = net(x, s, s)
+        >>> net = FiLM(nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 3)), include=["0"])
+        >>> net(torch.randn(8, 2), torch.rand(8)).shape
+        torch.Size([8, 3])
+
+    With DPI it is `interpolate(FiLM(net))`, called as g(x, s, s).
 
     Args:
         net: f, a network that maps a batch to a batch; it is not copied.
@@ -39,7 +40,7 @@ class FiLM(nn.Module):
         scalar: what s is, see `Range`; None for integer steps in [0, S-1] or floats in [0, 1].
 
     Raises:
-        ValueError: f has no such layers, or an embedding that is not even.
+        ValueError: f has no such layers, or one that has FiLM; or an embedding that is not even.
     """
 
     def __init__(
@@ -59,9 +60,14 @@ class FiLM(nn.Module):
         self.widths: dict[str, int] = {}
         """The layers, and the number of their output channels."""
         layers = {name: layer for name, layer in net.named_modules() if isinstance(layer, LAYERS)}
+        for module in net.modules():  # it reads the weight of its layer and does not call it
+            if isinstance(module, nn.MultiheadAttention):
+                layers = {name: of for name, of in layers.items() if of is not module.out_proj}
         included = chosen("linear and convolutional layers", layers, include)
         for name, layer in layers.items():
             if name in included:
+                if "film" in layer._buffers:
+                    raise ValueError(f"{name} has FiLM already: choose other layers by include=")
                 width: Any = getattr(layer, "out_channels", None) or layer.out_features
                 self.widths[name] = width
                 layer.register_buffer("film", torch.empty(0), persistent=False)

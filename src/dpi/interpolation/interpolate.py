@@ -39,10 +39,11 @@ def interpolate(
     All sets are copies of net at first, so that the output is that of net, whatever s, until
     training starts.
 
-        net = interpolate(MyNetwork())
-        y = net(x, 250)                              # the whole batch at step 250
-        y = net(x, torch.rand(len(x)))               # one s in [0, 1] per sample
-        optimizer = torch.optim.AdamW(parameter_groups(net, lr=1e-4, lr_lambda=1e-3))
+        >>> net = interpolate(nn.Linear(2, 3))
+        >>> net(torch.randn(8, 2), 250).shape            # the whole batch at step 250
+        torch.Size([8, 3])
+        >>> net(torch.randn(8, 2), torch.rand(8)).shape  # one s in [0, 1] per sample
+        torch.Size([8, 3])
 
     Args:
         net: any module that maps a batch to a batch. It becomes theta0 and is not copied. Weight
@@ -78,6 +79,8 @@ def interpolate(
     if isinstance(schedule, Weights):
         if scalar is not None:
             raise ValueError("give scalar= to the schedule, not to interpolate")
+        if num_sets not in (2, schedule.num_sets):
+            raise ValueError("give num_sets= to the schedule, not to interpolate")
     elif schedule not in ("learnable", "linear", "mixture"):
         raise ValueError(
             "schedule must be 'learnable', 'linear', 'mixture', an InterpolationFunction or a "
@@ -169,6 +172,11 @@ def parameter_groups(
     net: nn.Module, lr: float, lr_lambda: float, weight_decay_lambda: float | None = None
 ) -> list[dict[str, Any]]:
     """Optimizer parameter groups: phi with learning rate lr_lambda, all other parameters with lr.
+
+        >>> net = interpolate(nn.Linear(2, 3))
+        >>> optimizer = torch.optim.AdamW(parameter_groups(net, lr=1e-4, lr_lambda=1e-3))
+        >>> [group["lr"] for group in optimizer.param_groups]
+        [0.0001, 0.001]
 
     Args:
         net: any module. It may contain interpolated networks or none.

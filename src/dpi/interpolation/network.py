@@ -30,6 +30,7 @@ from dpi.interpolation.sets import Sets
 from dpi.interpolation.state import (
     guarded,
     one_at_a_time,
+    refuse_functions,
     refuse_mixing,
     refuse_recomputation,
     undone_on_error,
@@ -55,6 +56,10 @@ class Interpolated(nn.Module):
     share a scalar, by `torch.vmap`, or, where PyTorch cannot do that, a call of f for each group.
 
     Use `interpolate` to create one. Attributes of f are those of `theta0`.
+
+        >>> from dpi.interpolation import interpolate
+        >>> interpolate(nn.Linear(2, 3)).at(0.25)  # the plain network for one scalar
+        Linear(in_features=2, out_features=3, bias=True)
 
     Args:
         sets: theta0, theta1 and on; the first holds what the others share.
@@ -203,12 +208,14 @@ class Interpolated(nn.Module):
         from torch.fx.experimental.symbolic_shapes import statically_known_true
 
         n = self.samples_per_scalar or 1
-        refuse_mixing(self.theta0, n)
         if n > 1:
             same = (s.reshape(-1, n) == s[::n, None]).all()
             w = torch.where(same.to(w.device), w, torch.nan)
-        # vmap compiles for a known number of groups. If it is unknown, it is the next power of two.
         count = size = s.shape[0] // n
+        if statically_known_true(count == 1):
+            return self._call(sets, w[:, 0], *arguments)
+        refuse_mixing(self.theta0, n)
+        # vmap compiles for a known number of groups. If it is unknown, it is the next power of two.
         if not statically_known_true(count < 2**62):
             size = 1
             while size < count:
@@ -248,7 +255,9 @@ class Interpolated(nn.Module):
 
         Raises:
             ValueError: s is out of range or not one scalar.
+            RuntimeError: a function that f holds refers to a part of f.
         """
+        refuse_functions(self.theta0)
         s = as_scalars(s)
         if s.numel() != 1:
             raise ValueError(f"at takes one scalar, got shape {tuple(s.shape)}")

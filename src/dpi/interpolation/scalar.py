@@ -16,6 +16,8 @@ class Range:
         Range(0, 999)                 # timesteps that may be floats, as of diffusers' schedulers
         Range(1, 0)                   # flow time from data to noise
         Range(18, 90)                 # an age in years
+        >>> Range(18, 90).fraction(torch.tensor([18, 54, 90]))
+        tensor([0.0000, 0.5000, 1.0000])
 
     Integers and floats mean the same here: 30 and 30.0 are the same age.
 
@@ -80,6 +82,9 @@ def as_scalars(s: Any) -> Tensor:
 def position(s: Tensor, num_scalars: int, scalar: Range | None = None) -> Tensor:
     """Convert scalars to positions among the S steps.
 
+        >>> position(torch.tensor([0.0, 0.5, 1.0]), num_scalars=1000)
+        tensor([  0.0000, 499.5000, 999.0000])
+
     Args:
         s: scalars of any shape and any integer or floating-point dtype.
         num_scalars: S.
@@ -97,6 +102,8 @@ def position(s: Tensor, num_scalars: int, scalar: Range | None = None) -> Tensor
     """
     if s.dtype == torch.bool or s.is_complex():
         raise ValueError(f"s must be an integer or a float, got {s.dtype}")
+    if not s.is_floating_point():
+        s = s.long()  # bounds of smaller types would wrap
     steps = scalar is None and not s.is_floating_point()
     given = Range(0, num_scalars - 1) if steps else scalar or Range(0, 1)
     low, high = given.tolerated(s.dtype)
@@ -108,7 +115,7 @@ def position(s: Tensor, num_scalars: int, scalar: Range | None = None) -> Tensor
         ends = sorted((given.first, given.last))
         raise ValueError(f"{kind} must be in [{ends[0]:g}, {ends[1]:g}], got {wrong:g}")
     if steps and known:
-        return s.long()
+        return s
     exact = s.to(torch.promote_types(s.dtype, torch.float32))
     fraction = given.fraction(exact).clamp(0, 1)
     if known is None:
@@ -133,6 +140,9 @@ def look_up(
     scalar: Range | None = None,
 ) -> Tensor:
     """Evaluate functions of the scalar that are tabulated at the S steps.
+
+        >>> look_up(torch.tensor([0.0, 1.0, 4.0]), torch.tensor([0.25, 0.5, 1.0]))
+        tensor([0.5000, 1.0000, 4.0000])
 
     Args:
         table: values at steps 0 ... S-1, shape (..., S).

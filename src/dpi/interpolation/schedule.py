@@ -17,6 +17,9 @@ class InterpolationFunction(nn.Module):
 
     with coefficients phi in R^S. They are initialized to zero, which makes lambda linear.
 
+        >>> InterpolationFunction(num_scalars=4).table().tolist()
+        [0.25, 0.5, 0.75, 1.0]
+
     Args:
         num_scalars: S, the number of steps, at least 2.
         schedule: "learnable", or "linear", which has no parameters.
@@ -102,6 +105,10 @@ class Mixture(nn.Module):
 
     as in Remix-DiT (Fang et al., 2024). phi is piecewise linear between knots that are evenly
     spaced in s. At the start each set has most weight in a part of the range of its own.
+
+        >>> Mixture(num_sets=2)(torch.tensor([0.0, 0.5, 1.0])).detach()
+        tensor([[0.7311, 0.5000, 0.2689],
+                [0.2689, 0.5000, 0.7311]])
 
     Args:
         num_sets: K, at least 2.

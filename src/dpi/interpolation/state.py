@@ -6,9 +6,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from dis import get_instructions
 from functools import partial
 from operator import is_
-from types import FunctionType, MethodType, ModuleType
+from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import torch
@@ -93,7 +94,7 @@ def put_back(modules: Collection[nn.Module]) -> Iterator[None]:
                 made += [item for item in now if not any(item is other for other in old)]
                 container.clear()
                 (container.update if isinstance(before, dict | set) else container.extend)(before)
-    known = set(map(id, modules))
+    known = {id(x) for m in modules for x in (m, *m._parameters.values())}
     leaves = tree_leaves(made)
     if any(isinstance(v, nn.Parameter | nn.Module) and id(v) not in known for v in leaves):
         raise RuntimeError(
@@ -141,6 +142,39 @@ def undone_on_error(net: nn.Module, device: torch.device) -> Iterator[None]:
         for source, state in zip(random, states, strict=True):
             source.set_rng_state(state)
         raise
+
+
+def refuse_functions(net: nn.Module) -> None:
+    """Raise RuntimeError if a function that a network holds refers to a part of the network by a
+    closure, a default or a global name: that of a copy of the network would refer to the same."""
+    parts = (*net.named_modules(), *net.named_parameters(), *net.named_buffers())
+    own = {id(part): name for name, part in parts}
+    left: list[Any] = [of for m in net.modules() for of in (vars(m), type(m).forward)]
+    seen: set[int] = set()
+    while left:
+        value = left.pop()
+        if id(value) in seen or isinstance(value, nn.Module | Tensor | type | ModuleType):
+            continue
+        seen.add(id(value))
+        if isinstance(value, CONTAINERS):
+            left += _items(value)
+        elif isinstance(value, FunctionType):
+            cells = [cell.cell_contents for cell in value.__closure__ or () if cell != CellType()]
+            loaded = {of.argval for of in get_instructions(value) if of.opname == "LOAD_GLOBAL"}
+            cells += [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]
+            for held in (*cells, *map(value.__globals__.get, loaded)):
+                of = getattr(held, "__self__", held)
+                for part in of.modules() if isinstance(of, nn.Module) else (of,):
+                    if id(part) in own:
+                        raise RuntimeError(
+                            f"the network uses theta0.{own[id(part)]} from a function, and so "
+                            "would a copy of it: read the attribute of its module"
+                        )
+            left += cells
+        elif isinstance(value, partial | MethodType):
+            left.append(value.func if isinstance(value, partial) else value.__func__)
+        elif hasattr(value, "__dict__"):
+            left.append(vars(value))
 
 
 class Originals(TorchFunctionMode):

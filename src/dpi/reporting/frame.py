@@ -18,10 +18,11 @@ from dpi.runs.rows import read_rows
 NAMES = ["data", "scale", "framework", "arch", "cond"]
 """What a configuration's `names` says."""
 
-RUN = [*NAMES, "seed", "training_steps", "batch_size", "config", "images", "split"]
+RUN = [*NAMES, "seed", "training_steps", "batch_size", "training_precision"]
+RUN += ["config", "images", "split"]
 """Columns of a run. `config` is a JSON object of what distinguishes it from the default of its
 kind, by dotted key; `images` is the fingerprint of its data set, `split` a hash of which images are
-held or left out, each missing where it is not recorded."""
+held or left out. These two and the precision are missing where they are not recorded."""
 
 THOROUGH = [f"settings.{key}" for key in ("scalars", "noise_seeds", "pictures", "n")]
 """Settings of an evaluation of which more is better, the most important one first."""
@@ -101,6 +102,7 @@ def _run(path: Path) -> dict[str, Any]:
         "seed": np.int64(config["seed"]),
         "training_steps": np.int64(config["training"]["steps"]),
         "batch_size": np.int64(config["training"]["batch_size"]),
+        "training_precision": str(config["trainer"]["precision"]) if "trainer" in config else None,
         "config": own,
         "images": split and str(split.fingerprint),
         "split": split and split.digest,
@@ -108,9 +110,9 @@ def _run(path: Path) -> dict[str, Any]:
     }
 
 
-def plain(name: str) -> str:
+def plain(name: Any) -> str:
     """The name of a data set or a scale, which is part of a folder's; ValueError if it is none."""
-    if not is_plain(str(name)):
+    if not is_plain(name):
         raise ValueError(f"{name!r} is not a plain name")
     return str(name)
 

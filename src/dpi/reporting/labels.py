@@ -35,13 +35,13 @@ LABELS = ["model", "protocol", "block", "on"]
 
 def labelled(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs, in the order of the tables, with LABELS for people: `model` and `protocol`, each
-    with the settings that belong to it; `block`, network, framework and protocol; and `on`, which
-    images it was trained and measured on, where not all are the same, a part of the protocol.
+    with the settings that belong to it; `block`, network, framework and protocol; and `on`, see
+    `lengths_and_images`, a part of the protocol.
 
     Args:
         runs: as from `read_folder`.
     """
-    runs = runs.assign(on=images(runs), parts=runs.config.map(said(runs.config)))
+    runs = runs.assign(on=lengths_and_images(runs), parts=runs.config.map(said(runs.config)))
     shared: dict[Any, set[str]] = {}
     for run in runs.itertuples():
         arch = {part for key, part in run.parts.items() if key.startswith("arch.")}
@@ -51,12 +51,17 @@ def labelled(runs: pd.DataFrame) -> pd.DataFrame:
     return runs.sort_values(["protocol", "arch", "framework", "model"], key=order, kind="stable")
 
 
-def images(runs: pd.DataFrame) -> pd.Series:
-    """E.g. "images 0123abcd, split 4567cdef", if the runs of a data set and scale differ in it."""
+def lengths_and_images(runs: pd.DataFrame) -> pd.Series:
+    """E.g. "steps = 3000, images 0123abcd, split 4567cdef": how long a run is trained, and on which
+    images, each if the runs of a data set and scale differ in it."""
     known = runs[["images", "split"]].astype(object).fillna("unknown").astype(str)
-    text = "images " + known.images.str[:8] + ", split " + known.split
-    several = text.groupby([runs.data, runs.scale]).transform("nunique") > 1
-    return text.where(several, "")
+    texts = (
+        "steps = " + runs.training_steps.astype(str),
+        "images " + known.images.str[:8] + ", split " + known.split,
+    )
+    kind = [runs.data, runs.scale]
+    shown = [text.where(text.groupby(kind).transform("nunique") > 1, "") for text in texts]
+    return shown[0].str.cat(shown[1], ", ").str.strip(", ")
 
 
 def _kind(run: Any) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from dpi.reporting.labels import some
 from dpi.reporting.paper import MISSING
 from dpi.reporting.tables import Table
 
-TRAINING = ["training_steps", "batch_size"]
+TRAINING = ["training_steps", "batch_size", "training_precision"]
 """Of the training what is compared, of the evaluations that depend on it."""
 
 TRAINED = ("denoising", "objective", "fidelity")
@@ -52,14 +52,13 @@ def remarks(table: Table) -> Iterator[str]:
         yield "Best and second best of each block are marked; ± standard error over seeds."
     data, scale = table.numbers[["data", "scale"]].iloc[0]
     if table.cells.column.str.startswith("paper ").any():
-        ours = f"ours are of {data} at scale {scale}"
-        yield f"The paper's numbers are of FFHQ 64x64 and 500,000 steps, {ours}."
+        yield f"Paper: FFHQ 64x64, 500,000 steps. Here: {data}, scale {scale}."
     settings = _settings(table.numbers)
     shown = ~settings.setting.isin(UNPRINTED) & (settings.value != MISSING)
     values = settings[shown].groupby("setting", sort=False).value.unique()
     if len(values):
         said = ", ".join(f"{setting} {' / '.join(of)}" for setting, of in values.items())
-        yield f"Ours were measured with: {said}."
+        yield f"Measured with: {said}."
 
 
 def _settings(numbers: pd.DataFrame) -> pd.DataFrame:

@@ -4,8 +4,6 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtr, stdtrit  # scipy.stats would take a second to import
 
-HINT = "python evaluate.py run=outputs/RUN eval=[objective] measures a run"
-
 LEVEL = 0.05
 """Of significance; 1 - LEVEL is that of the confidence intervals."""
 
@@ -52,7 +50,10 @@ def conclusion(found: pd.DataFrame) -> str:
     """Whether any of these differences, as from `tables.differences`, is significant, in one
     sentence."""
     if found.empty:
-        return f"There is nothing to compare yet: {HINT}."
+        return (
+            "There is nothing to compare yet: train two conditionings with one seed, and evaluate "
+            "each run, python evaluate.py run=outputs/RUN eval=denoising (flow: eval=objective)."
+        )
     tested = int((found.outcome != "one seed").sum())
     significant = found[found.outcome.isin(["better", "worse"])]
     if not tested:

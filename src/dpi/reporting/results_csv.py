@@ -36,12 +36,17 @@ def read_csv(pattern: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """
     damaged: Damaged = {}
     remedy = "name a results.csv as report.py writes it"
-    found = [parse(Path(path), _read, remedy, damaged) for path in sorted(glob(pattern))]
+    paths = [pattern] if Path(pattern).exists() else sorted(glob(pattern, recursive=True))
+    found = [parse(Path(path), _read, remedy, damaged) for path in paths]
     if damaged or not found:
         missing = f"runs={pattern}: there is no such file; {remedy}"
         raise UserError("; ".join(damaged.values()) or missing)
     rows = pd.concat(found, ignore_index=True)
-    runs = rows[["run", *RUN]].drop_duplicates("run").set_index("run").assign(last=None)
+    runs = rows[["run", *RUN]].drop_duplicates()
+    if runs.run.duplicated().any():
+        name = runs.run[runs.run.duplicated()].iloc[0]
+        raise UserError(f"runs={pattern}: two runs are called {name}: give them one by one")
+    runs = runs.set_index("run").assign(last=None)
     of_row = rows.columns.isin(["run", *ROW]) | rows.columns.str.startswith("settings.")
     # Each has rows of one training.
     return runs, rows.loc[:, of_row].assign(finished=True, weights=rows.run)
@@ -51,9 +56,11 @@ def _read(path: Path) -> pd.DataFrame:
     # As text first: a data set may be called "nan".
     rows = pd.read_csv(path, dtype=str, keep_default_na=False)
     rows = rows.replace(f"^'(?={FORMULA})", "", regex=True)
-    rows = rows.reindex(columns=rows.columns.union(["images", "split"], sort=False))
+    later = ["training_precision", "images", "split"]
+    rows = rows.reindex(columns=rows.columns.union(later, sort=False))
     rows[["data", "scale"]] = rows[["data", "scale"]].map(plain)
-    optional = rows.filter(regex="^(scalar|standard_error|images|split|settings)").columns
+    known = "scalar|standard_error|training_precision|images|split|settings"
+    optional = rows.filter(regex=f"^({known})").columns
     rows[optional] = rows[optional].replace("", None)
     types = dict.fromkeys(("seed", "training_steps", "batch_size", "step"), int)
     types |= dict.fromkeys(("scalar", "value", "standard_error"), float)

@@ -1,5 +1,6 @@
 """From a folder of runs, or their numbers, to a folder of tables, figures and a page."""
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +17,7 @@ from dpi.reporting.pairs import conclusion
 from dpi.reporting.paper import specs
 from dpi.reporting.results_csv import quoted, read_csv, to_csv
 from dpi.reporting.tables import differences, tables
+from dpi.runs.files import CONFIG
 
 PAPERS_DATA = "ffhq64"
 """Data whose report has the paper's tables without being asked for them."""
@@ -50,6 +52,8 @@ def report(
     found, rows = read_csv(str(runs)) if is_csv else read_folder(Path(runs), damaged)
     if found.empty:
         hint = f"{runs} holds no runs to report: make some, as with `make table2 SCALE=mini`"
+        if (Path(runs) / CONFIG).is_file():
+            hint = f"{runs} is a run: give its parent, runs={Path(runs).absolute().parent}"
         raise UserError(some(damaged.values(), "; ") or hint)
     kinds = dict(list(labelled(found).groupby(["data", "scale"])))
     chosen = [(of, at) for of, at in kinds if (str(data or of), str(scale or at)) == (of, at)]
@@ -75,10 +79,13 @@ def _files(runs: pd.DataFrame, rows: pd.DataFrame, paper: bool, damaged: Damaged
         paper: see `tables`.
         damaged: see `parse`.
     """
-    twice = runs.duplicated([*NAMES, "config", "seed"])
-    left_out = {"runs with the settings and the seed of another": runs.index[twice]}
-    runs = runs[~twice]
     rows = joined(runs, rows)
+    # Of two that should be the same run, the one counts that has the most rows of its weights.
+    count = rows[rows.left_out == ""].run.value_counts().reindex(runs.index, fill_value=0)
+    best = runs.loc[count.sort_values(ascending=False, kind="stable").index]
+    twice = best.index[best.duplicated([*NAMES, "config", "on", "seed"])]
+    left_out = {"runs with the settings and the seed of another": twice}
+    runs, rows = runs.drop(twice), rows[~rows.run.isin(twice)]
     final = results(rows)
     made = tables(final, paper)
     compared = differences(made)
@@ -91,9 +98,12 @@ def _files(runs: pd.DataFrame, rows: pd.DataFrame, paper: bool, damaged: Damaged
     left_out |= {why: of.unique() for why, of in rows.groupby("left_out").run if why}
     notes = [f"Left out: {why}: {some(of, most=5)}." for why, of in left_out.items() if len(of)]
     if runs.on.any():
-        notes.append("Runs on other images, or with other images held out, are not compared.")
+        notes.append(
+            "Runs of other lengths, on other images, or with others held out, are not compared."
+        )
     texts = {f"{table.name}.md": markdown(table) for table in shown}
-    print(_escaped("\n".join([*texts.values(), *notes])))
+    plain = [re.sub(r"\\(\W|_)", r"\1", text) for text in texts.values()]  # no Markdown's escapes
+    print(_escaped("\n".join([*plain, *notes])))
     html = page(
         names=runs.iloc[0][NAMES],
         seeds=sorted(runs.seed.unique()),

@@ -9,9 +9,10 @@ from traceback import extract_tb
 from typing import Any
 
 import torch
-from hydra.errors import InstantiationException
+from hydra.errors import HydraException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
 from dpi.errors import UserError
@@ -75,7 +76,7 @@ def _in_one_line(cfg: DictConfig) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except (ValueError, TypeError, RuntimeError, InstantiationException) as error:
+    except (ValueError, TypeError, RuntimeError, HydraException, OmegaConfBaseException) as error:
         own = [frame for frame in extract_tb(error.__traceback__) if _is_foreign(frame.filename)]
         where = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
         raise UserError(

@@ -5,6 +5,7 @@ Values that are given to a class or an evaluation are checked there.
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,7 +17,9 @@ from dpi.errors import Excluded, UserError
 from dpi.runs.identity import flatten, is_plain
 from dpi.runs.rows import read_rows
 
-STRICT = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
+STRICT = ConfigDict(
+    strict=True, allow_inf_nan=False, arbitrary_types_allowed=True, str_min_length=1
+)
 
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
@@ -29,13 +32,16 @@ Scalars = Annotated[int, Field(ge=4)]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 """Of PyTorch's autocast: the weights, the scalars and what is added up stay in float32."""
 
-CheckpointName = Annotated[str, Field(pattern=r"^(last|best|step_\d{7,}|ema_[\d.e-]+)\.ckpt$")]
-"""Of a file in a run's folder."""
-
 
 def _plain(name: Any) -> Any:
-    if not is_plain(str(name)):
+    if not is_plain(name):
         raise ValueError("is part of a folder's name: give letters, digits, ., -, + and _")
+    return name
+
+
+def _checkpoint(name: str) -> str:
+    if not re.fullmatch(r"[\w.-]+\.ckpt", name):
+        raise ValueError("is no checkpoint in a run's folder: give last.ckpt, or one that was kept")
     return name
 
 
@@ -74,6 +80,7 @@ def _rows(path: str) -> str:
 
 
 Plain = Annotated[Any, AfterValidator(_plain)]
+CheckpointName = Annotated[str, AfterValidator(_checkpoint)]
 Existing = Annotated[str, AfterValidator(_existing)]
 Writable = Annotated[str, AfterValidator(_writable)]
 Rows = Annotated[str, AfterValidator(_rows)]
@@ -185,6 +192,7 @@ def check_training(cfg: DictConfig) -> None:
     for key in cfg.data:
         if f"data.{key}" not in TRAIN and key != "source" and f"${{data.{key}}}" not in data:
             raise UserError(f"data.{key}: nothing reads it, see --help")
+    check_target(cfg.eval, cfg)
     _check_lr_schedule(cfg.training)
     size, distinct = cfg.training.batch_size, cfg.training.distinct_scalars
     if distinct is not None and distinct > size:
@@ -203,6 +211,16 @@ def check_training(cfg: DictConfig) -> None:
             "training.loss_weighting=min_snr: it weights the error of the noise, which only "
             "framework=diffusion predicts; use null or uncertainty"
         )
+
+
+def check_target(evals: Mapping[str, Any], cfg: DictConfig) -> None:
+    """Raise UserError for an evaluation of the predicted noise, of a run of flow matching."""
+    flow = OmegaConf.select(cfg, "framework._target_") == "dpi.frameworks.FlowMatching"
+    for name, settings in evals.items():
+        if settings.get("metric") == "mse" and flow:
+            raise UserError(
+                f"eval={name}: it is only of diffusion, which predicts noise; use eval=objective"
+            )
 
 
 def check_pictures(evals: Mapping[str, Any], held_out: int) -> None:
@@ -269,7 +287,12 @@ def check(
     """
     for key, value in flatten(OmegaConf.to_container(cfg)).items():
         if value == MISSING:
-            raise UserError(f"{where}{key} is missing: give {where}{key}=...")
+            advice = "" if ": " in where else f": give {where}{key}=..."  # no advice on a file
+            raise UserError(f"{where}{key} is missing{advice}")
+        if within := next((other for other in kinds if other.startswith(f"{key}.")), None):
+            raise UserError(
+                f"{where}{key}={json.dumps(value)}: this is a section; set {within}=..."
+            )
         if key not in kinds and key.partition(".")[0] not in others:
             raise UserError(f"{where}{key}: there is no such setting, see --help")
     for key, kind in kinds.items():

@@ -2,20 +2,48 @@
 
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from typing_extensions import TypedDict
 
 from dpi.errors import UserError
 
-KEYS = {"state_dict": dict, "current_model_state": dict, "global_step": int}
-"""What a checkpoint of train.py has, beside what Lightning needs."""
+KEYS = {
+    "state_dict": dict[str, Tensor],
+    "current_model_state": dict[str, Tensor],
+    "global_step": Annotated[int, Field(ge=0, lt=2**31)],
+}
+"""What a checkpoint of train.py has."""
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
+class _Optimizer(TypedDict):
+    __pydantic_config__ = ConfigDict(strict=True)
+
+    state: dict[int, dict[str, Any]]
+    """AdamW's moments, by parameter."""
+
+
+RESUMED = {
+    "optimizer_states": Annotated[list[_Optimizer], Field(min_length=1, max_length=1)],
+    "callbacks": dict[str, dict[Any, Any]],
+    "loops": dict[str, dict[str, Any]],
+    "pytorch-lightning_version": str,
+}
+"""What one has from which a training goes on; that of an average has weights alone."""
+
+STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True)
+
+
+def load_checkpoint(path: Path, further: dict[str, Any] | None = None) -> dict[str, Any]:
     """Read a checkpoint of train.py; never runs code that it may hold.
+
+    Args:
+        path: of the file.
+        further: types of keys that it has to have beside KEYS.
 
     Returns:
         `state_dict` (the averaged weights), `current_model_state`, `global_step`, and what
@@ -38,11 +66,14 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise UserError(
             f"{path} is damaged, no checkpoint, or holds code, which is not run: {line}"
         ) from None
-    for key, kind in KEYS.items():
+    for key, kind in (KEYS | (further or {})).items():
         found = checkpoint.get(key) if isinstance(checkpoint, dict) else None
-        weights = found.values() if isinstance(found, dict) else ()
-        if not isinstance(found, kind) or not all(isinstance(w, Tensor) for w in weights):
-            raise UserError(f"{path} was not written by train.py: its {key} is missing or another")
+        try:
+            TypeAdapter(kind, config=STRICT).validate_python(found)
+        except ValidationError:
+            raise UserError(
+                f"{path} has no {key} as train.py writes it: put another checkpoint in its place"
+            ) from None
     return checkpoint
 
 
@@ -88,15 +119,12 @@ def check_weights(network: nn.Module, state: dict[str, Any], path: Path) -> dict
             does not fit.
     """
     prefix = "network."
-    weights = {
-        name.removeprefix(prefix): tensor
-        for name, tensor in state.items()
-        if not name.startswith("weighting.")  # of the loss: no part of the network
-    }
-    own = network.state_dict()
+    # The loss's weighting is no part of the network.
+    weights = {name: of for name, of in state.items() if not name.startswith("weighting.")}
+    own = {prefix + name: tensor for name, tensor in network.state_dict().items()}
     for name in sorted(own.keys() | weights.keys()):
         _check_tensor(path, name, weights.get(name), own.get(name))
-    return weights
+    return {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
 
 
 def check_moments(optimizer: Optimizer, moments: dict[int, dict[str, Any]], path: Path) -> None:
@@ -105,11 +133,12 @@ def check_moments(optimizer: Optimizer, moments: dict[int, dict[str, Any]], path
     PyTorch does not compare them, and its fused kernel writes beyond the end of a shorter one.
     A parameter that never had a gradient has none.
     """
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    for i, parameter in enumerate(parameters):
-        expected = {"step": torch.zeros(()), "exp_avg": parameter, "exp_avg_sq": parameter}
-        for key, like in expected.items() if i in moments else ():
-            _check_tensor(path, f"{key} of parameter {i}", moments[i].get(key), like)
+    parameters = dict(enumerate(p for group in optimizer.param_groups for p in group["params"]))
+    for i, found in moments.items():
+        like = parameters.get(i)
+        expected = {"exp_avg": like, "exp_avg_sq": like, "step": torch.zeros(())}
+        for key, tensor in expected.items():
+            _check_tensor(path, f"{key} of parameter {i}", found.get(key), tensor)
 
 
 def _check_tensor(path: Path, name: str, found: Any, like: Tensor | None) -> None:
@@ -123,5 +152,5 @@ def _check_tensor(path: Path, name: str, found: Any, like: Tensor | None) -> Non
         raise UserError(
             f"{path} belongs to another configuration: {name} is {theirs} there, {ours} here"
         )
-    if found.is_floating_point() and not found.isfinite().all():
+    if found is not None and found.is_floating_point() and not found.isfinite().all():
         raise UserError(f"{path} is of a training that diverged: {name} is not finite")

@@ -6,6 +6,7 @@ import math
 import os
 import stat
 import zipfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,11 @@ SPLIT = "split.json"
 STATUS = "status.json"
 SESSIONS = "sessions.jsonl"
 """One line a session: when, on which device, with which packages and which commit."""
+
+
+def is_shared(folder: Path) -> bool:
+    """Whether a folder holds a model that `dpi.hub` saved, and no run."""
+    return (folder / "config.json").is_file() and not (folder / CONFIG).exists()
 
 
 def kept_path(run: Path, step: int) -> Path:
@@ -131,3 +137,18 @@ def initial_path(source: str) -> Path:
     """The file that `training.init_from` names: of a run's folder, its last checkpoint."""
     path = Path(source)
     return path / CHECKPOINT if path.is_dir() else path
+
+
+def initial_digits(source: str) -> str | None:
+    """Twelve hexadecimal digits that identify the content of that file; None if there is none."""
+    path = initial_path(source)
+    if not path.is_file():
+        return None
+    state = path.stat()
+    return _digits(path, state.st_mtime_ns, state.st_size)
+
+
+@cache
+def _digits(path: Path, changed: int, size: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]

@@ -6,7 +6,11 @@ import shlex
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import DictConfig, OmegaConf
+
+from dpi.runs.files import initial_digits
 
 HARMLESS = (
     # what it is called and where it is written
@@ -75,6 +79,8 @@ def settings(*, _root_: DictConfig) -> DictConfig:
         elif key != "seed" and not _within(key, HARMLESS):
             value = OmegaConf.select(_root_, key)
             found[key] = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+            if key == "training.init_from" and value:  # by its content, wherever it is
+                found[key] = initial_digits(str(value)) or value
     return OmegaConf.create(found | ({"tag": _root_.tag} if _root_.tag else {}))
 
 
@@ -90,9 +96,10 @@ def suffix(*, _root_: DictConfig) -> str:
     return f"{text[:LONGEST]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
-def is_plain(name: str) -> bool:
+def is_plain(name: Any) -> bool:
     """Whether a name can be part of a file's: it names no other folder, and needs no quotes."""
-    return bool(re.fullmatch(r"[\w.+=-]+", name)) and ".." not in name and name != "."
+    text = "" if name is None else str(name)
+    return bool(re.fullmatch(r"[\w.+=-]+", text)) and ".." not in text and text != "."
 
 
 def plain_name(text: str) -> str:
@@ -104,11 +111,12 @@ def plain_name(text: str) -> str:
 
 
 def as_typed(key: str, value: str) -> str:
-    """A setting as one types it, with quotes where the shell or Hydra needs them."""
-    if re.fullmatch(r"[\w./:@%+-]*", value):
+    """A setting as one types it: with quotes where the shell needs them, or where Hydra would else
+    read no text, or another."""
+    parse = OverridesParser.create().parse_override
+    if re.fullmatch(r"[\w./:@%+-]*", value, re.ASCII) and parse(f"key={value}").value() == value:
         return f"{key}={value}"
-    escaped = value.replace("'", r"\'")
-    word = f"{key}='{escaped}'"
+    word = f"{key}={QuotedString(value, Quote.single).with_quotes()}"
     return shlex.quote(word) if re.search(r"[$`\\\"!]", word) else f'"{word}"'
 
 

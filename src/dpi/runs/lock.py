@@ -58,6 +58,8 @@ def _acquire(path: Path, what: str) -> int:
             path.parent.mkdir(parents=True, exist_ok=True)
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
         except (FileNotFoundError, FileExistsError):  # its last owner has just removed the folder
+            if gone := [of for of in path.parents if of.is_symlink() and not of.exists()]:
+                raise UserError(f"{gone[0]} is a link to nothing: repair or delete it") from None
             if path.parent.is_file():
                 raise
             continue

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 
 from dpi.atomic import atomic_write
 from dpi.errors import UserError
-from dpi.runs.check import TRAIN, check
+from dpi.runs.check import SECTIONS, TRAIN, check
 from dpi.runs.files import CHECKPOINT, CONFIG, SESSIONS, SPLIT, odd_file, read_small, read_yaml
 from dpi.runs.identity import identity
 from dpi.runs.images import Images
@@ -35,8 +35,10 @@ KEYS = (
 )
 """What the configuration of a run has at least."""
 
-VALUES = {key: kind for key, kind in TRAIN.items() if key != "run"}
-"""The types of its values, where it has them."""
+VALUES = dict.fromkeys((*SECTIONS, "training", "training.show", "effort", "data.source"), dict) | {
+    key: kind for key, kind in TRAIN.items() if key != "run"
+}
+"""The types of its sections and values, where it has them."""
 
 
 def check_identity(cfg: DictConfig, run: Path, images: Images) -> None:
@@ -99,17 +101,17 @@ def read_config(folder: Path) -> DictConfig:
         refuse_interpolations(values, str(path))
         cfg = OmegaConf.create(values)
     except (FileNotFoundError, NotADirectoryError):
-        other = Path("outputs", folder)
-        hint = f"; did you mean run={other}?" if (other / CONFIG).is_file() else ""
+        others = [of for of in (Path("outputs", folder), folder.parent) if (of / CONFIG).is_file()]
+        hint = f"; did you mean run={others[0]}?" if others else ""
         raise UserError(f"{folder} is not a run: it holds no {CONFIG}{hint}") from None
     except UserError:
         raise
     except (OSError, ValueError, OmegaConfBaseException) as error:
         raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+    check(cfg, VALUES, f"{path}: ", others=[*cfg])
     missing = [key for key in KEYS if OmegaConf.select(cfg, key) is None]
     if missing:
         raise UserError(f"{path} is not the configuration of a run: it lacks {', '.join(missing)}")
-    check(cfg, VALUES, f"{path}: ", others=[*cfg])
     refuse_odd_files(folder)
     return cfg
 
@@ -137,7 +139,7 @@ def find_runs(pattern: str | None) -> list[Path]:
     """
     if not pattern:
         raise UserError("run= is missing: give a run's folder, or a pattern such as 'outputs/*'")
-    if not has_magic(pattern):
+    if Path(pattern).exists() or not has_magic(pattern):
         read_config(Path(pattern))
         return [Path(pattern)]
     found = [Path(path) for path in sorted(glob(pattern)) if (Path(path) / CONFIG).exists()]

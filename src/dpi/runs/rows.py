@@ -75,7 +75,10 @@ def write_rows(path: Path, header: dict[str, Any], rows: Iterable[Row]) -> None:
         aside = path.rename(path.with_name(f"{path.name}.damaged"))
         print(f"warning: {path} was damaged ({error}), it is {aside.name} now", file=sys.stderr)
         kept = []
-    rows_by_identity = {_identity(row): row for row in [*kept, *made]}
+    rows_by_identity = {_identity(row): row for row in kept}
+    for row in made:  # the newest come last
+        rows_by_identity.pop(_identity(row), None)
+        rows_by_identity[_identity(row)] = row
     lines = ",\n".join(json.dumps(row) for row in rows_by_identity.values())
     atomic_write(path, f"[\n{lines}\n]\n")
 

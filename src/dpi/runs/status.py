@@ -105,6 +105,8 @@ def status(folder: Path) -> str:
     """
     files = [*folder.glob(f"*/{CONFIG}"), *folder.glob(f"*/{STATUS}")]  # no CONFIG: failed early
     lines = [(*_line(run), run.name) for run in sorted({path.parent for path in files})]
+    if (folder / CONFIG).is_file():
+        raise UserError(f"{folder} is a run: give its parent, python status.py {folder.parent}")
     if not lines:
         raise UserError(
             f"{folder} holds no runs: start some, such as `make demo` or `make table2 SCALE=mini`"

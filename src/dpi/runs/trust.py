@@ -6,14 +6,11 @@ import dpi.conditioning
 from dpi.errors import UserError
 from dpi.protocol import targets
 
-SOURCES = ("Avatars", "Folder", "Npz")
-"""HuggingFace and TorchVision download what they are told to."""
-
 OWN = {
     "framework": ("dpi.frameworks.FlowMatching", "dpi.frameworks.VPDiffusion"),
     "arch": ("dpi.architectures.ADM", "dpi.architectures.DRUNet"),
     "cond": tuple(f"dpi.conditioning.{name}" for name in dpi.conditioning.__all__),
-    "data.source": tuple(f"dpi.data.{name}" for name in SOURCES),
+    "data.source": ("dpi.data.Avatars", "dpi.data.Folder", "dpi.data.Npz"),
 }
 """What a section may name. Its arguments are plain values, and for `cond` further ones of cond."""
 
@@ -45,4 +42,4 @@ def refuse_foreign_code(cfg: DictConfig, where: str, hint: str = "") -> None:
         where, hint: what the message calls it, and what to do.
     """
     for found in foreign_code(cfg):
-        raise UserError(f"{where} names {found}, which may run other code or download{hint}")
+        raise UserError(f"{where} names {found}, which may run other code{hint}")

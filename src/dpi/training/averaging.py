@@ -81,8 +81,12 @@ class WeightAverages(Callback):
         decays = [ema_decay(self.training, batch.step), *self.further]
         for decay, average in zip(decays, (self.average, *self.further.values()), strict=True):
             if average:
-                update = get_ema_multi_avg_fn(decay)
-                update(list(average.values()), list(weights.values()), None)
+                kinds = torch.is_floating_point, torch.is_complex
+                mean = [name for name, of in average.items() if any(kind(of) for kind in kinds)]
+                both = ([of[name] for name in mean] for of in (average, weights))
+                get_ema_multi_avg_fn(decay)(*both, None)
+                for name in average.keys() - set(mean):  # indices, counters
+                    average[name].copy_(weights[name])
             else:
                 average.update((name, tensor.clone()) for name, tensor in weights.items())
 

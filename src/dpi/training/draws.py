@@ -22,7 +22,7 @@ def generator(*key: int, device: torch.device | str = "cpu") -> torch.Generator:
 
 
 # Independent streams: the second part of the key.
-IMAGES, FLIPS, SCALARS, NOISE, DROPOUT = range(5)
+IMAGES, FLIPS, SCALARS, NOISE, DROPOUT, STRATA = range(6)
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,17 @@ class Draws:
         return torch.rand(self.batch_size, generator=generator(self.seed, FLIPS, step)) < 0.5
 
     def scalars(self, step: int) -> Tensor:
-        """Which scalar each is corrupted by: (B,) steps in 0 ... S-1, on the CPU."""
+        """Which scalar each is corrupted by: (B,) steps in 0 ... S-1, on the CPU.
+
+        Stratified: one in each of `count` equal parts of the range, or, where a step has only one
+        scalar, one in each of eight parts over eight successive steps.
+        """
         count = self.count
         u = torch.rand(count, generator=generator(self.seed, SCALARS, step), dtype=torch.float64)
-        if self.training.stratified:
+        if self.training.stratified and count == 1:
+            order = generator(self.seed, STRATA, step // 8)
+            u = (torch.randperm(8, generator=order)[step % 8] + u) / 8
+        elif self.training.stratified:
             u = (torch.arange(count) + u) / count
         scalars = (u * self.num_scalars).long()
         return scalars[torch.arange(self.batch_size) * count // self.batch_size]

@@ -5,6 +5,7 @@ import signal
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import torch
@@ -18,11 +19,10 @@ from torch import nn
 from dpi.data import memory_map
 from dpi.errors import Terminated, UserError
 from dpi.frameworks import Framework
-from dpi.frameworks.draw import network_evaluations
 from dpi.precision import forbid_tf32
 from dpi.processes import together
-from dpi.runs.checkpoint import check_weights, load_checkpoint, load_weights, read_weights
-from dpi.runs.files import CHECKPOINT, initial_path, samples_path
+from dpi.runs.checkpoint import RESUMED, check_weights, load_checkpoint, load_weights, read_weights
+from dpi.runs.files import CHECKPOINT, CONFIG, initial_path, read_json, read_yaml, samples_path
 from dpi.runs.images import Images
 from dpi.runs.record import record, record_session
 from dpi.training.averaging import FURTHER, WeightAverages, ema_lag
@@ -50,7 +50,6 @@ def fit(cfg: DictConfig, framework: Framework, network: nn.Module, images: Image
     """
     run, steps, show = Path(cfg.run), cfg.training.steps, cfg.training.show
     interval = min(show.every, steps)
-    network_evaluations(framework, show.num_steps)
     first_step = _first_step(cfg, network)
     if cfg.training.init_from and not first_step:
         path = initial_path(cfg.training.init_from)
@@ -110,11 +109,29 @@ def _say(cfg: DictConfig, network: nn.Module, images: Images, first_step: int) -
             "repeat within a batch",
             file=sys.stderr,
         )
-    if (lag := ema_lag(cfg.training)) > max(every, first_step):
+    if source := cfg.training.init_from:
+        before = {} if first_step else _trained_for(initial_path(source))
+        for key in [key for key in before if before[key] != cfg.framework.get(key, before[key])]:
+            print(
+                f"warning: training.init_from={source}: framework.{key} was {before[key]}, now "
+                f"{cfg.framework[key]}: the weights were trained for another target",
+                file=sys.stderr,
+            )
+    elif (lag := ema_lag(cfg.training)) > max(every, first_step):
         print(
             f"samples are noise until about step {lag:,}, and val_loss is above loss; this is "
             f"normal: both are of averaged weights (training.ema_decay={cfg.training.ema_decay})"
         )
+
+
+def _trained_for(weights: Path) -> dict[str, Any]:
+    """The section `framework` beside weights, of a run or of a model of dpi.hub, if it is there."""
+    try:
+        if (path := weights.with_name(CONFIG)).is_file():
+            return dict(read_yaml(path)["framework"])
+        return dict(read_json(weights.with_name("config.json"))["model"]["framework"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def _first_step(cfg: DictConfig, network: nn.Module) -> int:
@@ -122,7 +139,7 @@ def _first_step(cfg: DictConfig, network: nn.Module) -> int:
     path = Path(cfg.run, CHECKPOINT)
     if not path.exists():
         return 0
-    checkpoint = load_checkpoint(path)
+    checkpoint = load_checkpoint(path, RESUMED)
     check_weights(network, checkpoint["current_model_state"], path)
     step, steps = checkpoint["global_step"], cfg.training.steps
     if step > steps:

@@ -72,7 +72,9 @@ class SampleLogger(Callback):
         for logger in trainer.loggers:
             logger.log_metrics(values, trainer.global_step - 1)
             logger.save()
-        plots.plot_losses(sorted(self.run.glob("log/*/metrics.csv")), self.run / "losses.png")
+        logs = self.run.glob("log/version_*/metrics.csv")  # 9 before 10
+        logs = sorted(logs, key=lambda path: (len(path.parent.name), path.parent.name))
+        plots.plot_losses(logs, self.run / "losses.png")
 
 
 def _log_images(trainer: L.Trainer, images: dict[str, Path]) -> None:

@@ -1,7 +1,6 @@
 """One optimizer step: corrupt images, predict, square the error."""
 
 import math
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +9,6 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
-from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics import MeanMetric
 
 from dpi.data import to_unit
@@ -105,6 +103,10 @@ class TrainingModule(L.LightningModule):
     def _mean(self, errors: Tensor, s: Tensor) -> Tensor:
         return (errors if self.weighting is None else self.weighting(errors, s)).mean()
 
+    def on_train_batch_start(self, batch: MicroBatch, batch_idx: int) -> None:
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = group["initial_lr"] * lr_factor(self.cfg.training, batch.step)
+
     def training_step(self, batch: MicroBatch, batch_idx: int) -> Tensor:
         errors, s = self.errors(batch)
         # With stratified scalars one micro-batch sees one part of the schedule: the loss that is
@@ -143,22 +145,32 @@ class TrainingModule(L.LightningModule):
         self.log("lr", optimizer.param_groups[0]["lr"])
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        moments = checkpoint["optimizer_states"][0]["state"]
-        check_moments(self.optimizer(), moments, Path(self.trainer.ckpt_path))
+        path, (state,) = Path(self.trainer.ckpt_path), checkpoint["optimizer_states"]
+        optimizer = self.configure_optimizers()
+        check_moments(optimizer, state["state"], path)
+        # All else follows from the configuration and the step.
+        state["param_groups"] = optimizer.state_dict()["param_groups"]
+        checkpoint["lr_schedulers"] = []
+        try:
+            self.trainer.fit_loop.load_state_dict(checkpoint["loops"]["fit_loop"])
+            counted = self.trainer.global_step
+        except (LookupError, TypeError, ValueError, AttributeError):
+            counted = None
+        if counted != checkpoint["global_step"]:
+            raise UserError(
+                f"{path} is damaged: its weights are of step {checkpoint['global_step']}, and its "
+                f"loops of step {counted}"
+            )
 
-    def optimizer(self) -> torch.optim.Optimizer:
+    def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW over the network and the weighting."""
         t = self.cfg.training
         groups = parameter_groups(self.network, t.lr, t.lr_lambda, t.weight_decay_lambda)
         if isinstance(self.weighting, nn.Module):
             learned = list(self.weighting.parameters())
             groups.append({"params": learned, "lr": t.lr_lambda, "weight_decay": 0.0})
+        groups = [{"initial_lr": group["lr"], **group} for group in groups]
         return torch.optim.AdamW(groups, weight_decay=t.weight_decay, fused=True)
-
-    def configure_optimizers(self) -> Any:
-        optimizer = self.optimizer()
-        scheduler = LambdaLR(optimizer, partial(lr_factor, self.cfg.training))
-        return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
 
 
 def lr_factor(training: DictConfig, step: int) -> float:

@@ -118,7 +118,8 @@ class SaveCheckpoints(Checkpoint):
         # Its loss is in the file itself, so that the two agree whenever a process is killed.
         path, loss = self.run / BEST, trainer.callback_metrics["val_loss"].item()
         if self._best is None:
-            self._best = load_checkpoint(path)["val_loss"] if path.exists() else math.inf
+            keys = {"val_loss": float}
+            self._best = load_checkpoint(path, keys)["val_loss"] if path.exists() else math.inf
         if loss < self._best:
             checkpoint = load_checkpoint(self.path) | {"val_loss": loss}
             AtomicCheckpointIO().save_checkpoint(checkpoint, path)
