@@ -24,6 +24,7 @@ from dpi.errors import UserError
 from dpi.experiment import train
 from dpi.hub import SharedModel
 from dpi.runs.checkpoint import load_checkpoint
+from dpi.runs.files import checkpoint_digest
 from dpi.runs.run import open_run
 from dpi.runs.status import read_status
 from dpi.training.averaging import ema_decay, ema_lag
@@ -119,6 +120,10 @@ def test_a_resumed_run_has_the_weights_of_one_never_interrupted(command, tiny):
     done = command(*train, "run=parts", "training.steps=5")
     assert "resuming from step 2" in done.out
     assert_equal(Path("whole"), Path("parts"))
+    digest = checkpoint_digest(Path("whole/last.ckpt"))
+    assert digest and digest == checkpoint_digest(Path("parts/last.ckpt")), (
+        "its rows are those of both"
+    )
     for column in ("loss", "lr", "grad_norm"):
         assert logged(Path("whole"), column) == logged(Path("parts"), column)
 

@@ -40,18 +40,20 @@ def average_path(run: Path, decay: float) -> Path:
 
 
 def checkpoint_digest(checkpoint: Path) -> str | None:
-    """Eight hexadecimal digits that identify what a checkpoint holds; None if there is none, and
+    """Eight hexadecimal digits that identify a checkpoint's tensors; None if there is none, and
     nothing if it is damaged.
 
-    The file is a zip archive, whose directory has checksums: only that is read.
+    The file is a zip archive, whose directory has checksums: only that is read. The checksum of the
+    pickled object is left out: it differs between a training and a resumed one of equal tensors.
     """
     if not checkpoint.is_file():
         return None
     try:
         with zipfile.ZipFile(checkpoint) as archive:
-            lines = [f"{file.filename} {file.file_size} {file.CRC}" for file in archive.infolist()]
+            tensors = [file for file in archive.infolist() if "/data/" in file.filename]
     except (zipfile.BadZipFile, NotImplementedError):
         return ""
+    lines = [f"{file.filename} {file.file_size} {file.CRC}" for file in tensors]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:8]
 
 
