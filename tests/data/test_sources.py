@@ -1,5 +1,6 @@
 """Folder, zip, .npz and avatars return their images exactly, or name the invalid one."""
 
+import errno
 import json
 import os
 import re
@@ -176,6 +177,14 @@ def test_images_that_cannot_be_used_are_left_out_on_request(folder, tmp_path, ca
         assert line.endswith("small.png is 4x4, smaller than image_size=8") and not bar, again
         monkeypatch.setattr("dpi.data.folder.decode", None)  # which they are, is kept
     monkeypatch.undo()
+
+    def fail(self: Path) -> bytes:
+        raise OSError(errno.EIO, "Input/output error", str(self))
+
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="Input/output error"):
+        patch.setattr(Path, "read_bytes", fail)
+        Folder(folder, 8, **how | {"cache_dir": tmp_path / "other"})
+    assert not (tmp_path / "other/broken").exists(), "the disk's, which may pass"
     for path in folder.rglob("img*.png"):
         path.write_bytes(b"no image")
     with pytest.raises(UserError, match="none of its images can be used"):

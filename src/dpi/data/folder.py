@@ -147,7 +147,11 @@ class Folder:
         else:
             tried = zip(self.names, decode(self), strict=True)
             bar = Progress(tried, "Trying images", len(self), leave=False)
-            broken = {name: str(image) for name, image in bar if isinstance(image, UserError)}
+            errors = {name: image for name, image in bar if isinstance(image, UserError)}
+            for error in errors.values():
+                if getattr(error.__context__, "errno", None):  # the disk's, and not the image's
+                    raise error
+            broken = {name: str(error) for name, error in errors.items()}
             if path:
                 atomic_write(path, json.dumps(broken, indent=1))
         if broken:
