@@ -67,10 +67,11 @@ class SharedModel(nn.Module, ModelHubMixin, library_name="dpi", tags=TAGS):
         """The averaged weights of a trained model; its card has the rows of its evaluations."""
         shared = cls(model={key: OmegaConf.to_container(run.cfg)[key] for key in MODEL})
         shared.network.load_state_dict(run.network.state_dict())
-        rows = [row for path in sorted(run.evaluation.glob("*.json")) for row in read_rows(path)]
+        rows = (row for path in sorted(run.evaluation.glob("*.json")) for row in read_rows(path))
+        own = (row for row in rows if row.get("weights") == run.weights)
         shared.described = {
             "title": f"{run.folder.name}, trained for {run.step} steps",
-            "rows": [r for r in rows if r["scalar"] is None and r["weights"] == run.weights],
+            "rows": [row for row in own if row.get("scalar") is None],
         }
         return shared.eval()
 
