@@ -130,7 +130,7 @@ def save_split(folder: Path, fingerprint: str, held_out: list[int]) -> None:
 def save_checkpoint(folder: Path) -> str:
     """The digest of a last checkpoint that is made."""
     with ZipFile(folder / "last.ckpt", "w") as file:
-        file.writestr("data", folder.name)
+        file.writestr("archive/data/0", folder.name)
     return checkpoint_digest(folder / "last.ckpt")
 
 
