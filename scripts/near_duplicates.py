@@ -3,8 +3,9 @@
     python scripts/near_duplicates.py faces.zip faces_duplicates.txt
     python train.py data=folder data.path=faces.zip data.duplicates=faces_duplicates.txt
 
-The source is a folder or a zip. Each line of the list is a group: the names, separated by tabs, of
-images that are near-duplicates of each other, directly or through others of the group.
+The source is a folder or a zip. Images that cannot be used are left out. Each line of the list is a
+group: the names, separated by tabs, of images that are near-duplicates of each other, directly or
+through others of the group.
 """
 
 import argparse
@@ -69,8 +70,13 @@ def main() -> None:
     with one_line():
         if args.out.exists():
             raise UserError(f"{args.out} already exists: remove it, or name another file")
-        missing = "give a folder or a zip of images"
-        source = Folder(args.source, args.image_size, convert=True, missing=missing)
+        source = Folder(
+            *(args.source, args.image_size),
+            convert=True,
+            missing="give a folder or a zip of images",
+            cache_dir=args.cache,
+            skip_broken=True,
+        )
         images = memory_map(source, args.cache, args.source.stem)
         groups = near_duplicates(images, args.threshold)
         lines = ["\t".join(source.names[i] for i in group) + "\n" for group in groups]

@@ -21,13 +21,16 @@ from dpi.evaluation.features import FeatureNetwork, chunks, extract
 from dpi.evaluation.reference import ARRAYS, KEEP, gaussians, read_images
 
 
-def images_of(source: Path, image_size: int | None, convert: bool, cache: Path) -> np.ndarray:
+def images_of(
+    source: Path, image_size: int | None, convert: bool, skip_broken: bool, cache: Path
+) -> np.ndarray:
     """All images of a source: (N, H, W, C) uint8."""
     if source.suffix == ".npz":
         return read_images(source)
     if image_size is None:
         raise UserError(f"{source} holds images of any size: give --image-size")
-    folder = Folder(source, image_size, 3, convert, "give a folder, a zip or an .npz of images")
+    missing = "give a folder, a zip or an .npz of images"
+    folder = Folder(source, image_size, 3, convert, missing, cache, skip_broken)
     return memory_map(folder, cache, source.stem).transpose(0, 2, 3, 1)
 
 
@@ -73,6 +76,9 @@ def main() -> None:
         "--convert", action="store_true", help="images of other modes to RGB, as data.convert=true"
     )
     parser.add_argument(
+        "--skip-broken", action="store_true", help="leave images out, as data.skip_broken=true"
+    )
+    parser.add_argument(
         "--held-out", type=int, default=0, help="leave out as many as training holds out"
     )
     parser.add_argument("--split-seed", type=int, default=0, help="as in training")
@@ -91,7 +97,8 @@ def main() -> None:
             raise UserError(f"{args.out} already exists: remove it, or name another file")
         fabric = Fabric(accelerator=args.accelerator, devices=1)
         network = feature_network(args.extractor, args.weights, fabric.device)
-        images = images_of(args.source, args.image_size, args.convert, args.cache)
+        how = (args.image_size, args.convert, args.skip_broken, args.cache)
+        images = images_of(args.source, *how)
         indices = np.arange(len(images))
         if args.held_out:
             indices = split(len(images), args.held_out, args.split_seed).train

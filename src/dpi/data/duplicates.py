@@ -13,7 +13,8 @@ def read_duplicates(path: str | Path | None, source: Source) -> list[list[int]]:
     Args:
         path: a text file with a line for each group, the images' names separated by tabs; None for
             no groups.
-        source: the data set; its images must have `names`.
+        source: the data set; its images must have `names`. Those that it left out as `broken`, if
+            any, are left out here.
 
     Raises:
         UserError: no such file, not one of names, or a name that the data set does not have.
@@ -29,7 +30,8 @@ def read_duplicates(path: str | Path | None, source: Source) -> list[list[int]]:
     except (OSError, ValueError) as error:
         raise UserError(f"data.duplicates={path} cannot be read: {error}") from None
     places = {name: i for i, name in enumerate(source.names)}
-    groups = [line.split("\t") for line in lines if line]
+    broken = getattr(source, "broken", {})
+    groups = [[n for n in line.split("\t") if n not in broken] for line in lines if line]
     unknown = [name for group in groups for name in group if name not in places]
     if unknown:
         raise UserError(

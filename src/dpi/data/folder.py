@@ -76,6 +76,8 @@ class Folder:
         if others:
             self._say(f"{len(self.names)} images; other files are left out: {counted}")
         self.skip_broken = skip_broken
+        self.broken: dict[str, str] = {}
+        """Why images are left out, by their names."""
         if skip_broken:
             self._skip_broken()
 
@@ -143,7 +145,7 @@ class Folder:
         key = f"{self.fingerprint}-{self.max_pixels}.json"
         path = self.cache_dir and self.cache_dir / "broken" / key
         if path and path.exists():
-            broken = json.loads(path.read_text())
+            self.broken = json.loads(path.read_text())
         else:
             tried = zip(self.names, decode(self), strict=True)
             bar = Progress(tried, "Trying images", len(self), leave=False)
@@ -151,14 +153,14 @@ class Folder:
             for error in errors.values():
                 if getattr(error.__context__, "errno", None):  # the disk's, and not the image's
                     raise error
-            broken = {name: str(error) for name, error in errors.items()}
+            self.broken = {name: str(error) for name, error in errors.items()}
             if path:
-                atomic_write(path, json.dumps(broken, indent=1))
-        if broken:
+                atomic_write(path, json.dumps(self.broken, indent=1))
+        if self.broken:
             where = f" ({path} has all)" if path else ""
-            said = listed([*broken.values()])
-            self._say(f"left out {len(broken)} that cannot be used{where}: {said}")
-        self.names = [name for name in self.names if name not in broken]
+            said = listed([*self.broken.values()])
+            self._say(f"left out {len(self.broken)} that cannot be used{where}: {said}")
+        self.names = [name for name in self.names if name not in self.broken]
         if not self.names:
             raise UserError(f"{self.path}: none of its images can be used")
 
