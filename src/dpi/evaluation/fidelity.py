@@ -26,7 +26,7 @@ from dpi.evaluation.reference import (
     read_reference,
     training_images,
 )
-from dpi.evaluation.samples import draw_shards, read_shards
+from dpi.evaluation.samples import draw_shards
 from dpi.runs.build import image_shape
 from dpi.runs.check import Count, Existing, Seed, SolverSteps
 from dpi.runs.rows import Row
@@ -95,8 +95,7 @@ def fidelity(
         real = read_reference(Path(reference), tuple(shape), network)
     theirs = extract(chunks(real.images, real.order), len(real.order), *how)
     if given is None:
-        drawn = draw_shards(run, fabric, folder, n, seed, steps, solver, batch_size)
-        settings, images = drawn.settings, read_shards(drawn)
+        images, settings = draw_shards(run, fabric, folder, n, seed, steps, solver, batch_size)
     else:
         settings = {"samples": Path(samples).name, "n": len(given)}
         images = chunks(given, range(len(given)))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import torch
@@ -115,20 +115,12 @@ def samples(
     Returns:
         No rows: an image is not a number.
     """
-    drawn = draw_shards(run, fabric, folder, grid, seed, steps, solver, batch_size)
+    images, _ = draw_shards(run, fabric, folder, grid, seed, steps, solver, batch_size)
     if fabric.is_global_zero:
         path = run.evaluation / "samples.png"
-        save_grid(next(read_shards(drawn)), path)
+        save_grid(next(images), path)
         print(f"samples {path}")
     return []
-
-
-class Shards(NamedTuple):
-    """Samples in files."""
-
-    paths: list[Path]
-    settings: dict[str, Any]
-    """What rows say of how they were drawn."""
 
 
 def draw_shards(
@@ -140,7 +132,7 @@ def draw_shards(
     steps: int,
     solver: str | None,
     batch_size: int,
-) -> Shards:
+) -> tuple[Iterator[np.ndarray], dict[str, Any]]:
     """Draw samples 0 ... n-1, SHARD in a file; a file that is there, and holds enough, is kept.
 
     Args:
@@ -151,6 +143,10 @@ def draw_shards(
         n, seed: sample i is the sample i that sample.py draws from this seed.
         steps, solver: see the framework's `sample`; None for its default.
         batch_size: samples at once; does not change them but for rounding.
+
+    Returns:
+        The samples, (SHARD, H, W, C) uint8 at a time, read as they are asked for; and what rows
+        say of how they were drawn.
     """
     solver = solver or run.framework.solvers[0]
     precision = fabric.strategy.precision.precision
@@ -180,13 +176,9 @@ def draw_shards(
     fabric.barrier()
     settings = {"n": n, "seed": seed, "solver": solver, "steps": steps, "precision": precision}
     settings["network_evaluations"] = network_evaluations(run.framework, steps, solver)
-    shards = Shards(paths, settings)
     if fabric.is_global_zero:
-        save_grid(next(read_shards(shards))[:GRID], folder.with_name(f"{folder.name}.png"))
-    return shards
-
-
-def read_shards(shards: Shards) -> Iterator[np.ndarray]:
-    """The samples, (SHARD, H, W, C) uint8 at a time; their files may hold more."""
-    for i, path in enumerate(shards.paths):
-        yield read_npz(path, ["arr_0"])["arr_0"][: shards.settings["n"] - i * SHARD]
+        first = read_npz(paths[0], ["arr_0"])["arr_0"]
+        save_grid(first[: min(n, GRID)], folder.with_name(f"{folder.name}.png"))
+    # A file may hold more than are asked for.
+    shards = (read_npz(path, ["arr_0"])["arr_0"][: n - i * SHARD] for i, path in enumerate(paths))
+    return shards, settings
