@@ -258,12 +258,6 @@ def check_trainer(cfg: DictConfig) -> None:
             f"trainer.gradient_clip_val={cfg.trainer.gradient_clip_val}: with 16-mixed AdamW takes "
             "scaled gradients; use trainer.precision=bf16-mixed or 32-true"
         )
-    size, micro_batches = cfg.training.batch_size, cfg.trainer.accumulate_grad_batches
-    if size % micro_batches:
-        raise UserError(
-            f"training.batch_size={size} does not divide into "
-            f"trainer.accumulate_grad_batches={micro_batches} micro-batches"
-        )
 
 
 def check_evaluate(cfg: DictConfig) -> None:

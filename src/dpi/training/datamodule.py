@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from dpi.data.split import Split
-from dpi.errors import UserError
 from dpi.frameworks.quadrature import nodes, weights
 from dpi.training.draws import Draws
 from dpi.training.module import MicroBatch, ValidationBatch
@@ -26,9 +25,6 @@ class DataModule(L.LightningDataModule):
         images: (N, C, H, W) uint8, all of them.
         split: which are trained on, and which are held out.
         draws: which of them each step takes.
-
-    Raises:
-        UserError: the batch cannot be divided among processes and micro-batches.
     """
 
     def __init__(self, images: np.ndarray, split: Split, draws: Draws) -> None:
@@ -73,13 +69,7 @@ class _Stream(IterableDataset):
         data, draws, trainer = self.data, self.data.draws, self.data.trainer
         rank, processes = trainer.global_rank, trainer.world_size
         accumulate = trainer.accumulate_grad_batches
-        parts = accumulate * processes
-        if draws.batch_size % parts:
-            raise UserError(
-                f"training.batch_size={draws.batch_size} does not divide into {accumulate} "
-                f"micro-batches (trainer.accumulate_grad_batches) on {processes} devices"
-            )
-        size = draws.batch_size // parts
+        size = draws.batch_size // (accumulate * processes)
         step = trainer.global_step  # that of the checkpoint, when a run is resumed
         while True:
             indices = data.split.train[draws.images(step).numpy()]

@@ -55,7 +55,7 @@ def fit(cfg: DictConfig, framework: Framework, network: nn.Module, images: Image
         path = initial_path(cfg.training.init_from)
         load_weights(network, read_weights(path), path)
     trainer = _trainer(cfg)
-    _check_processes(trainer)
+    _check_processes(trainer, cfg.training.batch_size)
     device = trainer.strategy.root_device
     module = TrainingModule(cfg, framework, network, len(images.split.train))
     module.lay_out(device, trainer.world_size)
@@ -196,10 +196,16 @@ def _trainer(cfg: DictConfig) -> L.Trainer:
         ) from error
 
 
-def _check_processes(trainer: L.Trainer) -> None:
+def _check_processes(trainer: L.Trainer, batch_size: int) -> None:
+    accumulate, processes = trainer.accumulate_grad_batches, trainer.world_size
+    if batch_size % (accumulate * processes):
+        raise UserError(
+            f"training.batch_size={batch_size} does not divide into {accumulate} micro-batches "
+            f"(trainer.accumulate_grad_batches) on {processes} devices"
+        )
     # The other processes are started with this one's command line: each would run the sweep.
     sweeping = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-    if not sweeping or trainer.world_size == 1:
+    if not sweeping or processes == 1:
         return
     if not trainer.strategy.cluster_environment.creates_processes_externally:
         raise UserError(
