@@ -6,7 +6,7 @@ import lightning as L
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader
 
 from dpi.data.split import Split
 from dpi.frameworks.quadrature import nodes, weights
@@ -40,8 +40,17 @@ class DataModule(L.LightningDataModule):
             if self.images.nbytes < free / 4:
                 self.images = torch.from_numpy(np.array(self.images)).to(device)
 
-    def train_dataloader(self) -> DataLoader:
-        return DataLoader(_Stream(self), batch_size=None)
+    def train_dataloader(self) -> Iterator[MicroBatch]:
+        trainer, draws = self.trainer, self.draws
+        accumulate, processes = trainer.accumulate_grad_batches, trainer.world_size
+        size = draws.batch_size // (accumulate * processes)
+        step = trainer.global_step  # that of the checkpoint, when a run is resumed
+        while True:
+            indices = self.split.train[draws.images(step).numpy()]
+            for micro_batch in range(accumulate):
+                index = micro_batch * processes + trainer.global_rank
+                yield MicroBatch(self.take(indices[index * size : (index + 1) * size]), step, index)
+            step += 1
 
     def val_dataloader(self) -> DataLoader:
         scalars = nodes(VAL_SCALARS, self.draws.num_scalars)
@@ -59,21 +68,3 @@ class DataModule(L.LightningDataModule):
         if isinstance(self.images, np.ndarray):
             return torch.from_numpy(self.images[indices])
         return self.images[torch.from_numpy(indices).to(self.images.device, non_blocking=True)]
-
-
-class _Stream(IterableDataset):
-    def __init__(self, data: DataModule) -> None:
-        self.data = data
-
-    def __iter__(self) -> Iterator[MicroBatch]:
-        data, draws, trainer = self.data, self.data.draws, self.data.trainer
-        rank, processes = trainer.global_rank, trainer.world_size
-        accumulate = trainer.accumulate_grad_batches
-        size = draws.batch_size // (accumulate * processes)
-        step = trainer.global_step  # that of the checkpoint, when a run is resumed
-        while True:
-            indices = data.split.train[draws.images(step).numpy()]
-            for micro_batch in range(accumulate):
-                index = micro_batch * processes + rank
-                yield MicroBatch(data.take(indices[index * size : (index + 1) * size]), step, index)
-            step += 1
