@@ -6,7 +6,7 @@ import sys
 import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -223,7 +223,7 @@ def _evaluate(
 ) -> None:
     import torch
 
-    from dpi.evaluation.evaluate import evaluate, evaluation_locks, make_fabric
+    from dpi.evaluation.evaluate import evaluate, make_fabric
     from dpi.runs.run import load_run
     from dpi.training.loggers import log_results
 
@@ -235,7 +235,9 @@ def _evaluate(
         status.write(run)
         fabric = make_fabric(cfg.trainer.accelerator, 1, "32-true")
         # The averaged weights, as they were saved; not compiled, as evaluate.py has it.
-        with evaluation_locks(run, missing), torch.compiler.set_stance("force_eager"):
+        with ExitStack() as locks, torch.compiler.set_stance("force_eager"):
+            for name in missing:
+                locks.enter_context(lock(run / "evaluation", name))
             trained = load_run(run, cfg, built=(framework, network))
             evals = {name: cfg.eval[name] for name in missing}
             log_results(cfg, evaluate(trained, evals, fabric))

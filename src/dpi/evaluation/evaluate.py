@@ -3,8 +3,8 @@
 import math
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import get_type_hints
 
@@ -107,8 +107,9 @@ def evaluate_all(cfg: DictConfig) -> None:
     with together(fabric.strategy), ExitStack() as locks:
         if rank_zero_only.rank == 0 and cfg.out is None:
             for folder in folders:
-                if odd_file(folder) is None:  # else it is refused when it is opened
-                    locks.enter_context(evaluation_locks(folder, cfg.eval))
+                # One with an odd file is refused when it is opened.
+                for name in cfg.eval if odd_file(folder) is None else ():
+                    locks.enter_context(lock(folder / "evaluation", name))
         fabric.launch()
         for folder in folders:
             try:
@@ -127,19 +128,6 @@ def evaluate_all(cfg: DictConfig) -> None:
                 print(f"error: {said}", file=sys.stderr)
     if failed:
         raise UserError(f"{len(failed)} of {len(folders)} runs could not be evaluated, see above")
-
-
-@contextmanager
-def evaluation_locks(run: Path, names: Iterable[str]) -> Iterator[None]:
-    """Hold the locks of these evaluations of a run; others of it may go on beside them.
-
-    Raises:
-        UserError: another process holds one of them.
-    """
-    with ExitStack() as locks:
-        for name in names:
-            locks.enter_context(lock(run / "evaluation", name))
-        yield
 
 
 def make_fabric(accelerator: str, devices: int | str, precision: str) -> Fabric:
