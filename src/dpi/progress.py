@@ -44,17 +44,12 @@ class Progress(tqdm):
         return False  # nothing is there to be cleared
 
 
-def close_bars() -> None:
-    """Close the bars that are open: what is printed next begins on a line of its own."""
-    for bar in reversed(OPEN[:]):  # the lowest first
-        bar.close()
-
-
 @contextmanager
 def bars_closed() -> Iterator[None]:
     """Around what an error may end: its message then begins on a line of its own."""
     try:
         yield
     except BaseException:
-        close_bars()
+        for bar in reversed(OPEN[:]):  # the lowest first
+            bar.close()
         raise
