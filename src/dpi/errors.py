@@ -26,4 +26,4 @@ class Terminated(SystemExit):
 
     def __init__(self, message: str, number: int = signal.SIGTERM) -> None:
         super().__init__(128 + number)  # as a shell has it
-        self.message, self.number = message, int(number)
+        self.message = message
