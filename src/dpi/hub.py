@@ -19,11 +19,11 @@ from torch import Tensor, nn
 
 from dpi.errors import UserError
 from dpi.frameworks import predict
-from dpi.runs.build import MODEL, build, image_shape
+from dpi.runs.build import build, image_shape
 from dpi.runs.check import check
 from dpi.runs.checkpoint import load_weights, read_weights
 from dpi.runs.files import read_json
-from dpi.runs.record import VALUES, refuse_interpolations
+from dpi.runs.record import MODEL, VALUES, refuse_interpolations
 from dpi.runs.rows import read_rows
 from dpi.runs.run import Run
 from dpi.runs.trust import refuse_foreign_code

@@ -19,15 +19,12 @@ from dpi.errors import UserError
 from dpi.frameworks import Framework
 from dpi.protocol import check_importable, check_protocol, targets
 
-MODEL = ("framework", "arch", "cond", "image_size", "image_channels")
-"""What describes a model."""
-
 
 def build(cfg: DictConfig) -> tuple[Framework, nn.Module]:
     """Build the framework and the conditioned network that a configuration names.
 
     Args:
-        cfg: with the keys of MODEL.
+        cfg: with the keys of `dpi.runs.record.MODEL`.
 
     Raises:
         Excluded: a combination that the method excludes.

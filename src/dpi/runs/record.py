@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 PACKAGES = ("dpi", "torch", "lightning", "hydra-core", "numpy", "torchmetrics", "torch-fidelity")
 """Whose versions are recorded."""
 
-KEYS = (
-    *("framework", "arch", "cond", "image_size", "image_channels"),
-    *("data.source", "training.steps"),
-)
+MODEL = ("framework", "arch", "cond", "image_size", "image_channels")
+"""What describes a model."""
+
+KEYS = (*MODEL, "data.source", "training.steps")
 """What the configuration of a run has at least."""
 
 VALUES = dict.fromkeys((*SECTIONS, "training", "training.show", "effort", "data.source"), dict) | {

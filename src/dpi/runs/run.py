@@ -11,10 +11,10 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from dpi.frameworks import Framework
-from dpi.runs.build import MODEL, build
+from dpi.runs.build import build
 from dpi.runs.checkpoint import load_checkpoint, load_weights
 from dpi.runs.files import CHECKPOINT, CONFIG, cache_dir, checkpoint_digest
-from dpi.runs.record import RecordedSplit, read_config
+from dpi.runs.record import MODEL, RecordedSplit, read_config
 from dpi.runs.trust import refuse_foreign_code
 
 
