@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from typing_extensions import TypedDict
 
 from dpi.errors import UserError
+from dpi.runs.check import STRICT
 
 KEYS = {
     "state_dict": dict[str, Tensor],
@@ -34,8 +35,6 @@ RESUMED = {
     "pytorch-lightning_version": str,
 }
 """What one has from which a training goes on; that of an average has weights alone."""
-
-STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True)
 
 
 def load_checkpoint(path: Path, further: dict[str, Any] | None = None) -> dict[str, Any]:
