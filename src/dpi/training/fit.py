@@ -145,7 +145,7 @@ def _first_step(cfg: DictConfig, network: nn.Module) -> int:
     if step > steps:
         raise UserError(f"{cfg.run} is at step {step} already: give training.steps={step} or more")
     check_weights(network, checkpoint["state_dict"], path)
-    averages = checkpoint.get("callbacks", {}).get(FURTHER, {})
+    averages = checkpoint["callbacks"].get(FURTHER, {})
     for decay in cfg.training.show.keep_ema:
         if decay not in averages:
             raise UserError(
@@ -204,8 +204,7 @@ def _check_processes(trainer: L.Trainer, batch_size: int) -> None:
             f"(trainer.accumulate_grad_batches) on {processes} devices"
         )
     # The other processes are started with this one's command line: each would run the sweep.
-    sweeping = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-    if not sweeping or processes == 1:
+    if processes == 1 or HydraConfig.get().mode != RunMode.MULTIRUN:
         return
     if not trainer.strategy.cluster_environment.creates_processes_externally:
         raise UserError(
