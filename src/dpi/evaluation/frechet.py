@@ -14,11 +14,7 @@ def statistics(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if not np.isfinite(features).all():
         raise ValueError("features must be finite")
     mu = features.mean(axis=0, dtype=np.float64)
-    sigma = np.zeros((len(mu), len(mu)))
-    for chunk in np.array_split(features, -(-len(features) // 10_000)):
-        centred = chunk - mu
-        sigma += centred.T @ centred
-    return mu, sigma / (len(features) - 1)
+    return mu, np.cov(features, rowvar=False, dtype=np.float64).reshape(len(mu), len(mu))
 
 
 def frechet_distance(
