@@ -37,12 +37,11 @@ class MinSNR:
 
     Args:
         framework: has the noise levels.
-        gamma: 5 in the paper.
     """
 
-    def __init__(self, framework: VPDiffusion, gamma: float = GAMMA) -> None:
+    def __init__(self, framework: VPDiffusion) -> None:
         snr = framework.sigmas**-2
-        self.weights = snr.clamp(max=gamma) / snr
+        self.weights = snr.clamp(max=GAMMA) / snr
 
     def __call__(self, error: Tensor, s: Tensor) -> Tensor:
         return look_up(self.weights, s).to(error.device, non_blocking=True) * error
