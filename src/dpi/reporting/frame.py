@@ -37,15 +37,12 @@ OF_FOLDERS = ["of", "finished", "weights", "checkpoint"]
 """Columns of a row that say whether it counts: the run, the weights and the checkpoint that it is
 of. Rows of older versions lack the last."""
 
-READING = (ValueError, TypeError, KeyError, AttributeError, OverflowError, OSError)
-"""What reading a damaged file raises."""
-
 Damaged = dict[Path, str]
 """What is to be said of files that could not be read."""
 
 
 def parse(path: Path, reader: Callable[[Path], Any], remedy: str, damaged: Damaged) -> Any:
-    """What `reader` makes of a file; None if it raises one of READING.
+    """What `reader` makes of a file; None if it raises anything.
 
     Args:
         path: of the file.
@@ -57,7 +54,7 @@ def parse(path: Path, reader: Callable[[Path], Any], remedy: str, damaged: Damag
         if not path.is_file():  # a pipe would wait for its writer
             raise ValueError("it is no file")
         return reader(path)
-    except READING as error:
+    except Exception as error:  # damaged files raise many types
         damaged[path] = f"{path} cannot be read ({' '.join(str(error).split())}): {remedy}"
         return None
 
