@@ -257,8 +257,8 @@ BAD = {
         {OBJECTIVE} accelerator=abacus          | accelerator
         {OBJECTIVE} devices=0                   | devices
         {OBJECTIVE} unfinished=maybe            | unfinished=maybe
-        {OBJECTIVE} out=run                     | out=run
-        {OBJECTIVE} out=README.md/x.json        | README.md
+        {OBJECTIVE} out=run                     | out=run: is a folder: give a path in it
+        {OBJECTIVE} out=README.md/x.json        | README.md is a file, not a folder
         {OBJECTIVE} out=README.md               | README.md: exists and is no file of rows
         {OBJECTIVE} +mine=1                     | mine: there is no such setting
         {OBJECTIVE} data.path=small             | data_path
@@ -313,7 +313,6 @@ BAD = {
     "scripts/near_duplicates.py": """
         nowhere list.txt                        | nowhere does not exist
         small README.md                         | README.md already exists
-        text list.txt --image-size 8            | text/x.png
     """,
     "scripts/prepare_ffhq.py": """
         nowhere                                 | nowhere does not exist

@@ -10,6 +10,7 @@ from torch import nn
 from dpi.architectures import ADM
 from dpi.conditioning import DPI, MLP, Compose, FiLM, Mixture, SigmaMap, TMap
 from dpi.evaluation.evaluate import make_fabric
+from dpi.evaluation.extractors import feature_network
 from dpi.frameworks import VPDiffusion
 
 CONDITIONED = {
@@ -134,6 +135,7 @@ def test_a_compiled_network_has_no_graph_break(g):
 
 def test_nothing_uses_tf32(tiny, run, command):
     commands = {
+        "features": lambda: feature_network("random"),
         "an evaluation": lambda: make_fabric("cpu", 1, "32-true"),
         "samples": lambda: command("sample.py", f"run={run()}", "n=1", "steps=1"),
         "a training": lambda: command("train.py", *tiny, "run=it", "training.steps=1"),
@@ -143,4 +145,4 @@ def test_nothing_uses_tf32(tiny, run, command):
         torch.backends.cudnn.allow_tf32 = True
         do()
         assert torch.get_float32_matmul_precision() == "highest", name
-        assert not torch.backends.cudnn.allow_tf32, name
+        assert not torch.backends.cudnn.allow_tf32 and torch.backends.cudnn.enabled, name

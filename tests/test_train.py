@@ -25,6 +25,7 @@ from dpi.experiment import train
 from dpi.hub import SharedModel
 from dpi.runs.checkpoint import load_checkpoint
 from dpi.runs.files import checkpoint_digest
+from dpi.runs.record import record_session
 from dpi.runs.run import open_run
 from dpi.runs.status import read_status
 from dpi.training.averaging import ema_decay, ema_lag
@@ -582,6 +583,17 @@ def test_a_run_records_what_it_was_made_with(command, tiny, run):
     assert (first["commit"] or "").removesuffix("-dirty") == commit
     assert "training.steps=4" in second["command"]
     assert json.loads(Path("run/status.json").read_text())["seconds"] > 0
+
+
+def test_a_repository_in_which_dpi_is_installed_is_not_its_own(tmp_path, monkeypatch):
+    as_somebody = ["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run([*as_somebody, "init", "-q"], check=True)
+    subprocess.run([*as_somebody, "commit", "-q", "--allow-empty", "-m", "theirs"], check=True)
+    file = tmp_path / ".venv/lib/python3/site-packages/dpi/runs/record.py"
+    file.parent.mkdir(parents=True)
+    monkeypatch.setattr("dpi.runs.record.__file__", str(file))
+    record_session(tmp_path, 0, torch.device("cpu"))
+    assert json.loads((tmp_path / "sessions.jsonl").read_text())["commit"] is None
 
 
 def test_the_defaults_are_the_papers_run(command):

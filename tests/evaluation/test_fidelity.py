@@ -230,8 +230,15 @@ def test_pixels_of_larger_images_are_averages():
     assert found == pytest.approx(blocks.transpose(0, 3, 1, 2).reshape(2, -1), abs=1e-6)
 
 
-def test_the_random_network_is_always_the_same():
+def test_the_random_network_is_always_the_same(monkeypatch):
     """Its weights depend on no generator of PyTorch; on an image of one colour by hand."""
+    with_cudnn, conv2d = [], nn.functional.conv2d
+
+    def seen(*args, **kwargs) -> torch.Tensor:
+        with_cudnn.append(torch.backends.cudnn.enabled)
+        return conv2d(*args, **kwargs)
+
+    monkeypatch.setattr(nn.functional, "conv2d", seen)
     torch.manual_seed(5)
     network = feature_network("random")
     assert network.weights == "f09db2f0"
@@ -242,6 +249,7 @@ def test_the_random_network_is_always_the_same():
     found = network.features(np.full((1, 9, 9, 3), 255, np.uint8))["pool"][0]
     assert found[:32] == pytest.approx(expected[0].mean(dim=(1, 2)).numpy(), abs=1e-5)
     assert found[32:64] == pytest.approx(expected[0].amax(dim=(1, 2)).numpy(), abs=1e-5)
+    assert with_cudnn and all(with_cudnn), "a GPU's convolutions"
 
 
 def test_solvers_go_by_name_and_their_evaluations_are_counted(run, command):

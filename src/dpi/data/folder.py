@@ -156,13 +156,13 @@ class Folder:
             self.broken = {name: str(error) for name, error in errors.items()}
             if path:
                 atomic_write(path, json.dumps(self.broken, indent=1))
+        self.names = [name for name in self.names if name not in self.broken]
+        said = listed([*self.broken.values()])
+        if not self.names:
+            raise UserError(f"{self.path}: none of its images can be used: {said}")
         if self.broken:
             where = f" ({path} has all)" if path else ""
-            said = listed([*self.broken.values()])
             self._say(f"left out {len(self.broken)} that cannot be used{where}: {said}")
-        self.names = [name for name in self.names if name not in self.broken]
-        if not self.names:
-            raise UserError(f"{self.path}: none of its images can be used")
 
     def _say(self, what: str) -> None:
         if os.environ.get("LOCAL_RANK", "0") == "0":

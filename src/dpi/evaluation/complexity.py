@@ -72,7 +72,7 @@ def gflops(cfg: DictConfig) -> tuple[float, float]:
 
 
 def micro_batch_size(cfg: DictConfig) -> int:
-    """Images that one process trains on at once."""
+    """Images of a micro-batch, on one device."""
     return cfg.training.batch_size // cfg.trainer.accumulate_grad_batches
 
 

@@ -16,6 +16,7 @@ from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 from dpi.data import to_unit
 from dpi.errors import UserError
 from dpi.evaluation.features import FeatureNetwork, Features
+from dpi.precision import forbid_tf32
 from dpi.runs.run import hash_weights
 
 INCEPTION = "inception-v3-compat"
@@ -52,6 +53,7 @@ def feature_network(
         UserError: no such network; its weights are not there, cannot be downloaded, hold code,
             or belong to another network.
     """
+    forbid_tf32()  # features are compared with those of other programs
     if name not in OFFLINE:
         name = INCEPTION if name == "inception" else name
         return pretrained_network(name, weights, torch.device(device))
@@ -80,11 +82,10 @@ def random_network(device: torch.device) -> FeatureNetwork:
     def features(images: np.ndarray) -> Features:
         x = to_unit(_channels_first(images)).to(device)
         pooled = []
-        with torch.backends.cudnn.flags(allow_tf32=False):
-            for kernel in random_kernels(images.shape[-1]):
-                weight = torch.from_numpy(kernel).to(device)
-                x = F.conv2d(x, weight, stride=2, padding=1).relu()
-                pooled += [x.mean(dim=(2, 3)), x.amax(dim=(2, 3))]
+        for kernel in random_kernels(images.shape[-1]):
+            weight = torch.from_numpy(kernel).to(device)
+            x = F.conv2d(x, weight, stride=2, padding=1).relu()
+            pooled += [x.mean(dim=(2, 3)), x.amax(dim=(2, 3))]
         return {"pool": torch.cat(pooled, dim=1).cpu().numpy()}
 
     numbers = b"".join(kernel.tobytes() for kernel in random_kernels(3))
@@ -141,9 +142,7 @@ def pretrained_network(name: str, weights: str | None, device: torch.device) -> 
         check_channels(name, images.shape[-1])
         # A grey image is one whose channels are equal.
         x = _channels_first(images).to(device).expand(-1, 3, -1, -1)
-        # Features are compared with those of other programs: full float32.
-        with torch.backends.cudnn.flags(allow_tf32=False):
-            found = dict(zip(("pool", "logits"), network(x), strict=False)) | spatial
+        found = dict(zip(("pool", "logits"), network(x), strict=False)) | spatial
         return {kind: values.cpu().numpy() for kind, values in found.items()}
 
     return FeatureNetwork(name, hash_weights(network)[:8], features)

@@ -84,7 +84,7 @@ def _in_one_line(cfg: DictConfig) -> Iterator[None]:
 
 def _is_foreign(path: str) -> bool:
     """Whether a file of Python is neither of dpi nor installed."""
-    installed = (sysconfig.get_path("stdlib"), *site.getsitepackages())
+    installed = (*site.getsitepackages(), site.getusersitepackages(), sysconfig.get_path("stdlib"))
     return not path.startswith((*installed, str(Path(__file__).parents[1]), "<"))
 
 

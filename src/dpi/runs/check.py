@@ -70,8 +70,9 @@ def _writable(path: str) -> str:
 
 
 def _rows(path: str) -> str:
+    _writable(path)
     try:
-        read_rows(Path(_writable(path)))
+        read_rows(Path(path))
     except FileNotFoundError:
         return path
     except (ValueError, OSError):
@@ -257,6 +258,12 @@ def check_trainer(cfg: DictConfig) -> None:
         raise UserError(
             f"trainer.gradient_clip_val={cfg.trainer.gradient_clip_val}: with 16-mixed AdamW takes "
             "scaled gradients; use trainer.precision=bf16-mixed or 32-true"
+        )
+    size, micro_batches = cfg.training.batch_size, cfg.trainer.accumulate_grad_batches
+    if size % micro_batches:
+        raise UserError(
+            f"training.batch_size={size} does not divide into "
+            f"trainer.accumulate_grad_batches={micro_batches} micro-batches"
         )
 
 

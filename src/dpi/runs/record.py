@@ -236,7 +236,8 @@ def record_session(run: Path, first_step: int, device: "torch.device") -> None:
 
 def _commit() -> str | None:
     """This code's commit, with -dirty if files were changed since; None outside a checkout."""
-    where = ["git", "-C", str(Path(__file__).parent)]
+    root = Path(__file__).parents[3]  # not a repository in which dpi is installed
+    where = ["git", f"--git-dir={root / '.git'}", f"--work-tree={root}"]
     ask = [*where, "describe", "--always", "--exclude=*", "--dirty", "--abbrev=40"]
     try:
         return subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip()
