@@ -1,21 +1,27 @@
 """Runs the real entry points on a network that trains in a second; opens pages in a browser."""
 
+import importlib.util
 import os
 import re
+import resource
 import runpy
 import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
+from PIL import Image
 
 from dpi.cli import register_resolvers
 from dpi.experiment import train
@@ -42,6 +48,34 @@ def composed(*overrides: str, run: str | None = "it") -> DictConfig:
     return cfg
 
 
+def image_folder(path: str | Path, count: int, first: int = 0) -> Path:
+    """A new folder of images of 8x8; the same number gives the same image."""
+    Path(path).mkdir(parents=True)
+    for i in range(count):
+        pixels = np.random.default_rng(first + i).integers(0, 256, (8, 8, 3), np.uint8)
+        Image.fromarray(pixels).save(Path(path, f"{i:02}.png"))
+    return Path(path)
+
+
+@contextmanager
+def full_disk(size: int) -> Iterator[None]:
+    """A limit on the size of files fails a write like a full disk, without privileges."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def module(path: str) -> ModuleType:
+    """A file of this repository that is in no package."""
+    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
 class Done(NamedTuple):
     """What a command left behind."""
 
@@ -52,23 +86,29 @@ class Done(NamedTuple):
 
 @pytest.fixture
 def command(capfd, monkeypatch, tmp_path) -> Callable[..., Done]:
-    """Run an entry point as the command line would, in this process."""
+    """Run an entry point as the command line would, in this process.
+
+    It has to end with the status, None being any; or, with `error`, with status 1 and this text.
+    """
     monkeypatch.chdir(tmp_path)
 
-    def run(script: str, *arguments: str) -> Done:
+    def run(script: str, *arguments: str, status: int | None = 0, error: str = "") -> Done:
         GlobalHydra.instance().clear()
         monkeypatch.setattr(sys, "argv", [str(ROOT / script), *arguments])
         capfd.readouterr()
-        status, handler = 0, signal.getsignal(signal.SIGTERM)
+        found, handler = 0, signal.getsignal(signal.SIGTERM)
         try:
             runpy.run_path(str(ROOT / script), run_name="__main__")
         except SystemExit as exit_:
-            status = exit_.code if isinstance(exit_.code, int) else 1
+            found = exit_.code if isinstance(exit_.code, int) else 1
             if isinstance(exit_.code, str):
                 print(exit_.code, file=sys.stderr)
         finally:
             signal.signal(signal.SIGTERM, handler)
-        return Done(status or 0, *capfd.readouterr())
+        done = Done(found or 0, *capfd.readouterr())
+        assert (1 if error else status) in (None, done.status), done
+        assert error in done.err and not (error and "Traceback" in done.err), done.err
+        return done
 
     return run
 
@@ -86,6 +126,12 @@ def tiny(tmp_path_factory) -> list[str]:
         "data.held_out=8",
         f"data.cache_dir={cache}",
     ]
+
+
+@pytest.fixture(scope="session")
+def own(tiny) -> list[str]:
+    """The same without a data set."""
+    return [word for word in tiny if not word.startswith(("data=", "data.count="))]
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,12 @@
 """A file is whole or absent, and nothing is left beside it."""
 
 import os
-import resource
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from conftest import full_disk
 
 from dpi.atomic import atomic, atomic_write
 from dpi.data import save_npz
@@ -58,12 +58,7 @@ def noise(shape):
     ],
 )
 def test_a_full_disk_leaves_nothing(tmp_path, write):
-    # A limit on the file size fails a write like a full disk, without privileges.
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, limits[1]))
-    try:
-        with pytest.raises(UserError, match="it could not be written: File too large"):
-            write(tmp_path / "it")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    said = "it could not be written: File too large"
+    with full_disk(5_000), pytest.raises(UserError, match=said):
+        write(tmp_path / "it")
     assert os.listdir(tmp_path) == []

@@ -5,8 +5,7 @@ import random
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
-from test_train import image_folder
+from conftest import ROOT, image_folder
 
 from dpi.groups import COMBINED
 
@@ -42,16 +41,16 @@ SMALL = {
 
 
 @pytest.mark.parametrize("seed", range(int(os.environ.get("COMPOSITIONS", "6"))))
-def test_any_combination_trains_and_evaluates_or_is_refused(command, tiny, seed):
+def test_any_combination_trains_and_evaluates_or_is_refused(command, own, seed):
     draw = random.Random(seed)
-    words = [word for word in tiny if not word.startswith(("data=", "data.count", "trainer="))]
+    words = [word for word in own if not word.startswith("trainer=")]
     for key, options in CHOICES.items():
         words += f"{key}={draw.choice(options)}".split()
     evals = draw.sample(files("eval"), draw.randint(0, 2))
     words += [f"eval.{name}.{setting}" for name in evals for setting in SMALL.get(name, [])]
     words += [f"eval=[{','.join(evals)}]", "run=run", "training.steps=2"]
-    image_folder(Path("images"), 20)
-    done = command("train.py", *words)
+    image_folder("images", 20)
+    done = command("train.py", *words, status=None)
     if done.status:
         (line,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
         excluded = "cond=" in line and "; use " in line
@@ -62,4 +61,4 @@ def test_any_combination_trains_and_evaluates_or_is_refused(command, tiny, seed)
     for name in evals:
         assert Path(f"run/evaluation/{name}.json").exists(), done
     again = command("train.py", *words)
-    assert again.status == 0 and "is finished" in again.out, again
+    assert "is finished" in again.out, again

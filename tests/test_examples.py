@@ -1,23 +1,17 @@
 """The examples run and show what their docstrings say."""
 
-import importlib.util
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import torch
+from conftest import ROOT, module
 from PIL import Image
 
 from dpi.interpolation import interpolate
 
-ROOT = Path(__file__).parents[1]
-
 
 def example(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module(f"examples/{name}.py")
 
 
 def numbers(text: str) -> list[float]:
@@ -25,9 +19,9 @@ def numbers(text: str) -> list[float]:
 
 
 def test_your_network_learns_to_use_the_noise_level(capsys):
-    module = example("your_network")
-    module.STEPS = 60
-    module.main()
+    used = example("your_network")
+    used.STEPS = 60
+    used.main()
     lines = capsys.readouterr().out.splitlines()
     errors = np.array([numbers(line) for line in lines[1:]])
     assert errors.shape == (4, 3)
@@ -36,20 +30,20 @@ def test_your_network_learns_to_use_the_noise_level(capsys):
 
 
 def test_minimal_trains_and_samples(capsys, tmp_path):
-    module = example("minimal")
-    module.NUM_IMAGES, module.STEPS, module.SAMPLING_STEPS = 64, 200, 2
-    module.BATCH, module.UNet.__init__.__defaults__ = 8, ((8, 8, 8),)
-    module.main(tmp_path / "samples.png")
+    used = example("minimal")
+    used.NUM_IMAGES, used.STEPS, used.SAMPLING_STEPS = 64, 200, 2
+    used.BATCH, used.UNet.__init__.__defaults__ = 8, ((8, 8, 8),)
+    used.main(tmp_path / "samples.png")
     first, last = (float(line.split()[-1]) for line in capsys.readouterr().out.splitlines()[-2:])
     assert last < first < 2, "predicting zero has an error of about 1.5"
     assert Image.open(tmp_path / "samples.png").size == (6 * 66, 6 * 66)
 
 
 def test_minimal_computes_what_the_library_computes():
-    module = example("minimal")
+    used = example("minimal")
     torch.manual_seed(0)
-    own = module.DPI(module.UNet((8, 8, 8)))
-    library = interpolate(module.UNet((8, 8, 8)), num_scalars=module.NUM_TIMES)
+    own = used.DPI(used.UNet((8, 8, 8)))
+    library = interpolate(used.UNet((8, 8, 8)), num_scalars=used.NUM_TIMES)
     for parameter in own.parameters():
         parameter.data.normal_(0, 0.3)
     library.theta0.load_state_dict(own.theta0.state_dict())
@@ -75,8 +69,8 @@ def test_pretrained_denoiser_is_fine_tuned(capsys, tmp_path):
             for name, shape in zip(file["names"].tolist(), shapes, strict=True)
         }
     torch.save(weights, tmp_path / "weights.pth")
-    module = example("pretrained")
-    module.STEPS = 30
-    module.main(str(tmp_path / "weights.pth"))
+    used = example("pretrained")
+    used.STEPS = 30
+    used.main(str(tmp_path / "weights.pth"))
     before, equal = numbers(capsys.readouterr().out.split("\n")[0].replace(",", ""))[:2]
     assert before == equal, "two equal sets are equivalent to the pretrained network"

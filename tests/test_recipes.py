@@ -1,28 +1,22 @@
 """The recipes run and do what they say; so does every block of docs/RECIPES.md."""
 
-import importlib.util
 import math
 import re
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
+from conftest import ROOT, module
 from torch import nn
 
 from dpi.interpolation import Range, interpolate
 
-ROOT = Path(__file__).parents[1]
 DOCUMENT = ROOT / "docs/RECIPES.md"
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 def recipe(name: str) -> ModuleType:
-    path = ROOT / "examples/recipes" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module(f"examples/recipes/{name}.py")
 
 
 class Recorded(nn.Module):
@@ -134,18 +128,18 @@ def test_timesteps_of_edm_are_in_the_documents_range():
 
 
 def test_physical_quantity_generalizes_between_measurements():
-    module = recipe("physical")
-    errors = module.main(steps=100)
-    assert not {minutes for minutes, *_ in errors} & set(module.MEASURED.tolist())
+    used = recipe("physical")
+    errors = used.main(steps=100)
+    assert not {minutes for minutes, *_ in errors} & set(used.MEASURED.tolist())
     for _, plain, dpi in errors:
         assert dpi < 0.7 * plain
 
 
 def test_physical_solution_conserves_and_smooths():
-    module = recipe("physical")
-    u = module.plates(4)
-    torch.testing.assert_close(module.after(u, torch.tensor(0)), u, atol=1e-5, rtol=1e-5)
-    later = module.after(u, torch.tensor([10.0, 10, 60, 60]))
+    used = recipe("physical")
+    u = used.plates(4)
+    torch.testing.assert_close(used.after(u, torch.tensor(0)), u, atol=1e-5, rtol=1e-5)
+    later = used.after(u, torch.tensor([10.0, 10, 60, 60]))
     torch.testing.assert_close(later.mean((1, 2, 3)), u.mean((1, 2, 3)), atol=1e-5, rtol=1e-4)
     assert (later.flatten(1).std(1) < u.flatten(1).std(1)).all()
 
@@ -160,22 +154,22 @@ def test_samples_are_of_their_class():
 
 
 def random_two_scalars() -> tuple[ModuleType, nn.Module]:
-    module = recipe("two_scalars")
+    used = recipe("two_scalars")
     torch.manual_seed(0)
-    net = module.network()
+    net = used.network()
     for parameter in net.parameters():  # sets and lambdas that differ
         nn.init.normal_(parameter, std=0.3)
-    return module, net.double()
+    return used, net.double()
 
 
 @pytest.mark.parametrize("mode", ["auto", "grouped"])
 def test_meanflow_derivative_matches_finite_differences(mode):
-    module, net = random_two_scalars()
+    used, net = random_two_scalars()
     net.mode = mode
     z, v = torch.randn(2, 6, 2, dtype=torch.float64)
     r = torch.tensor([0.05, 0.05, 0.33, 0.5, 0.0, 0.71], dtype=torch.float64)
     t = torch.tensor([0.5, 0.9, 0.35, 0.5, 0.97, 0.72], dtype=torch.float64)
-    u, du = module.u_and_derivative(net, z, r, t, v)
+    u, du = used.u_and_derivative(net, z, r, t, v)
     h = 1e-6
     with torch.no_grad():
         expected = (net(z + h * v, r, t + h) - net(z - h * v, r, t - h)) / (2 * h)

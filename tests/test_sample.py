@@ -12,15 +12,13 @@ from PIL import Image
 
 
 @pytest.fixture
-def run(command, tiny) -> Path:
+def run(run) -> Path:
     """A finished run, the working directory beside it."""
-    assert command("train.py", *tiny, "run=run").status == 0
-    return Path("run")
+    return run()
 
 
 def drawn(command, *overrides: str) -> np.ndarray:
-    done = command("sample.py", "run=run", "steps=4", "npz=true", "out=drawn", *overrides)
-    assert done.status == 0, done.err
+    command("sample.py", "run=run", "steps=4", "npz=true", "out=drawn", *overrides)
     with np.load("drawn.npz") as file:
         return file["arr_0"]
 
@@ -36,14 +34,14 @@ def test_a_sample_depends_on_seed_and_index_alone(command, run):
         # Another batch size may round a value to the next of the 256 levels.
         assert np.abs(again.astype(int) - samples[: len(again)]).max() <= 1
     assert np.abs(drawn(command, "n=7", "seed=1").astype(int) - samples).max() > 1
-    done = command("sample.py", "run=run", "n=6", "png=true", "out=drawn")
-    assert done.status == 1 and "drawn-png holds other images: delete it" in done.err
+    done = command("sample.py", "run=run", "n=6", "png=true", "out=drawn", status=1)
+    assert "drawn-png holds other images: delete it" in done.err
 
 
 @pytest.mark.parametrize("out", ["it/drawn.png", "it/drawn.npz", "it/drawn"])
 def test_files_have_one_suffix(command, run, out):
-    done = command("sample.py", "run=run", "steps=2", "n=1", "npz=true", f"out={out}")
-    assert done.status == 0 and {path.name for path in Path("it").iterdir()} == {
+    command("sample.py", "run=run", "steps=2", "n=1", "npz=true", f"out={out}")
+    assert {path.name for path in Path("it").iterdir()} == {
         "drawn.png",
         "drawn.npz",
     }
@@ -103,8 +101,8 @@ def test_damaged_checkpoints_are_one_line_and_run_no_code(command, run, tiny, ho
     for overrides in (["sample.py", "run=run", "n=1"], resume):
         if overrides[0] == "train.py" and how in ("absent", "another configuration"):
             continue
-        done = command(*overrides)
-        assert done.status == 1 and "Traceback" not in done.err
+        done = command(*overrides, status=1)
+        assert "Traceback" not in done.err
         (line,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
         assert "last.ckpt" in line
     assert not Path("owned").exists()
@@ -125,16 +123,15 @@ def test_a_foreign_configuration_instantiates_nothing(command, run, target, repl
     config.write_text(config.read_text().replace(target, replacement))
     evaluate = ["evaluate.py", "run=run", "eval=objective", "accelerator=cpu"]
     for overrides in (["sample.py", "run=run", "n=1"], evaluate):
-        done = command(*overrides)
-        assert done.status == 1 and "which may run other code; if you know" in done.err
+        command(*overrides, error="which may run other code; if you know")
         assert not Path("owned").exists()
 
 
 def test_a_foreign_configuration_writes_nothing_elsewhere(command, run):
     config = run / "config.yaml"
     config.write_text(config.read_text().replace("\n  name: avatars", "\n  name: ../../owned"))
-    done = command("evaluate.py", "run=run", "eval=objective", "accelerator=cpu")
-    assert done.status == 1 and "data.name=../../owned: is part of a folder" in done.err
+    done = command("evaluate.py", "run=run", "eval=objective", "accelerator=cpu", status=1)
+    assert "data.name=../../owned: is part of a folder" in done.err
 
 
 def test_a_run_can_be_moved(command, run):

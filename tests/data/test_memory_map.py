@@ -1,9 +1,8 @@
 """Images are decoded once, and an interruption never leaves an incomplete cache."""
 
-import resource
-
 import numpy as np
 import pytest
+from conftest import full_disk
 from PIL import Image
 
 from dpi.data import Folder, memory_map, source
@@ -71,14 +70,8 @@ def test_all_that_cannot_be_used_is_named_at_once_and_no_file_is_left(tmp_path, 
 
 
 def test_a_cache_that_cannot_be_written_raises_and_leaves_no_file(tmp_path):
-    # A limit on the file size fails a write like a full disk, without privileges.
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
-    try:
-        with pytest.raises(UserError, match=r"File too large; .* DPI_CACHE="):
-            memory_map(Counting(1000), tmp_path, "set")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with full_disk(20_000), pytest.raises(UserError, match=r"File too large; .* DPI_CACHE="):
+        memory_map(Counting(1000), tmp_path, "set")
     images = Counting(10**14)  # its space is checked before an image is decoded
     with pytest.raises(UserError, match=r"takes 4,800,000,000 MB, and .* free; .* DPI_CACHE="):
         memory_map(images, tmp_path / "cache", "set")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import image_folder
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 
 from dpi.data import Avatars, Folder, read_duplicates, split
 from dpi.errors import UserError
@@ -58,14 +58,10 @@ def test_images_without_names_have_no_list(tmp_path):
         read_duplicates(tmp_path / "list.txt", Avatars(3, 8))
 
 
-def test_a_run_leaves_them_out_and_is_recognized_by_what_it_left_out(command, tiny, monkeypatch):
+def test_a_run_leaves_them_out_and_is_recognized_by_what_it_left_out(command, own, monkeypatch):
     monkeypatch.setenv("HOME", str(Path.cwd()))
-    images = Path("Fotos, für (Anna)")
-    images.mkdir()
+    images = image_folder("Fotos, für (Anna)", 20)
     names = [f"{i:02}.png" for i in range(20)]
-    for i, name in enumerate(names):
-        pixels = np.random.default_rng(i).integers(0, 256, (8, 8, 3), np.uint8)
-        Image.fromarray(pixels).save(images / name)
     held = split(20, 8, 0).held_out
     others = [i for i in range(20) if i not in held]
     lines = {
@@ -78,10 +74,9 @@ def test_a_run_leaves_them_out_and_is_recognized_by_what_it_left_out(command, ti
     Path("wrong.txt").write_text("00.png\twrong.png")
     Path("bytes.txt").write_bytes(b"\xff\xfe")
     assert read_duplicates("list.txt", Folder(images, 8)) == [list(g) for g in lines["list.txt"]]
-    overrides = [w for w in tiny if not w.startswith(("data=", "data.count="))]
-    overrides += ["data=folder", f"data.path='~/{images}'", "run=it"]
+    overrides = [*own, "data=folder", f"data.path='~/{images}'", "run=it"]
     done = command("train.py", *overrides, "data.duplicates=list.txt")
-    assert done.status == 0 and "10 images" in done.out, done.err
+    assert "10 images" in done.out, done.err
     record = json.loads(Path("it/split.json").read_text())
     assert record["left_out"] == others[:2] and record["held_out"] == held.tolist()
     run = open_run("it")
@@ -91,7 +86,7 @@ def test_a_run_leaves_them_out_and_is_recognized_by_what_it_left_out(command, ti
     for path in images.iterdir():
         os.utime(path, ns=(0, 0))  # the same images, copied without their times
     done = command("train.py", *overrides, "data.duplicates=moved.txt")
-    assert done.status == 0 and "is finished" in done.out
+    assert "is finished" in done.out
     for path, said in {
         "other.txt": "has left out other images (2, now 1)",
         "null": "has left out other images (2, now 0)",
@@ -99,6 +94,6 @@ def test_a_run_leaves_them_out_and_is_recognized_by_what_it_left_out(command, ti
         "bytes.txt": "names 1 images that the data set does not have",
         "/dev/zero": "data.duplicates=/dev/zero cannot be read",
     }.items():
-        done = command("train.py", *overrides, f"data.duplicates={path}")
+        done = command("train.py", *overrides, f"data.duplicates={path}", status=1)
         (line,) = done.err.splitlines()
-        assert done.status == 1 and line.startswith("error: ") and said in line
+        assert line.startswith("error: ") and said in line

@@ -1,26 +1,13 @@
 """The paper's printed GFLOPs, and the true ones, of every row of Table 4."""
 
-from pathlib import Path
-
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
+from conftest import composed
 from torch import nn
 
-from dpi.cli import register_resolvers
 from dpi.evaluation import count_flops
 from dpi.interpolation import interpolate
 from dpi.runs.build import build_meta
-
-CONFIGS = Path(__file__).parents[2] / "configs"
-
-
-def network(arch: str, cond: str) -> nn.Module:
-    register_resolvers()
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        return build_meta(compose("train", [f"arch={arch}", f"cond={cond}", "run=none"]))
 
 
 @pytest.mark.parametrize(
@@ -34,7 +21,7 @@ def network(arch: str, cond: str) -> nn.Module:
     ],
 )
 def test_counts_are_those_of_table_4(arch, cond, paper, true):
-    net = network(arch, cond)
+    net = build_meta(composed(f"arch={arch}", f"cond={cond}"))
     x = torch.empty(1, 3, 64, 64, device="meta")
     assert round(count_flops(net, x, torch.tensor(0)) / 1e9, 3) == paper
     if true:

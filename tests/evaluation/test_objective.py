@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from conftest import ROOT
 
 from dpi.evaluation.run_images import held_out_images
 from dpi.frameworks.quadrature import weights
 from dpi.runs.run import open_run
-
-ROOT = Path(__file__).parents[2]
 
 
 def few(name: str, *more: str) -> list[str]:
@@ -39,8 +38,7 @@ def values(run: Path, name: str, metric: str) -> dict[int | None, float]:
 )
 def test_it_is_the_mean_squared_error_at_every_scalar(run, command, framework, arch, cond):
     run = run(framework, arch, cond)
-    done = command("evaluate.py", f"run={run}", *few("objective"))
-    assert done.status == 0, done.err
+    command("evaluate.py", f"run={run}", *few("objective"))
     found = values(run, "objective", "objective")
     opened = open_run(run)
     x = torch.from_numpy(held_out_images(opened, 6, 500)).float() / 127.5 - 1
@@ -82,7 +80,7 @@ def test_28_scalars_give_the_mean_over_the_schedule(run, command):
     run = run()
     for scalars in (28, "null"):
         settings = few("objective", "pictures=8", "noise_seeds=1", f"scalars={scalars}")
-        assert command("evaluate.py", f"run={run}", *settings).status == 0
+        command("evaluate.py", f"run={run}", *settings)
     few_of_them, all_of_them = (r for r in rows(run, "objective") if r["scalar"] is None)
     assert few_of_them["value"] == pytest.approx(all_of_them["value"], rel=0.01)
     assert [r["settings"]["scalars"] for r in (few_of_them, all_of_them)] == [28, 1000]
@@ -92,12 +90,12 @@ def test_28_scalars_give_the_mean_over_the_schedule(run, command):
 def test_batch_size_and_the_other_scalars_do_not_matter(run, command):
     run = run()
     overrides = ["evaluate.py", f"run={run}"]
-    assert command(*overrides, *few("denoising", "noise_seeds=2", "t=[0,999]")).status == 0
+    command(*overrides, *few("denoising", "noise_seeds=2", "t=[0,999]"))
     before = values(run, "denoising", "mse")
     errors = next(Path("data/cache").glob("*/*/errors*"))
     errors.rename("put-aside")
     more = ["noise_seeds=2", "t=[999,5]", "batch_size=4"]
-    assert command(*overrides, *few("denoising", *more)).status == 0
+    command(*overrides, *few("denoising", *more))
     after = values(run, "denoising", "mse")
     assert after[999] == pytest.approx(before[999], rel=1e-6)
     assert set(after) == {0, 5, 999}, "rows of the first evaluation are kept"
@@ -106,7 +104,7 @@ def test_batch_size_and_the_other_scalars_do_not_matter(run, command):
 def test_a_killed_evaluation_resumes_and_ends_in_the_same_rows(run, command):
     run = run()
     overrides = ["evaluate.py", f"run={run}", *few("denoising")]
-    assert command(*overrides).status == 0
+    command(*overrides)
     whole = rows(run, "denoising")
     (log,) = Path("data/cache").glob("*/*/errors*/process0.jsonl")
     lines = log.read_text().splitlines()
@@ -114,7 +112,7 @@ def test_a_killed_evaluation_resumes_and_ends_in_the_same_rows(run, command):
     kept = [lines[0], "{", "[1, 2]", *lines[3:5]]  # of the second and third nothing is left
     log.write_text("\n".join(kept) + "\n" + lines[5][:7])  # truncated in the sixth
     (run / "evaluation" / "denoising.json").unlink()
-    assert command(*overrides).status == 0
+    command(*overrides)
     assert rows(run, "denoising") == whole
     again = log.read_text().splitlines()
     assert again[:5] == kept and len(again) == 15, "what is known is not computed again"
@@ -124,7 +122,6 @@ def test_two_evaluations_share_their_errors(run, command):
     run = run()
     both = [*few("objective")[1:], *few("denoising")[1:], "eval=[denoising,objective]"]
     done = command("evaluate.py", f"run={run}", *both)
-    assert done.status == 0, done.err
     mse, scaled = (values(run, "denoising", m) for m in ("mse", "noise_scaled_mse"))
     assert mse == values(run, "objective", "objective")
     for t, sigma in {0: 0.01, 333: 1.46, 666: 9.49, 999: 157}.items():  # that of the picture
@@ -139,7 +136,7 @@ def test_two_evaluations_share_their_errors(run, command):
 def test_two_processes_give_what_one_does(run, command):
     run = run()
     overrides = [f"run={run}", *few("objective")]
-    assert command("evaluate.py", *overrides).status == 0
+    command("evaluate.py", *overrides)
     alone = rows(run, "objective")
     Path("data").rename("put-aside")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
@@ -157,32 +154,31 @@ def test_an_unfinished_run_is_evaluated_if_asked_and_labelled(run, command):
     config = run / "config.yaml"
     config.write_text(config.read_text().replace("steps: 3\n", "steps: 30\n"))
     overrides = ["evaluate.py", f"run={run}", *few("objective")]
-    done = command(*overrides)
-    assert done.status == 1 and "unfinished=true" in done.err
+    command(*overrides, error="unfinished=true")
     assert not (run / "evaluation").exists()
     done = command(*overrides, "unfinished=true")
-    assert done.status == 0 and "step 3 of 30" in done.out
+    assert "step 3 of 30" in done.out
     assert not rows(run, "objective")[0]["finished"]
 
 
 def test_a_flow_has_no_noise_to_predict(run, command):
-    done = command("evaluate.py", f"run={run('flow')}", *few("denoising"))
-    assert done.status == 1 and done.err.startswith("error: eval=denoising: it is only")
+    done = command("evaluate.py", f"run={run('flow')}", *few("denoising"), status=1)
+    assert done.err.startswith("error: eval=denoising: it is only")
 
 
 def test_images_that_are_gone_or_others_are_asked_for(run, command):
     here = f"run={run()}"
     split = {"fingerprint": "of others", "images": 2, "held_out": [1], "left_out": []}
     Path("run/split.json").write_text(json.dumps(split))
-    done = command("evaluate.py", here, *few("objective", "pictures=1"))
-    assert done.status == 1 and "have changed: give data_path=" in done.err
+    done = command("evaluate.py", here, *few("objective", "pictures=1"), status=1)
+    assert "have changed: give data_path=" in done.err
     config = Path("run/config.yaml")
     cfg = yaml.safe_load(config.read_text())
     cfg["data"]["source"] = {"_target_": "dpi.data.Folder", "path": "gone", "image_size": 8}
     config.write_text(yaml.safe_dump(cfg))
-    done = command("evaluate.py", here, *few("objective", "pictures=1"))
+    done = command("evaluate.py", here, *few("objective", "pictures=1"), status=1)
     (line,) = done.err.splitlines()
-    assert done.status == 1 and "gone does not exist; give data_path=" in line
+    assert "gone does not exist; give data_path=" in line
 
 
 def test_several_runs_are_evaluated_and_one_that_fails_does_not_stop_the_others(run, command):
@@ -192,8 +188,8 @@ def test_several_runs_are_evaluated_and_one_that_fails_does_not_stop_the_others(
     Path("runs/b/last.ckpt").unlink()
     config = Path("runs/d/config.yaml")
     config.write_text(re.sub("num_blocks: .*", "num_blocks: -1", config.read_text()))
-    done = command("evaluate.py", "run='runs/*'", *few("objective"))
-    assert done.status == 1 and "2 of 4 runs could not be evaluated" in done.err
+    done = command("evaluate.py", "run='runs/*'", *few("objective"), status=1)
+    assert "2 of 4 runs could not be evaluated" in done.err
     assert "error: there is no checkpoint runs/b/last.ckpt" in done.err
     assert "error: runs/d: this network cannot be built" in done.err
     assert rows(Path("runs/a"), "objective")[0]["run"] == "a"
@@ -204,11 +200,10 @@ def test_several_runs_are_evaluated_and_one_that_fails_does_not_stop_the_others(
 
 def test_after_training_and_by_itself_an_evaluation_gives_the_same_rows(command, tiny):
     settings = few("objective")[2:]
-    done = command("train.py", *tiny, "run=it", "eval=[objective]", *settings)
-    assert done.status == 0, done.err
+    command("train.py", *tiny, "run=it", "eval=[objective]", *settings)
     after = rows(Path("it"), "objective")
     shutil.rmtree("it/evaluation")
-    assert command("evaluate.py", "run=it", *few("objective")).status == 0
+    command("evaluate.py", "run=it", *few("objective"))
     assert rows(Path("it"), "objective") == after
 
 
@@ -217,5 +212,5 @@ def test_bad_weights_are_reported(run, command):
     checkpoint = torch.load(run / "last.ckpt", weights_only=True)
     checkpoint["state_dict"]["network.theta0.head.weight"][:] = torch.nan
     torch.save(checkpoint, run / "last.ckpt")
-    done = command("evaluate.py", f"run={run}", *few("objective"))
-    assert done.status == 1 and "diverged: network.theta0.head.weight is not finite" in done.err
+    done = command("evaluate.py", f"run={run}", *few("objective"), status=1)
+    assert "diverged: network.theta0.head.weight is not finite" in done.err

@@ -84,26 +84,26 @@ OTHERS = {
 
 def test_the_others_go_on_and_it_is_named(command, run):
     run = run()
-    assert command("evaluate.py", f"run={run}", "eval=interpolation").status == 0
+    command("evaluate.py", f"run={run}", "eval=interpolation")
     wrong = CONFIGS | ROWS | OTHERS
     for name, damage in (wrong | {"good": lambda run: None}).items():
         damage(Path(shutil.copytree(run, Path("outputs", name))))
     status = command("status.py")
-    assert status.status == 0 and "\x1b" not in status.out, status
+    assert "\x1b" not in status.out, status
     said = {tuple(line.split()[:2]) for line in status.out.splitlines()}
     trained = ("negative", "of nothing", "nameless")
     assert {("damaged", name) for name in CONFIGS if name not in trained} <= said, status.out
-    report = command("report.py")
-    assert report.status == 1 and "\x1b" not in report.out + report.err
+    report = command("report.py", status=1)
+    assert "\x1b" not in report.out + report.err
     assert "Traceback" not in report.err and len(report.err.splitlines()) == 1, report.err
     # A negative size and the data's source are not read, and a name with escapes is.
     unread = len(CONFIGS) + len(ROWS) - 1
     assert report.err.count(" cannot be read ") == 3 and f" and {unread - 3} more;" in report.err
     assert Path("outputs/report/avatars-tiny/index.html").exists()
     grid = ["eval=samples", "eval.samples.grid=1", "eval.samples.steps=1", "accelerator=cpu"]
-    done = command("evaluate.py", "run='outputs/*'", *grid)
+    done = command("evaluate.py", "run='outputs/*'", *grid, status=1)
     failing = (*CONFIGS, "checkpoint", "pipe rows", "pipe status", r"\x1b[31mred\nline")
-    assert done.status == 1 and "\x1b" not in done.out + done.err
+    assert "\x1b" not in done.out + done.err
     assert f"{len(failing)} of {len(wrong) + 1} runs could not be evaluated" in done.err, done.err
     assert "Traceback" not in done.err and Path("outputs/good/evaluation/samples.png").exists()
     for name in failing:
@@ -135,8 +135,7 @@ def test_nothing_is_written_through_a_link(command, run, tiny, name):
         ["evaluate.py", f"run={run}", "eval=interpolation"],
         ["sample.py", f"run={run}", "n=1", "steps=1", "device=cpu"],
     ):
-        done = command(*words)
-        assert done.status == 1 and f"{path} is a link" in done.err, done
+        command(*words, error=f"{path} is a link")
     assert (
         elsewhere.read_text() == "mine\n" if elsewhere.is_file() else not list(elsewhere.iterdir())
     )
@@ -158,6 +157,6 @@ def test_images_are_cached_where_the_user_says(command, run, tmp_path):
     run, theirs = run(), tmp_path / "theirs"
     setting("data.cache_dir", str(theirs))(run)
     few = ["eval=objective", "eval.objective.pictures=2", "eval.objective.t=[0]"]
-    assert command("evaluate.py", f"run={run}", *few, "accelerator=cpu").status == 0
+    command("evaluate.py", f"run={run}", *few, "accelerator=cpu")
     assert not theirs.exists()
     assert open_run(run, trust=True).cfg.data.cache_dir == str(theirs)

@@ -14,20 +14,19 @@ def test_a_run_has_one_process_at_a_time(command, tiny):
     run = Path("it")
     with lock(run):
         assert is_locked(run)
-        done = command("train.py", *tiny, "run=it")
-        assert done.status == 1 and f"it is locked by process {os.getpid()} on" in done.err
+        command("train.py", *tiny, "run=it", error=f"it is locked by process {os.getpid()} on")
     assert not is_locked(run) and not run.exists()
-    assert command("train.py", *tiny, "run=it").status == 0
+    command("train.py", *tiny, "run=it")
 
 
 def test_an_evaluation_has_one_process_at_a_time_and_others_go_on(command, run):
     run = run()
     with lock(run / "evaluation", "interpolation"):
-        done = command("evaluate.py", "run=run", "eval=[interpolation,samples]")
-        assert done.status == 1 and "interpolation of run is locked by process" in done.err
+        done = command("evaluate.py", "run=run", "eval=[interpolation,samples]", status=1)
+        assert "interpolation of run is locked by process" in done.err
         grid = ["eval=samples", "eval.samples.grid=2", "eval.samples.steps=2"]
-        assert command("evaluate.py", "run=run", *grid, "accelerator=cpu").status == 0
-    assert command("evaluate.py", "run=run", "eval=interpolation").status == 0
+        command("evaluate.py", "run=run", *grid, "accelerator=cpu")
+    command("evaluate.py", "run=run", "eval=interpolation")
 
 
 def test_processes_that_want_one_folder_neither_crash_nor_share_it(tmp_path):
@@ -53,8 +52,7 @@ def test_a_killed_process_holds_nothing(tmp_path):
 
 def test_a_link_to_nothing_is_named_and_not_waited_for(command, tiny):
     Path("outputs").symlink_to("gone")
-    done = command("train.py", *tiny)
-    assert done.status == 1 and "outputs is a link to nothing: repair" in done.err
+    command("train.py", *tiny, error="outputs is a link to nothing: repair")
 
 
 def test_a_run_that_another_command_began_meanwhile_is_not_resumed(
@@ -64,6 +62,6 @@ def test_a_run_that_another_command_began_meanwhile_is_not_resumed(
         shutil.copytree(trained("diffusion", "drunet", "dpi"), "it")
 
     monkeypatch.setattr(experiment, "check_trainer", another)
-    done = command("train.py", *tiny, "run=it", "seed=7", "training.steps=9")
-    assert done.status == 1 and "it holds a run with other settings (seed was 0" in done.err
+    done = command("train.py", *tiny, "run=it", "seed=7", "training.steps=9", status=1)
+    assert "it holds a run with other settings (seed was 0" in done.err
     assert "steps: 3" in Path("it/config.yaml").read_text()

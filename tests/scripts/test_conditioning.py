@@ -16,9 +16,9 @@ def add(cond: str, seed: int, mean: float, framework: str = "diffusion", **setti
     write_run(Path("runs"), (framework, "drunet", cond), rows, seed, TRAINED | own)
 
 
-def compared(command, *figures: str):
+def compared(command, *figures: str, **how):
     report(Path("runs"), Path("report"))
-    return command("scripts/conditioning.py", "report/*/results.csv", *figures)
+    return command("scripts/conditioning.py", "report/*/results.csv", *figures, **how)
 
 
 def tables(text: str) -> dict[str, list[list[str]]]:
@@ -57,9 +57,8 @@ def test_each_is_compared_at_its_best_settings(command):
     # Runs of other images are not among them.
     rows = {"objective": [row("objective", 1.0)]}
     write_run(Path("runs"), ("diffusion", "drunet", "dpi"), rows, 5, TRAINED, scale="small")
-    done = compared(command)
     message = f"error: {block}: its runs are of different images: give those of one data set\n"
-    assert (done.status, done.err) == (1, message)
+    assert compared(command, status=1).err == message
 
 
 def test_the_figure_has_the_errors_at_each_step(command):

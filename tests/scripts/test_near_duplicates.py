@@ -2,24 +2,22 @@
 
 import os
 import runpy
-import subprocess
-import sys
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from PIL import Image
 
 from dpi.data import Folder, read_duplicates
 
-SCRIPT = Path(__file__).parents[2] / "scripts/near_duplicates.py"
+SCRIPT = "scripts/near_duplicates.py"
 
 
 @pytest.fixture
 def near_duplicates(monkeypatch):
     """The function, in blocks of seven images."""
-    function = runpy.run_path(str(SCRIPT))["near_duplicates"]
+    function = runpy.run_path(str(ROOT / SCRIPT))["near_duplicates"]
     monkeypatch.setitem(function.__globals__, "BLOCK", 7)
     return function
 
@@ -38,29 +36,25 @@ def test_groups_are_those_of_all_differences(near_duplicates):
     assert near_duplicates(images[:3].astype(np.uint8), 4.0) == []
 
 
-def test_the_list_names_the_images_of_a_zip(tmp_path):
+def test_the_list_names_the_images_of_a_zip(command, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3))
     pixels[10] = pixels[9] * 0.99
     with zipfile.ZipFile(tmp_path / "faces.zip", "w") as archive:
         for i, image in enumerate(pixels.astype(np.uint8)):
             Image.fromarray(image).resize((32, 32)).save(tmp_path / "a.png")
             archive.write(tmp_path / "a.png", f"0/{i:02} x.png")
-    command = [sys.executable, SCRIPT, "faces.zip", "list.txt", "--image-size", "8"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "list.txt: groups 1, images 2 of 12\n"
+    done = command(SCRIPT, "faces.zip", "list.txt", "--image-size", "8")
+    assert done.out == "list.txt: groups 1, images 2 of 12\n"
     assert (tmp_path / "list.txt").read_text() == "0/09 x.png\t0/10 x.png\n"
     assert read_duplicates(tmp_path / "list.txt", Folder(tmp_path / "faces.zip", 8)) == [[9, 10]]
 
 
-def test_names_may_hold_any_bytes(tmp_path):
+def test_names_may_hold_any_bytes(command, tmp_path):
     folder = tmp_path / "faces"
     folder.mkdir()
     for name in (os.fsdecode(b"a\xff.png"), "b\r.png"):
         Image.new("RGB", (8, 8)).save(folder / name)
-    command = [sys.executable, SCRIPT, "faces", "list.txt", "--image-size", "8"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    command(SCRIPT, "faces", "list.txt", "--image-size", "8")
     assert read_duplicates(tmp_path / "list.txt", Folder(folder, 8)) == [[0, 1]]
 
 

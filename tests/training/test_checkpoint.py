@@ -1,10 +1,10 @@
 """A checkpoint is written atomically."""
 
-import resource
 from types import SimpleNamespace
 
 import pytest
 import torch
+from conftest import full_disk
 from omegaconf import OmegaConf
 from torch import nn
 
@@ -25,15 +25,9 @@ def checkpoint(size: int) -> dict:
 def test_a_full_disk_keeps_the_previous_checkpoint(tmp_path):
     path = tmp_path / "last.ckpt"
     AtomicCheckpointIO().save_checkpoint(checkpoint(10), path)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
-    try:
-        with pytest.raises(
-            UserError, match="File too large; the previous checkpoint is intact"
-        ) as error:
-            AtomicCheckpointIO().save_checkpoint(checkpoint(100_000), path)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    said = "File too large; the previous checkpoint is intact"
+    with full_disk(20_000), pytest.raises(UserError, match=said) as error:
+        AtomicCheckpointIO().save_checkpoint(checkpoint(100_000), path)
     assert "\n" not in str(error.value)
     assert load_checkpoint(path)["global_step"] == 10
     assert [p.name for p in tmp_path.iterdir()] == ["last.ckpt"]
