@@ -1,5 +1,6 @@
 """Runs the real entry points on a network that trains in a second; opens pages in a browser."""
 
+import gc
 import importlib.util
 import os
 import re
@@ -31,8 +32,10 @@ ROOT = Path(__file__).parents[1]
 CONFIGS = Path(__file__).parent / "configs"
 
 # Small networks: threads cost more than they bring, above all where other tests run beside, also in
-# the processes that tests start. And a hundred validation batches take a second.
+# the processes that tests start. Looking for garbage among all that is imported takes a tenth of a
+# command's time, and a hundred validation batches take a second.
 torch.set_num_threads(1)
+gc.set_threshold(50_000)
 os.environ["OMP_NUM_THREADS"] = "1"
 datamodule.VAL_SCALARS = 10
 
@@ -55,6 +58,13 @@ def image_folder(path: str | Path, count: int, first: int = 0) -> Path:
         pixels = np.random.default_rng(first + i).integers(0, 256, (8, 8, 3), np.uint8)
         Image.fromarray(pixels).save(Path(path, f"{i:02}.png"))
     return Path(path)
+
+
+def flip(path: Path) -> None:
+    """Change a bit in the middle of a file."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
 
 
 @contextmanager
@@ -82,6 +92,13 @@ class Done(NamedTuple):
     status: int
     out: str
     err: str
+
+    def one_line(self) -> str:
+        """The only line that is an error, or anything but a bar."""
+        bar = re.compile(r"\d% \d+/\d+ \[")
+        (line,) = [of for of in self.err.splitlines() if of.strip() and not bar.search(of)]
+        assert self.status and line.startswith("error: "), self
+        return line
 
 
 @pytest.fixture

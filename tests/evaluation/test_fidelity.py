@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch_fidelity
-from conftest import ROOT
+from conftest import ROOT, flip
 from evaluation import random_inception
 from evaluation.test_neighbours import brute_force
 from PIL import Image
@@ -184,12 +184,6 @@ def test_a_killed_evaluation_of_a_run_resumes(run, command, monkeypatch):
     assert {row["settings"]["n"] for row in rows} == {5, 10}
 
 
-def flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
 @pytest.mark.parametrize("extractor", ["pixels", "random"])
 def test_a_runs_samples_are_compared_with_its_training_images(run, command, extractor):
     run = run()
@@ -276,10 +270,8 @@ def test_mistakes_are_one_line(score, monkeypatch):
         ("reference=foreign.npz",): "another extractor, {'extractor': 'vgg16'",
         ("reference=broken.npz",): "broken.npz is not an .npz file",
         ("reference=nowhere.npz",): "reference=nowhere.npz: does not exist",
-        ("reference=null",): "reference= is missing",
         ("reference=empty",): "empty is empty",
         ("samples=other.npz",): "holds no images",
-        ("extractor=eyes",): "choose from inception, pixels",
         ("extractor=pixels", "weights=broken.npz"): "extractor=pixels takes none",
         ("run=run",): "in place of a run",
         ("n=1",): "n=1",
@@ -341,6 +333,14 @@ def test_inceptions_spatial_features_are_guided_diffusions(inception):
     assert (features["spatial"] >= 0).all() and (features["spatial"] > 0).any(), "after the ReLU"
 
 
+def distance(a: np.ndarray, b: np.ndarray) -> float:
+    """Frechet's, in milliseconds: covariances of a few pictures have a low rank."""
+    means = np.square(a.mean(0) - b.mean(0)).sum()
+    a, b = ((x.astype(np.float64) - x.mean(0)) / (len(x) - 1) ** 0.5 for x in (a, b))
+    roots = np.linalg.svd(a @ b.T, compute_uv=False)
+    return means + np.square(a).sum() + np.square(b).sum() - 2 * roots.sum()
+
+
 @pytest.mark.slow
 def test_inception_scores_two_files_with_guided_diffusions_statistics(score, inception):
     fake, real = pictures(8, seed=1), pictures(12, seed=2)
@@ -351,9 +351,9 @@ def test_inception_scores_two_files_with_guided_diffusions_statistics(score, inc
     assert found.keys() == names
     network = feature_network("inception", inception)
     ours, theirs = network.features(fake), network.features(real)
-    pool, spatial = statistics(theirs["pool"]), statistics(theirs["spatial"])
-    expected = frechet_distance(*statistics(ours["spatial"]), *spatial)
+    expected = distance(ours["spatial"], theirs["spatial"])
     assert found["sfid"] == pytest.approx(expected, rel=1e-5)
+    pool, spatial = statistics(theirs["pool"]), statistics(theirs["spatial"])
     # The same from the statistics of guided-diffusion's file as from the images.
     stored = dict(zip(("mu", "sigma", "mu_s", "sigma_s"), (*pool, *spatial), strict=True))
     np.savez("adm.npz", arr_0=real, **stored)

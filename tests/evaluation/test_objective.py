@@ -1,7 +1,6 @@
 """evaluate.py eval=denoising, eval=objective: the same numbers however they are computed."""
 
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -58,6 +57,7 @@ def test_it_is_the_mean_squared_error_at_every_scalar(run, command, framework, a
     assert over["settings"]["scalars"] == 4 and over["settings"]["mean"] == "interpolated"
     assert over["standard_error"] > 0
     assert over["finished"] and over["step"] == 3 and over["weights"] == opened.weights
+    assert over["run"] == "run"
 
 
 def test_it_prints_what_means_and_standard_errors_are_of(run, command):
@@ -161,11 +161,6 @@ def test_an_unfinished_run_is_evaluated_if_asked_and_labelled(run, command):
     assert not rows(run, "objective")[0]["finished"]
 
 
-def test_a_flow_has_no_noise_to_predict(run, command):
-    done = command("evaluate.py", f"run={run('flow')}", *few("denoising"), status=1)
-    assert done.err.startswith("error: eval=denoising: it is only")
-
-
 def test_images_that_are_gone_or_others_are_asked_for(run, command):
     here = f"run={run()}"
     split = {"fingerprint": "of others", "images": 2, "held_out": [1], "left_out": []}
@@ -177,25 +172,7 @@ def test_images_that_are_gone_or_others_are_asked_for(run, command):
     cfg["data"]["source"] = {"_target_": "dpi.data.Folder", "path": "gone", "image_size": 8}
     config.write_text(yaml.safe_dump(cfg))
     done = command("evaluate.py", here, *few("objective", "pictures=1"), status=1)
-    (line,) = done.err.splitlines()
-    assert "gone does not exist; give data_path=" in line
-
-
-def test_several_runs_are_evaluated_and_one_that_fails_does_not_stop_the_others(run, command):
-    run = run()
-    for name in ("runs/a", "runs/b", "runs/c", "runs/d"):
-        shutil.copytree(run, name)
-    Path("runs/b/last.ckpt").unlink()
-    config = Path("runs/d/config.yaml")
-    config.write_text(re.sub("num_blocks: .*", "num_blocks: -1", config.read_text()))
-    done = command("evaluate.py", "run='runs/*'", *few("objective"), status=1)
-    assert "2 of 4 runs could not be evaluated" in done.err
-    assert "error: there is no checkpoint runs/b/last.ckpt" in done.err
-    assert "error: runs/d: this network cannot be built" in done.err
-    assert rows(Path("runs/a"), "objective")[0]["run"] == "a"
-    assert [r["value"] for r in rows(Path("runs/a"), "objective")] == [
-        r["value"] for r in rows(Path("runs/c"), "objective")
-    ]
+    assert "gone does not exist; give data_path=" in done.one_line()
 
 
 def test_after_training_and_by_itself_an_evaluation_gives_the_same_rows(command, tiny):
@@ -205,12 +182,3 @@ def test_after_training_and_by_itself_an_evaluation_gives_the_same_rows(command,
     shutil.rmtree("it/evaluation")
     command("evaluate.py", "run=it", *few("objective"))
     assert rows(Path("it"), "objective") == after
-
-
-def test_bad_weights_are_reported(run, command):
-    run = run()
-    checkpoint = torch.load(run / "last.ckpt", weights_only=True)
-    checkpoint["state_dict"]["network.theta0.head.weight"][:] = torch.nan
-    torch.save(checkpoint, run / "last.ckpt")
-    done = command("evaluate.py", f"run={run}", *few("objective"), status=1)
-    assert "diverged: network.theta0.head.weight is not finite" in done.err

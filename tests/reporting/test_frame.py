@@ -172,6 +172,7 @@ def test_runs_come_in_the_order_of_the_tables(make_run, runs):
     ("name", "old", "new"),
     [
         ("config.yaml", ".*", "[{"),
+        ("config.yaml", ".*", ""),
         ("config.yaml", "names:", "others:"),
         ("config.yaml", "seed: 0", "seed: .inf"),
         ("config.yaml", "steps: 3000", "steps: 1e999"),

@@ -1,11 +1,14 @@
 """A damaged file of one run is made again where it can be; the other runs go on."""
 
+import os
+import pickle
 import shutil
 from operator import setitem
 from pathlib import Path
 
 import pytest
 import torch
+from conftest import flip
 
 from dpi.runs.checkpoint import load_checkpoint
 from dpi.runs.rows import read_rows
@@ -73,45 +76,45 @@ def test_what_cannot_is_named_and_the_others_go_on(command, runs, name):
     assert f"objective of {second}" in evaluated.out
 
 
-def test_a_report_leaves_out_what_cannot_be_read_and_names_it(command, runs):
-    first, second = sorted(Path("outputs").glob("avatars*"))
-    damaged = [first / "evaluation/objective.json", first / "evaluation/samples.png"]
-    for path in damaged:
-        truncate(path)
-    done = command("report.py", status=1)
-    assert done.err.endswith("; all else is reported\n")
-    assert all(str(path) in done.err for path in damaged)
-    page = Path("outputs/report/avatars-tiny/index.html").read_text()
-    assert "Left out: files that cannot be read" in page and second.name in page
-    (first / "config.yaml").write_bytes(b"")
-    command("report.py", error=f"{first / 'config.yaml'} cannot be read")
+class Hostile:
+    def __reduce__(self):
+        return os.mkdir, ("owned",)
 
 
-@pytest.mark.parametrize(
-    ("key", "change"),
-    [
-        ("exp_avg", lambda moment: moment.flatten()[:1]),
-        ("exp_avg", lambda moment: moment.long()),
-        ("exp_avg_sq", lambda moment: moment.to("meta")),
-        ("exp_avg_sq", lambda moment: moment.to_sparse()),
-        ("exp_avg_sq", lambda moment: moment.to(torch.complex64)),
-        ("exp_avg_sq", lambda moment: moment * torch.nan),
-        ("step", lambda moment: None),
-    ],
-)
-def test_moments_that_do_not_fit_are_one_line(command, tiny, run, key, change):
-    path = run("diffusion", "drunet", "dpi") / "last.ckpt"
-    checkpoint = torch.load(path, weights_only=True)
-    moments = checkpoint["optimizer_states"][0]["state"][1]
-    moments[key] = change(moments[key])
-    torch.save(checkpoint, path)
-    done = command("train.py", *tiny, f"run={path.parent}", "training.steps=4", status=1)
-    assert len(done.err.splitlines()) == 1, done.err
-    assert f"{path}" in done.err and f"{key} of parameter 1 is " in done.err
+FILES = {
+    "truncated": lambda path: path.write_bytes(path.read_bytes()[:-5000]),
+    "flipped": flip,
+    "empty": lambda path: path.write_bytes(b""),
+    "code": lambda path: torch.save({"state_dict": Hostile()}, path),
+    "a pickle": lambda path: path.write_bytes(pickle.dumps(Hostile())),
+    "not ours": lambda path: torch.save({"weights": torch.zeros(3)}, path),
+    "absent": Path.unlink,
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_damaged_checkpoint_is_one_line_and_runs_no_code(command, tiny, run, name):
+    FILES[name](run() / "last.ckpt")
+    resume = ["train.py", *tiny, "run=run", "training.steps=6"]
+    for words in (["sample.py", "run=run", "n=1"], resume)[: 1 if name == "absent" else 2]:
+        done = command(*words, error="run/last.ckpt")
+        assert done.err.count("error: ") == 1
+    assert not Path("owned").exists()
+
+
+def moment(key, change):
+    """Of the optimizer, of the second parameter."""
+
+    def write(checkpoint):
+        moments = checkpoint["optimizer_states"][0]["state"][1]
+        moments[key] = change(moments[key])
+
+    return write, f"{key} of parameter 1 is "
 
 
 OPTIMIZER = "has no optimizer_states as train.py writes it: put another checkpoint in its place"
 WEIGHT = "network.theta0.head.weight"
+DIVERGED = f"is of a training that diverged: {WEIGHT} is not finite"
 RESUMING = {
     "no optimizer": (lambda c: c.pop("optimizer_states"), OPTIMIZER),
     "no optimizers": (lambda c: c.update(optimizer_states=[]), OPTIMIZER),
@@ -133,6 +136,14 @@ RESUMING = {
     "another step": (lambda c: c.update(global_step=2), "of step 2, and its loops of step 3"),
     "callbacks": (lambda c: c.update(callbacks=[1]), "has no callbacks as train.py"),
     "version": (lambda c: c.pop("pytorch-lightning_version"), "has no pytorch-lightning_version"),
+    "short": moment("exp_avg", lambda tensor: tensor.flatten()[:1]),
+    "integers": moment("exp_avg", lambda tensor: tensor.long()),
+    "meta": moment("exp_avg_sq", lambda tensor: tensor.to("meta")),
+    "sparse": moment("exp_avg_sq", lambda tensor: tensor.to_sparse()),
+    "complex": moment("exp_avg_sq", lambda tensor: tensor.to(torch.complex64)),
+    "nan moments": moment("exp_avg_sq", lambda tensor: tensor * torch.nan),
+    "no step": moment("step", lambda tensor: None),
+    "nan": (lambda c: c["current_model_state"][WEIGHT].view(-1)[:1].fill_(torch.nan), DIVERGED),
 }
 SAMPLING = {
     "true": (lambda c: c.update(global_step=True), "has no global_step as train.py"),
@@ -148,6 +159,11 @@ SAMPLING = {
         lambda c: setitem(c["state_dict"], WEIGHT[8:], c["state_dict"].pop(WEIGHT)),
         f"{WEIGHT} is absent there",
     ),
+    "another shape": (
+        lambda c: setitem(c["state_dict"], WEIGHT, c["state_dict"][WEIGHT][:2].clone()),
+        "belongs to another configuration",
+    ),
+    "nan average": (lambda c: c["state_dict"][WEIGHT].view(-1)[:1].fill_(torch.nan), DIVERGED),
 }
 
 
@@ -158,11 +174,12 @@ def test_a_checkpoint_of_something_else_is_one_line(command, tiny, run, name):
     change, said = (RESUMING | SAMPLING)[name]
     change(checkpoint)
     torch.save(checkpoint, path)
+    before = path.read_bytes()
     resume = ["train.py", *tiny, f"run={path.parent}", "training.steps=4"]
     sample = ["sample.py", f"run={path.parent}", "n=1", "steps=1", "device=cpu"]
     done = command(*(resume if name in RESUMING else sample), status=1)
-    assert len(done.err.splitlines()) == 1, done.err
-    assert f"{path} " in done.err and said in done.err, done.err
+    assert f"{path} " in done.one_line() and said in done.err, done
+    assert path.read_bytes() == before
 
 
 def test_a_best_checkpoint_without_its_loss_is_named(command, tiny, run):

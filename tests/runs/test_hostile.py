@@ -75,6 +75,8 @@ ROWS = {
 }
 OTHERS = {
     "checkpoint": pipe("last.ckpt"),
+    "gone": lambda run: (run / "last.ckpt").unlink(),
+    "unbuilt": setting("arch.num_blocks", -1),
     "status": text("status.json", DEEP),
     "seconds": text("status.json", '{"seconds": 1e999}'),
     "pipe status": pipe("status.json"),
@@ -102,10 +104,13 @@ def test_the_others_go_on_and_it_is_named(command, run):
     assert Path("outputs/report/avatars-tiny/index.html").exists()
     grid = ["eval=samples", "eval.samples.grid=1", "eval.samples.steps=1", "accelerator=cpu"]
     done = command("evaluate.py", "run='outputs/*'", *grid, status=1)
-    failing = (*CONFIGS, "checkpoint", "pipe rows", "pipe status", r"\x1b[31mred\nline")
+    failing = [*CONFIGS, "checkpoint", "gone", "unbuilt", "pipe rows", "pipe status"]
+    failing.append(r"\x1b[31mred\nline")
     assert "\x1b" not in done.out + done.err
     assert f"{len(failing)} of {len(wrong) + 1} runs could not be evaluated" in done.err, done.err
     assert "Traceback" not in done.err and Path("outputs/good/evaluation/samples.png").exists()
+    assert "error: there is no checkpoint outputs/gone/last.ckpt" in done.err
+    assert "error: outputs/unbuilt: this network cannot be built" in done.err
     for name in failing:
         assert f"outputs/{name}" in done.err, name
 
