@@ -1,6 +1,7 @@
 """Models are saved and loaded again, without pickles and without foreign code."""
 
 import os
+import shutil
 import socket
 
 import numpy as np
@@ -79,8 +80,16 @@ def test_the_model_in_the_repository_draws_what_sample_py_draws(command):
     with np.load("drawn.npz") as file:
         assert np.array_equal(file["arr_0"], to_uint8(images))
     assert sum(path.stat().st_size for path in folder.glob("*.*")) < 5e6
-    refused = command("sample.py", f"run={folder}", "device=cpu", "checkpoint=best.ckpt")
+    refused = command("sample.py", f"run={folder}", "checkpoint=best.ckpt", status=1)
     assert "holds model.safetensors alone" in refused.err
+
+
+@pytest.fixture(scope="module")
+def saved(trained, tmp_path_factory):
+    """The folder of a shared model."""
+    folder = tmp_path_factory.mktemp("saved") / "it"
+    SharedModel.from_run(open_run(trained("diffusion", "drunet", "dpi"))).save_pretrained(folder)
+    return folder
 
 
 def wrong_weights(change):
@@ -153,9 +162,8 @@ def folder_instead(folder):
         (wrong_weights(lambda w: w * torch.nan), "is not finite"),
     ],
 )
-def test_what_is_damaged_or_of_others_is_refused(run, tmp_path, damage, said):
-    SharedModel.from_run(open_run(run())).save_pretrained(tmp_path / "it")
-    damage(tmp_path / "it")
+def test_what_is_damaged_or_of_others_is_refused(saved, tmp_path, damage, said):
+    damage(shutil.copytree(saved, tmp_path / "it"))
     with pytest.raises(UserError, match=said):
         SharedModel.from_pretrained(tmp_path / "it")
 

@@ -228,11 +228,3 @@ def test_a_process_ends_with_the_one_that_started_it(tmp_path):
     wait((tmp_path / "begun").exists)
     process.kill()
     wait(lambda: ended(int((tmp_path / "child").read_text())))
-
-
-def test_strategies_that_are_not_tested_are_refused(command, tiny):
-    for strategy in ("fsdp", "ddp_spawn"):
-        done = command("train.py", *tiny, *TWO, f"trainer.strategy={strategy}", "run=it", status=1)
-        (line,) = done.err.splitlines()
-        assert line.startswith(f"error: trainer.strategy={strategy}: ")
-        assert not Path("it").exists()
