@@ -1,9 +1,7 @@
 """The benchmarks of speed run, at the smallest size: what they print is numbers, not how fast."""
 
 import json
-import os
 import re
-import subprocess
 import sys
 
 import pytest
@@ -13,20 +11,25 @@ SMALL = ("archs=drunet", "scale=mini", "training.batch_size=8")
 SMALL += ("arch.channels=[4,4,8,8]", "arch.num_blocks=1")
 
 
-def printed(script: str, *arguments: str, path: str = "") -> tuple[list[list[str]], str]:
+@pytest.fixture
+def printed(command, monkeypatch):
     """The rows of all tables that a benchmark prints, without heads, and its errors."""
-    command = [sys.executable, f"benchmarks/{script}", *arguments]
-    env = os.environ | {"PYTHONPATH": f"{path}:{os.environ.get('PYTHONPATH', '')}"}
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-    lines = [line for line in done.stdout.splitlines() if line.startswith("| drunet")]
-    return [[cell.strip() for cell in line.split("|")[2:-1]] for line in lines], done.stderr
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+
+    def run(script: str, *arguments: str) -> tuple[list[list[str]], str]:
+        done = command(f"benchmarks/{script}", *arguments)
+        lines = [line for line in done.out.splitlines() if line.startswith("| drunet")]
+        return [[cell.strip() for cell in line.split("|")[2:-1]] for line in lines], done.err
+
+    yield run
+    for name in ("cpu", "steps", "models.network_unet", "models"):
+        sys.modules.pop(name, None)
 
 
 @pytest.mark.slow
-def test_gpu_measures_each_way_once(tmp_path):
+def test_gpu_measures_each_way_once(printed):
     chosen = ("checks", "training", "sampling", "kernels", "ways=^(t map|DPI)")
-    arguments = (*chosen, *SMALL, f"out={tmp_path / 'rows'}")
+    arguments = (*chosen, *SMALL, "out=rows")
     rows, err = printed("gpu.py", *arguments)
     assert "Left out" not in err
     # Each of four tables has the t map, and numbers alone.
@@ -37,14 +40,14 @@ def test_gpu_measures_each_way_once(tmp_path):
 
 
 @pytest.mark.slow
-def test_cpu_names_what_is_left_out():
+def test_cpu_names_what_is_left_out(printed):
     rows, err = printed("cpu.py", "starting", "originals", *SMALL)
     assert [row[0] for row in rows] == ["cond=nowhere", "training.lr=-1", "arch.channels=[0]"]
     assert "Left out: drunet, ours: " in err and "models" in err
 
 
 @pytest.mark.slow
-def test_gpu_compares_the_losses_of_candidates():
+def test_gpu_compares_the_losses_of_candidates(printed):
     chosen = "ways=^(weights from 0|loop|loop, compiled|loop graph|pass graph|FiLM)$"
     rows, err = printed("gpu.py", "candidates", chosen, *SMALL, "training.distinct_scalars=2")
     assert [row[0] for row in rows] == ["weights from 0", "loop", "FiLM", "loop, compiled"]
@@ -53,14 +56,15 @@ def test_gpu_compares_the_losses_of_candidates():
 
 
 @pytest.mark.slow
-def test_originals_train_beside_ours_and_rows_become_a_table(tmp_path, monkeypatch):
+def test_originals_train_beside_ours_and_rows_become_a_table(printed, tmp_path, monkeypatch):
     folder = tmp_path / "models"
     folder.mkdir()
     (folder / "network_unet.py").write_text("from dpi.architectures import DRUNet as UNetRes\n")
     path = tmp_path / "rows.jsonl"
     chosen = ("originals", "ways=ours", *SMALL, f"out={path}")
-    (rows, err), (again, _) = (printed("gpu.py", *chosen, path=tmp_path) for _ in range(2))
-    assert not err and rows == again and rows[0][0] == "ours"
+    monkeypatch.syspath_prepend(tmp_path)
+    rows, err = printed("gpu.py", *chosen)
+    assert not err and rows[0][0] == "ours"
     monkeypatch.syspath_prepend(ROOT / "scripts")
     from tables import timed
 
