@@ -76,7 +76,6 @@ def test_the_sweep_of_conditionings_has_what_is_best():
 
 def test_what_the_method_excludes_is_skipped(command, tiny):
     done = command("train.py", "-m", *tiny, "cond=mlp,tmap", "framework=diffusion,flow")
-    assert done.status == 0, done.err
     lines = [line for line in done.out.splitlines() if line.startswith("skipped: ")]
     assert len(lines) == 2 and "cond=mlp: this architecture" in lines[0]
     assert "4 runs: 2 done, 2 skipped" in done.out
@@ -85,7 +84,7 @@ def test_what_the_method_excludes_is_skipped(command, tiny):
 
 def test_the_command_again_does_what_is_left(command, tiny):
     overrides = ["-m", *tiny, *OBJECTIVE, "cond=dpi,tmap,sigmamap"]
-    assert command("train.py", *overrides).status == 0
+    command("train.py", *overrides)
     (dpi,) = Path("outputs").glob("*-dpi-*")
     (tmap,) = Path("outputs").glob("*-tmap-*")
     (sigmamap,) = Path("outputs").glob("*-sigmamap-*")
@@ -97,8 +96,8 @@ def test_the_command_again_does_what_is_left(command, tiny):
     status.write(tmap)
     (sigmamap / "last.ckpt").write_bytes(b"damaged")
     (sigmamap / "samples/step_0000003.png").unlink()
-    again = command("train.py", *overrides)
-    assert again.status == 1 and "3 runs: 2 done, 1 failed" in again.out
+    again = command("train.py", *overrides, status=1)
+    assert "3 runs: 2 done, 1 failed" in again.out
     assert f"failed: {sigmamap.name}: {sigmamap}/last.ckpt" in again.err
     assert again.err.splitlines()[-1].startswith("error: not all runs are done")
     assert f"{dpi} is finished: 3 steps" in again.out and f"objective of {tmap}" in again.out
@@ -107,97 +106,86 @@ def test_the_command_again_does_what_is_left(command, tiny):
 
     (sigmamap / "last.ckpt").unlink()
     third = command("train.py", *overrides)
-    assert third.status == 0 and "3 runs: 3 done" in third.out
+    assert "3 runs: 3 done" in third.out
     assert read_status(sigmamap).failed is None
     longer = command("train.py", *overrides, "training.steps=5", "cond=dpi")
-    assert longer.status == 0 and "resuming from step 3" in longer.out
+    assert "resuming from step 3" in longer.out
     rows = json.loads((dpi / "evaluation/objective.json").read_text())
     assert {row["step"] for row in rows} == {3, 5}
 
 
-def test_settings_are_in_the_runs_name(command, tiny):
-    done = command("train.py", *tiny, "cond.schedule=linear", "arch.channels=[4,8]")
-    assert done.status == 0, done.err
-    (run,) = Path("outputs").glob("avatars-diffusion-drunet-dpi-tiny-seed0-*")
-    assert "-channels_4_8-schedule_linear-count_40-" in run.name
-    config = OmegaConf.load(run / "config.yaml")
-    assert config.settings["arch.channels"] == [4, 8]
-    assert config.settings["cond.schedule"] == "linear"
-
-
 def test_two_runs_in_one_folder_are_refused(command, tiny, run):
     run()
-    done = command("train.py", "-m", *tiny, "run=run", "seed=0,1")
-    assert "2 runs: 1 done, 1 failed" in done.out and done.status == 1
+    done = command("train.py", "-m", *tiny, "run=run", "seed=0,1", status=1)
+    assert "2 runs: 1 done, 1 failed" in done.out
     assert "run holds a run with other settings (seed was 0, now 1)" in done.err
     assert OmegaConf.load("run/config.yaml").seed == 0
 
 
 def test_a_run_of_another_process_is_left_to_it(command, tiny):
     with lock(Path("run0")):
-        done = command("train.py", "-m", *tiny, "run=run${seed}", "seed=0,1")
-    assert done.status == 1 and "failed: run0: run0 is locked by process" in done.err
+        done = command("train.py", "-m", *tiny, "run=run${seed}", "seed=0,1", status=1)
+    assert "failed: run0: run0 is locked by process" in done.err
     assert "2 runs: 1 done, 1 failed" in done.out
 
 
 def test_a_sweep_does_not_start_once_more_for_every_device(command, tiny):
     overrides = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "cond=dpi,tmap"]
-    done = command("train.py", "-m", *tiny, *overrides)
-    assert done.status == 1 and done.err.count("failed: ") == 2
+    done = command("train.py", "-m", *tiny, *overrides, status=1)
+    assert done.err.count("failed: ") == 2
     assert "each run has one device" in done.err
 
 
 def test_a_launcher_that_cannot_start_is_one_line(command, tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))  # where there is no srun
-    done = command("train.py", "-m", *tiny, "cond=dpi,tmap", "hydra/launcher=submitit_slurm")
-    assert done.status == 1 and "the launcher stopped" in done.err and "srun" in done.err
+    done = command(
+        "train.py", "-m", *tiny, "cond=dpi,tmap", "hydra/launcher=submitit_slurm", status=1
+    )
+    assert "the launcher stopped" in done.err and "srun" in done.err
     assert "Traceback" not in done.err
 
 
+def swept(folder: Path, *words: str) -> str:
+    """What a sweep prints in a process of its own: bits may depend on what a process did before."""
+    process = [sys.executable, ROOT / "train.py", "-m", *words, *OBJECTIVE]
+    done = subprocess.run(process, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0 and " done, 1 skipped" in done.stdout, done.stderr
+    return done.stdout
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
-def test_launchers_give_the_rows_of_runs_in_turn(command, tiny, tmp_path, launcher):
-    overrides = ["-m", *tiny, *OBJECTIVE, "cond=dpi,tmap,mlp"]
-    assert command("train.py", *overrides).status == 0
+def test_submitit_gives_the_rows_of_runs_in_turn(command, tiny, tmp_path):
+    words = [*tiny, "cond=tmap,mlp"]
+    command("train.py", "-m", *words, *OBJECTIVE)
     others = tmp_path / "others"
     others.mkdir()
-    parallel = [*overrides, f"hydra/launcher={launcher}"]
-    if launcher == "joblib":
-        parallel.append("hydra.launcher.n_jobs=2")
-    process = [sys.executable, ROOT / "train.py", *parallel]
-    done = subprocess.run(process, cwd=others, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "3 runs: 2 done, 1 skipped" in done.stdout
+    assert "2 runs: 1 done, 1 skipped" in swept(others, *words, "hydra/launcher=submitit_local")
     assert evaluated(others / "outputs") == evaluated(tmp_path / "outputs")
 
 
 @pytest.mark.slow
-def test_runs_that_joblib_kills_end_in_the_weights_and_rows_of_runs_in_turn(
-    command, tiny, tmp_path
-):
-    sweep = ["-m", *tiny, *OBJECTIVE, "cond=dpi,tmap", "training.show.save_every=2"]
-    parallel = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "training.steps=1000"]
-    with started(tmp_path, *sweep, *parallel) as process:
-        begun = Path("outputs").glob
+def test_runs_that_joblib_kills_end_in_the_weights_and_rows_of_runs_in_turn(tiny, tmp_path):
+    words = [*tiny, "cond=dpi,tmap,mlp", "training.show.save_every=2"]
+    joblib = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    begun = (tmp_path / "outputs").glob
+    with started(tmp_path, "-m", *words, *joblib, "training.steps=1000") as process:
         wait(lambda: len(list(begun("*/last.ckpt"))) == 2 or process.poll() is not None)
         process.terminate()
         status, (line,) = end(process)
     assert status == 143
     assert line == "error: SIGTERM: stopped; the same command resumes from what was saved"
     runs = list(begun("avatars-*"))
-    steps = f"training.steps={max(load_checkpoint(r / 'last.ckpt')['global_step'] for r in runs)}"
-    # In processes of their own, as the killed ones: bits may depend on what a process did before.
-    same = {"args": [sys.executable, ROOT / "train.py", *sweep, steps], "cwd": tmp_path}
-    again = subprocess.run(**same, capture_output=True, text=True)
-    assert again.returncode == 0 and "resuming from step" in again.stdout, again.stderr
-    Path("outputs").rename("killed")
-    assert subprocess.run(**same, capture_output=True).returncode == 0
-    assert evaluated(Path("killed")) == evaluated(Path("outputs"))
+    steps = max(load_checkpoint(run / "last.ckpt")["global_step"] for run in runs)
+    words.append(f"training.steps={steps}")
+    assert "resuming from step" in swept(tmp_path, *words, *joblib)
+    killed = (tmp_path / "outputs").rename(tmp_path / "killed")
+    swept(tmp_path, *words)
+    assert evaluated(killed) == evaluated(tmp_path / "outputs")
     for run in runs:
-        assert_equal(run, "killed" / run.relative_to("outputs"))
+        assert_equal(run, killed / run.name)
 
 
 def evaluated(folder: Path) -> dict[str, list]:
     paths = sorted(folder.rglob("evaluation/*.json"))
-    assert len(paths) == 2
+    assert paths
     return {path.parts[-3]: json.loads(path.read_text()) for path in paths}
