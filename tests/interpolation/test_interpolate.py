@@ -162,9 +162,13 @@ def test_two_scalars():
     torch.testing.assert_close(g.at(3).at(4)(SEQ)[2], g(SEQ, 3, S)[2])
 
 
-def test_imports_only_torch():
+@pytest.mark.parametrize(
+    ("package", "needs"), [("interpolation", ""), ("conditioning", "einops, ")]
+)
+def test_it_imports_only_torch_and_conditionings_einops(package, needs):
     code = (
-        "import sys, torch.utils.flop_counter; before = set(sys.modules); import dpi.interpolation;"
+        f"import sys, {needs}torch.utils.flop_counter; before = set(sys.modules);"
+        f"import dpi.{package};"
         "new = {name.partition('.')[0] for name in set(sys.modules) - before};"
         "print(new - sys.stdlib_module_names - {'torch'})"
     )
