@@ -21,6 +21,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hypothesis import HealthCheck, settings
 from omegaconf import DictConfig
 from PIL import Image
 
@@ -38,6 +39,10 @@ torch.set_num_threads(1)
 gc.set_threshold(50_000)
 os.environ["OMP_NUM_THREADS"] = "1"
 datamodule.VAL_SCALARS = 10
+
+# However slow the machine is.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def composed(*overrides: str, run: str | None = "it") -> DictConfig:

@@ -21,7 +21,7 @@ def with_phi(values: list[float], *args, **options) -> InterpolationFunction:
 
 
 @given(st.lists(st.floats(-20, 20, width=32), min_size=2, max_size=50))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_table_is_the_cumulative_sum_of_the_paper(values):
     p = torch.tensor(values).double().softmax(0)
     by_hand = torch.stack([p[: i + 1].sum() for i in range(len(p))])

@@ -26,7 +26,7 @@ def test_every_image_is_drawn_once_before_any_is_repeated():
     st.booleans(),
     st.integers(0, 10**6),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_scalars_are_as_many_as_requested_and_in_range(batch_size, distinct, stratified, step):
     distinct = min(distinct, batch_size) if distinct else None
     s = draws(batch_size=batch_size, distinct_scalars=distinct, stratified=stratified).scalars(step)
