@@ -21,6 +21,7 @@ from dpi.data import Folder, memory_map
 from dpi.data.content import LOSSLESS
 from dpi.errors import UserError
 from dpi.progress import Progress
+from dpi.runs.files import cache_dir
 
 BLOCK = 2048
 """Images are compared in blocks of BLOCK x BLOCK."""
@@ -65,7 +66,7 @@ def main() -> None:
     parser.add_argument(
         "--threshold", type=float, default=6.4, help="root mean square, in grey levels of 0 to 255"
     )
-    parser.add_argument("--cache", type=Path, default=Path("data/cache"))
+    parser.add_argument("--cache", type=Path, default=cache_dir())
     args = parser.parse_args()
     with one_line():
         if args.out.exists():

@@ -19,10 +19,16 @@ from dpi.errors import UserError
 from dpi.evaluation.extractors import feature_network
 from dpi.evaluation.features import FeatureNetwork, chunks, extract
 from dpi.evaluation.reference import ARRAYS, KEEP, gaussians, read_images
+from dpi.runs.files import cache_dir
 
 
 def images_of(
-    source: Path, image_size: int | None, convert: bool, skip_broken: bool, cache: Path
+    source: Path,
+    image_size: int | None,
+    image_channels: int,
+    convert: bool,
+    skip_broken: bool,
+    cache: Path,
 ) -> np.ndarray:
     """All images of a source: (N, H, W, C) uint8."""
     if source.suffix == ".npz":
@@ -30,7 +36,7 @@ def images_of(
     if image_size is None:
         raise UserError(f"{source} holds images of any size: give --image-size")
     missing = "give a folder, a zip or an .npz of images"
-    folder = Folder(source, image_size, 3, convert, missing, cache, skip_broken)
+    folder = Folder(source, image_size, image_channels, convert, missing, cache, skip_broken)
     return memory_map(folder, cache, source.stem).transpose(0, 2, 3, 1)
 
 
@@ -72,8 +78,9 @@ def main() -> None:
     parser.add_argument("source", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--image-size", type=int, help="of the images of a folder or zip")
+    parser.add_argument("--image-channels", type=int, default=3, help="3 for RGB, 1 for greyscale")
     parser.add_argument(
-        "--convert", action="store_true", help="images of other modes to RGB, as data.convert=true"
+        "--convert", action="store_true", help="images of other modes, as data.convert=true"
     )
     parser.add_argument(
         "--skip-broken", action="store_true", help="leave images out, as data.skip_broken=true"
@@ -88,7 +95,7 @@ def main() -> None:
     )
     parser.add_argument("--extractor", default="inception", help="as eval.fidelity.extractor")
     parser.add_argument("--weights", help="a file of its weights; default: download them")
-    parser.add_argument("--cache", type=Path, default=Path("data/cache"))
+    parser.add_argument("--cache", type=Path, default=cache_dir())
     parser.add_argument("--batch-size", type=int, default=100)
     parser.add_argument("--accelerator", default="auto")
     args = parser.parse_args()
@@ -97,7 +104,7 @@ def main() -> None:
             raise UserError(f"{args.out} already exists: remove it, or name another file")
         fabric = Fabric(accelerator=args.accelerator, devices=1)
         network = feature_network(args.extractor, args.weights, fabric.device)
-        how = (args.image_size, args.convert, args.skip_broken, args.cache)
+        how = (args.image_size, args.image_channels, args.convert, args.skip_broken, args.cache)
         images = images_of(args.source, *how)
         indices = np.arange(len(images))
         if args.held_out:

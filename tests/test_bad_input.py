@@ -225,6 +225,9 @@ BAD = {
         eval=[objective] eval.objective.pictures=4 effort.scalars=0 | scalars=0
         eval=[fidelity] eval.fidelity.n=2000000000 | eval.fidelity.n=2000000000
         eval=[fidelity] eval.fidelity.n=1       | eval.fidelity.n=1
+        eval=[fidelity] eval.fidelity.extractor=pixels eval.fidelity.samples=small | in evaluate.py
+        eval=[fidelity] eval.fidelity.extractor=pixels eval.fidelity.reference=alpha.npz | 8x8x4
+        experiment=comparison experiment=check  | experiment= is given twice
         eval=[fidelity] eval.fidelity.extractor=eyes | choose from inception, pixels
         eval=[fidelity] eval.fidelity.reference=none.npz | fidelity.reference=none.npz
         eval=[samples] eval.samples.solver=warp | warp

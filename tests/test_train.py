@@ -17,6 +17,7 @@ import yaml
 from conftest import ROOT, composed, image_folder
 from omegaconf import OmegaConf
 from PIL import Image
+from torch import nn
 
 import dpi
 from dpi.errors import UserError
@@ -426,6 +427,7 @@ def test_a_small_collection_holds_out_a_tenth_and_repeats_in_a_batch(command, ow
             *("training.distinct_scalars=null", "training.stratified=false"),
             *("training.lr_schedule=rsqrt", "training.lr_decay_steps=2", "cond.schedule=linear"),
         ],
+        ["trainer.precision=bf16-mixed", "trainer.gradient_clip_val=0.01"],
     ],
 )
 def test_options_train_and_resume(command, tiny, overrides):
@@ -454,6 +456,43 @@ def test_a_compiled_network_learns_the_same(command, tiny):
         for run in ("plain", "compiled")
     )
     assert compiled == pytest.approx(plain, rel=1e-4)
+
+
+def test_later_runs_of_a_process_are_compiled_and_timed_so_too(command, tiny, monkeypatch):
+    made, ran, compiled = [], [], nn.Module.compile
+
+    def backend(graph, inputs):
+        made.append(graph)
+        return lambda *args: ran.append(graph) or graph.forward(*args)
+
+    monkeypatch.setattr(nn.Module, "compile", lambda self: compiled(self, backend=backend))
+
+    def seconds(step, repeats):
+        ran.clear()
+        step(0)
+        return float(bool(ran))
+
+    monkeypatch.setattr("dpi.evaluation.complexity.seconds", seconds)
+    counts = []
+    for lr in ("1e-3", "2e-3", "3e-3", "4e-3"):
+        before = len(made)
+        command("train.py", *tiny, "trainer.compile=true", f"training.lr={lr}", f"run=lr{lr}")
+        counts.append(len(made) - before)
+    assert counts[0] and len(set(counts)) == 1, counts
+    command("train.py", *tiny, "trainer.compile=true", "run=lr1e-3", "eval=[complexity]")
+    rows = json.loads(Path("lr1e-3/evaluation/complexity.json").read_text())
+    found = {row["metric"]: row for row in rows}
+    assert found["training_step_s"]["value"] == 1, "a graph ran"
+    assert found["training_step_s"]["settings"]["compile"] is True
+
+
+def test_a_training_that_lightning_ends_early_is_saved_and_not_done(command, tiny):
+    train = ["train.py", *tiny, "run=it", "training.steps=100000"]
+    over = "+trainer.max_time='00:00:00:01'"
+    done = command(*train, over, error="which is saved: leave out the option of trainer")
+    step = load_checkpoint(Path("it/last.ckpt"))["global_step"]
+    assert f"at step {step} of 100000" in done.one_line()
+    assert read_status(Path("it")).failed and read_status(Path("it")).step == step
 
 
 def test_two_settings_have_two_names():
@@ -616,6 +655,8 @@ def test_an_evaluation_follows_the_training_and_is_not_repeated(command, tiny):
     assert kept.items() <= stamps.items()
     other = command("train.py", *tiny, *overrides, "eval.denoising.noise_seeds=1")
     assert "denoising of it" in other.out and "interpolation of it" not in other.out
+    same = [*tiny, *overrides, "eval.denoising.noise_seeds=1", "eval.denoising.batch_size=3"]
+    assert "is finished" in command("train.py", *same).out, "which does not change the errors"
 
 
 @pytest.mark.parametrize("script", ["train", "evaluate", "sample", "report"])
@@ -746,6 +787,10 @@ def test_a_check_deletes_what_it_has_made_alone(command, tiny, run):
     assert before == {path: path.stat().st_mtime_ns for path in before}
     done = command("train.py", *tiny, "run=outputs/check/mine")
     assert Path("outputs/check/mine/last.ckpt").exists()
+    cosine = ["training.lr_schedule=cosine", "training.warmup_steps=9"]
+    command("train.py", *tiny, "experiment=check", *cosine)
+    of_sweep = ["sweep=conditioning", "experiment=check", "training.lr=1e-3", "cond=dpi"]
+    command("train.py", *tiny, *of_sweep, error="would replace experiment=comparison of this sweep")
     done = command("train.py", *tiny, "experiment=check", "run=elsewhere")
     assert not Path("elsewhere").exists()
 

@@ -117,6 +117,12 @@ def one_line() -> Iterator[None]:
         if error.errno not in ENVIRONMENT:
             raise
         sys.exit(f"error: {error.filename or 'a file'}: {error.strerror}")
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # PyTorch's, which is not imported here
+            raise
+        sys.exit(
+            "error: out of memory: give a smaller batch_size=, of an evaluation with eval.NAME."
+        )
     except Terminated as error:
         if error.message:
             print(f"error: {error.message}", file=sys.stderr)

@@ -17,7 +17,7 @@ except ModuleNotFoundError as error:
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from dpi.atomic import atomic_write
 from dpi.cli import register_resolvers
@@ -63,7 +63,7 @@ def train(overrides: Iterable[str]) -> "Run":
         HydraConfig.instance().set_config(cfg)
         if cfg.hydra.mode == RunMode.MULTIRUN:
             raise UserError("a sweep is trained on the command line: python train.py -m ...")
-        if cfg.hydra.runtime.choices.experiment == "check":
+        if _is_check():
             raise UserError("experiment=check keeps no run: python train.py experiment=check ...")
         with open_dict(cfg):
             del cfg["hydra"]
@@ -109,6 +109,14 @@ def train_job(cfg: DictConfig) -> None:
 
 
 def _train(cfg: DictConfig) -> None:
+    if _is_check():
+        swept = HydraConfig.get().sweeper.get("params") or {}
+        if swept.get("experiment", "check") != "check":
+            raise UserError(
+                f"experiment=check would replace experiment={swept['experiment']} of this sweep: "
+                "give the sweep's options without sweep="
+            )
+        cfg.training.warmup_steps = 0  # of two steps
     check_training(cfg)
     run = Path(cfg.run)
     print(f"{run}: looking at its settings and images", flush=True)
@@ -189,10 +197,14 @@ def _session(cfg: DictConfig, images: Images) -> Iterator[None]:
             raise
 
 
+def _is_check() -> bool:
+    return HydraConfig.get().runtime.choices.get("experiment") == "check"
+
+
 @contextmanager
 def _checked(run: Path) -> Iterator[None]:
     """Around a run: of experiment=check, which only tries a configuration, nothing is kept."""
-    if HydraConfig.get().runtime.choices.get("experiment") != "check":
+    if not _is_check():
         yield
         return
     if any(path.name != LOCK for path in run.iterdir()):
@@ -233,7 +245,9 @@ def _evaluate(
     if missing:
         status.stage, status.seconds_left = "evaluation", None
         status.write(run)
-        fabric = make_fabric(cfg.trainer.accelerator, 1, "32-true")
+        devices = cfg.trainer.get("devices")
+        device = [devices[0]] if OmegaConf.is_list(devices) else 1
+        fabric = make_fabric(cfg.trainer.accelerator, device, "32-true")
         # The averaged weights, as they were saved; not compiled, as evaluate.py has it.
         with ExitStack() as locks, torch.compiler.set_stance("force_eager"):
             for name in missing:

@@ -85,6 +85,10 @@ def first_lines(error: Exception) -> str:
 
 def check_words(name: str, words: Sequence[str]) -> None:
     """Raise UserError for ~KEY where it is needed, and where argparse would print its usage."""
+    if sum(word.startswith("experiment=") for word in words) > 1:
+        raise UserError(
+            "experiment= is given twice: give one, and the other's options by themselves"
+        )
     cfg = OmegaConf.load(CONFIGS / f"{name}.yaml")
     needed = dict.fromkeys(groups_of(name)) | flatten(OmegaConf.to_container(cfg))
     for key in (word[1:].partition("=")[0] for word in words if word.startswith("~")):

@@ -19,6 +19,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 from dpi.evaluation.extractors import SPATIAL_CHANNELS, feature_network, random_kernels
 from dpi.evaluation.frechet import frechet_distance, statistics
 from dpi.evaluation.run_images import images_of
+from dpi.runs.rows import read_rows
 from dpi.runs.run import open_run
 
 KEPT = Path("data/cache/evaluations")
@@ -127,6 +128,25 @@ def test_folders_score_as_files_of_their_images(score, channels):
     assert scores(Path("rows.json")) == of_files
     Image.new("RGB", (9, 8)).save("real/other.png")
     score(*sets.values(), "extractor=random", "reference=real", error="other.png is RGB of 9x8")
+
+
+def test_greyscale_images_have_statistics(command):
+    for i in range(4):
+        Path("grey").mkdir(exist_ok=True)
+        Image.fromarray(pictures(1, seed=i)[0, :, :, 0]).save(f"grey/{i}.png")
+    words = ["grey", "b.npz", "--image-size", "8", "--extractor", "random", "--keep", "4"]
+    command("scripts/reference_stats.py", *words, "--image-channels", "1")
+    with np.load("b.npz") as file:
+        assert file["arr_0"].shape == (4, 8, 8, 1)
+
+
+def test_the_batch_size_does_not_change_the_content_of_a_reference(score):
+    contents = set()
+    for size in (1, 250):
+        how = [f"batch_size={size}", f"cache=cache{size}", "extractor=random"]
+        score(pictures(20, seed=1), pictures(30, seed=2), *how)
+        contents |= {row["settings"]["reference_content"] for row in read_rows(Path("rows.json"))}
+    assert len(contents) == 1
 
 
 def test_statistics_take_the_place_of_pictures(score, command, tiny_extractor):

@@ -161,6 +161,15 @@ def test_an_unfinished_run_is_evaluated_if_asked_and_labelled(run, command):
     assert not rows(run, "objective")[0]["finished"]
 
 
+def test_out_of_memory_is_one_line(run, command, monkeypatch):
+    def fail(*_) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 80 GiB.")
+
+    monkeypatch.setattr("dpi.evaluation.objective.loss", fail)
+    words = [f"run={run()}", "eval=objective", "eval.objective.pictures=4", "accelerator=cpu"]
+    command("evaluate.py", *words, error="error: out of memory: give a smaller batch_size=")
+
+
 def test_images_that_are_gone_or_others_are_asked_for(run, command):
     here = f"run={run()}"
     split = {"fingerprint": "of others", "images": 2, "held_out": [1], "left_out": []}

@@ -10,6 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from dpi.errors import UserError
+from dpi.runs.lock import lock
 from dpi.runs.record import find_runs, read_split
 from dpi.runs.run import open_run
 
@@ -82,6 +83,17 @@ OTHERS = {
     "pipe status": pipe("status.json"),
     "\x1b[31mred\nline": lambda run: None,
 }
+
+
+def test_the_others_go_on_beside_one_that_is_locked(command, run):
+    run = run()
+    for name in ("a", "b"):
+        shutil.copytree(run, Path("outputs", name))
+    evaluate = ["evaluate.py", "run='outputs/*'", "eval=interpolation", "accelerator=cpu"]
+    with lock(Path("outputs/a/evaluation"), "interpolation"):
+        done = command(*evaluate, error="interpolation of outputs/a is locked by process")
+    assert "1 of 2 runs could not be evaluated" in done.err
+    assert Path("outputs/b/evaluation/interpolation.json").exists()
 
 
 def test_the_others_go_on_and_it_is_named(command, run):

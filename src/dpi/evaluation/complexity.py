@@ -50,12 +50,17 @@ def complexity(run: Run, fabric: Fabric, folder: Path, repeats: Count) -> list[R
         "micro_batch": size,
         "distinct_scalars": len(draws.scalars(0)[:size].unique()),
     }
+    if cfg.trainer.compile:
+        here["compile"] = True
+    torch.compiler.reset()  # else later runs would pass its limit of graphs, and be eager
     parameters = sum(p.numel() for p in run.network.parameters())
     paper, true = gflops(cfg)
     rows = [Row("parameters", parameters), Row("gflops_paper", paper), Row("gflops_true", true)]
     for name, make in (("training", training_step), ("sampling", sampling_step)):
-        step, mib = peak_memory(partial(make, cfg, fabric.device, fabric.autocast), fabric.device)
-        rows.append(Row(f"{name}_step_s", seconds(step, repeats), settings=here))
+        make = partial(make, cfg, fabric.device, fabric.autocast)
+        with torch.compiler.set_stance("default"):  # as trained
+            step, mib = peak_memory(make, fabric.device)
+            rows.append(Row(f"{name}_step_s", seconds(step, repeats), settings=here))
         rows.append(Row(f"{name}_peak_mib", mib, settings=here))
         with torch.compiler.set_stance("force_eager"):  # FLOPs are counted call by call
             products = step_flops(step)

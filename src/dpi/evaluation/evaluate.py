@@ -3,14 +3,13 @@
 import math
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import get_type_hints
 
 from hydra.utils import get_method, instantiate
 from lightning.fabric import Fabric
-from lightning.fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig
 
 from dpi import plots
@@ -25,11 +24,16 @@ from dpi.processes import together
 from dpi.progress import bars_closed
 from dpi.runs.build import image_shape, set_memory_format
 from dpi.runs.check import check
-from dpi.runs.files import CHECKPOINT, cache_dir, odd_file
+from dpi.runs.files import CHECKPOINT, cache_dir
 from dpi.runs.lock import lock
 from dpi.runs.record import find_runs, read_split
 from dpi.runs.rows import Row, write_rows
 from dpi.runs.run import Run, open_run
+
+SCORE = (
+    "eval.fidelity.samples= scores a file in place of a run: use it in evaluate.py, with "
+    "eval=fidelity alone and no run="
+)
 
 
 def evaluate(
@@ -90,10 +94,7 @@ def evaluate_all(cfg: DictConfig) -> None:
     samples = cfg.eval.get("fidelity", {}).get("samples")
     if samples is not None:
         if cfg.run is not None or list(cfg.eval) != ["fidelity"]:
-            raise UserError(
-                "eval.fidelity.samples= scores a file in place of a run: use it with "
-                "eval=fidelity alone and no run="
-            )
+            raise UserError(SCORE)
         fabric.launch()
         with together(fabric.strategy):
             rows = _measure(cfg.eval.fidelity, None, fabric, None)
@@ -104,18 +105,15 @@ def evaluate_all(cfg: DictConfig) -> None:
         return
     folders = find_runs(cfg.run)
     failed = []
-    with together(fabric.strategy), ExitStack() as locks:
-        if rank_zero_only.rank == 0 and cfg.out is None:
-            for folder in folders:
-                # One with an odd file is refused when it is opened.
-                for name in cfg.eval if odd_file(folder) is None else ():
-                    locks.enter_context(lock(folder / "evaluation", name))
+    with together(fabric.strategy):
         fabric.launch()
         for folder in folders:
             try:
-                with bars_closed():
+                with bars_closed(), ExitStack() as locks:
                     run = _open(folder, cfg)
                     check_evaluations(run.cfg, run.framework, cfg.eval, folder)
+                    if cfg.out is None:
+                        _lock(locks, folder, cfg.eval, fabric)
                     evaluate(run, cfg.eval, fabric, cfg.out and Path(cfg.out))
             except Exception as error:
                 if len(folders) == 1:
@@ -130,7 +128,21 @@ def evaluate_all(cfg: DictConfig) -> None:
         raise UserError(f"{len(failed)} of {len(folders)} runs could not be evaluated, see above")
 
 
-def make_fabric(accelerator: str, devices: int | str, precision: str) -> Fabric:
+def _lock(locks: ExitStack, run: Path, names: Iterable[str], fabric: Fabric) -> None:
+    """Hold the locks of evaluations in the first process; all processes refuse what it refuses."""
+    refused = ""
+    try:
+        for name in names if fabric.is_global_zero else ():
+            locks.enter_context(lock(run / "evaluation", name))
+    except UserError as error:
+        refused = str(error)
+    except OSError as error:
+        refused = f"{error.filename}: {error.strerror}"
+    if refused := fabric.broadcast(refused):
+        raise UserError(refused)
+
+
+def make_fabric(accelerator: str, devices: int | str | list[int], precision: str) -> Fabric:
     """A Fabric on these devices; UserError if they cannot be used here."""
     forbid_tf32()
     try:
@@ -169,11 +181,13 @@ def check_evaluations(
             network_evaluations(framework, settings.steps, settings.solver, f"eval.{name}.")
         if "n" in settings:
             size = settings.n * math.prod(image_shape(cfg))  # uint8
-            check_space(folder, size, f"eval.{name}.n={settings.n}")
+            check_space(cache_dir(), size, f"eval.{name}.n={settings.n}")
+        if settings.get("samples") is not None:
+            raise UserError(SCORE)
         if name == "fidelity":
             from dpi.evaluation.fidelity import check_fidelity  # its packages take seconds
 
-            check_fidelity(settings, cfg.image_channels)
+            check_fidelity(settings, cfg)
 
 
 def _measure(

@@ -13,7 +13,6 @@ from pydantic import Field
 from torch_fidelity.metric_isc import isc_features_to_metric
 from torch_fidelity.metric_kid import kid_features_to_metric
 
-from dpi.data import read_npz
 from dpi.errors import UserError
 from dpi.evaluation.extractors import INCEPTION, check_channels, feature_network
 from dpi.evaluation.features import Features, chunks, extract
@@ -33,15 +32,15 @@ from dpi.runs.rows import Row
 from dpi.runs.run import Run
 
 
-def check_fidelity(settings: DictConfig, image_channels: int) -> None:
-    """Raise UserError where `fidelity` would, once hours of training have passed: an unknown
-    feature network, weights that are missing or cannot be downloaded, a reference that is none,
-    images of so many channels.
+def check_fidelity(settings: DictConfig, cfg: DictConfig) -> None:
+    """Raise UserError where `fidelity` of a run would, once hours of training have passed: an
+    unknown feature network, weights that are missing or cannot be downloaded, an .npz that is no
+    reference or one for others, images of so many channels.
     """
-    check_channels(settings.extractor, image_channels)
-    feature_network(settings.extractor, settings.weights)
+    check_channels(settings.extractor, cfg.image_channels)
+    network = feature_network(settings.extractor, settings.weights)
     if settings.reference is not None and settings.reference.endswith(".npz"):
-        read_npz(Path(settings.reference), ["mu"])
+        read_reference(Path(settings.reference), tuple(np.roll(image_shape(cfg), -1)), network)
 
 
 def fidelity(
@@ -104,9 +103,12 @@ def fidelity(
         return []
     print("Frechet distances, neighbours ...", file=sys.stderr)
     known = real.known or gaussians(theirs)
-    content = sha256(known["pool"][0].tobytes()).hexdigest()[:12]  # the mean identifies the images
+    content = sha256()
+    # What is the same on every device: images, or the mean in a file.
+    for chunk in [known["pool"][0]] if real.known else chunks(real.images, real.order):
+        content.update(chunk.tobytes())
     settings |= {"extractor": network.name, "extractor_weights": network.weights}
-    settings |= {"reference": real.name, "reference_content": content}
+    settings |= {"reference": real.name, "reference_content": content.hexdigest()[:12]}
     kept = torch.from_numpy(theirs["pool"][: real.keep]) if theirs else None
     return [
         Row(_named(metric, network.name), value, error, settings=settings)

@@ -92,8 +92,14 @@ def missing_evaluations(cfg: DictConfig) -> dict[str, dict[str, Any]]:
     return {
         name: how
         for name, how in wanted.items()
-        if evaluated.get(name) != how or not is_kept(run / "evaluation", name)
+        if _results(evaluated.get(name, {})) != _results(how)
+        or not is_kept(run / "evaluation", name)
     }
+
+
+def _results(settings: dict[str, Any]) -> dict[str, Any]:
+    """Of the settings of an evaluation those that change its results."""
+    return {key: value for key, value in settings.items() if key not in ("cache", "batch_size")}
 
 
 def status(folder: Path) -> str:

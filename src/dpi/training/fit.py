@@ -57,6 +57,7 @@ def fit(cfg: DictConfig, framework: Framework, network: nn.Module, images: Image
     trainer = _trainer(cfg)
     _check_processes(trainer, cfg.training.batch_size)
     device = trainer.strategy.root_device
+    torch.compiler.reset()  # else a sweep's later runs would pass its limit of graphs, and be eager
     module = TrainingModule(cfg, framework, network, len(images.split.train))
     module.lay_out(device, trainer.world_size)
     pixels = memory_map(images.source, Path(cfg.data.cache_dir), cfg.data.name)
@@ -73,6 +74,13 @@ def fit(cfg: DictConfig, framework: Framework, network: nn.Module, images: Image
         checkpoint = run / CHECKPOINT if first_step else None
         with together(trainer.strategy):
             trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+            if trainer.global_step < steps:
+                if trainer.global_step > first_step:
+                    trainer.save_checkpoint(run / CHECKPOINT)
+                raise UserError(
+                    f"Lightning ended the training at step {trainer.global_step} of {steps}, which "
+                    "is saved: leave out the option of trainer that does so, such as max_time"
+                )
             if validate:
                 trainer.validate(module, data, verbose=False)
         if show.keep_ema and trainer.is_global_zero:

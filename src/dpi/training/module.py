@@ -170,7 +170,10 @@ class TrainingModule(L.LightningModule):
             learned = list(self.weighting.parameters())
             groups.append({"params": learned, "lr": t.lr_lambda, "weight_decay": 0.0})
         groups = [{"initial_lr": group["lr"], **group} for group in groups]
-        return torch.optim.AdamW(groups, weight_decay=t.weight_decay, fused=True)
+        # Under autocast, Lightning clips no gradients of a fused optimizer.
+        trainer = self.cfg.trainer
+        fused = trainer.gradient_clip_val is None or trainer.precision == "32-true"
+        return torch.optim.AdamW(groups, weight_decay=t.weight_decay, fused=fused)
 
 
 def lr_factor(training: DictConfig, step: int) -> float:
