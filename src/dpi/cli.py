@@ -120,9 +120,7 @@ def one_line() -> Iterator[None]:
     except RuntimeError as error:
         if type(error).__name__ != "OutOfMemoryError":  # PyTorch's, which is not imported here
             raise
-        sys.exit(
-            "error: out of memory: give a smaller batch_size=, of an evaluation with eval.NAME."
-        )
+        sys.exit("error: out of memory: give a smaller batch_size= or eval.NAME.batch_size=")
     except Terminated as error:
         if error.message:
             print(f"error: {error.message}", file=sys.stderr)

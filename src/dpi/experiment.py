@@ -149,7 +149,7 @@ def _train(cfg: DictConfig) -> None:
     from dpi.training.fit import fit
 
     evals = {name: cfg.eval[name] for name in missing}
-    check_evaluations(cfg, framework, evals, run)
+    check_evaluations(cfg, framework, evals)
     check_pictures(evals, len(images.split.held_out))
     with _session(cfg, images):
         if not trained:

@@ -52,7 +52,7 @@ def complexity(run: Run, fabric: Fabric, folder: Path, repeats: Count) -> list[R
     }
     if cfg.trainer.compile:
         here["compile"] = True
-    torch.compiler.reset()  # else later runs would pass its limit of graphs, and be eager
+        torch.compiler.reset()  # else later runs would pass its limit, and be eager
     parameters = sum(p.numel() for p in run.network.parameters())
     paper, true = gflops(cfg)
     rows = [Row("parameters", parameters), Row("gflops_paper", paper), Row("gflops_true", true)]

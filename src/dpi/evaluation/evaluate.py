@@ -111,7 +111,7 @@ def evaluate_all(cfg: DictConfig) -> None:
             try:
                 with bars_closed(), ExitStack() as locks:
                     run = _open(folder, cfg)
-                    check_evaluations(run.cfg, run.framework, cfg.eval, folder)
+                    check_evaluations(run.cfg, run.framework, cfg.eval)
                     if cfg.out is None:
                         _lock(locks, folder, cfg.eval, fabric)
                     evaluate(run, cfg.eval, fabric, cfg.out and Path(cfg.out))
@@ -164,14 +164,13 @@ def check_settings(evals: Mapping[str, DictConfig]) -> None:
 
 
 def check_evaluations(
-    cfg: DictConfig, framework: Framework, evals: Mapping[str, DictConfig], folder: Path
+    cfg: DictConfig, framework: Framework, evals: Mapping[str, DictConfig]
 ) -> None:
     """Raise UserError where evaluations of a run would, perhaps hours later.
 
     Args:
         cfg, framework: of the run.
         evals: as those of `evaluate`.
-        folder: of the run.
     """
     check_settings(evals)
     for name, settings in evals.items():

@@ -57,7 +57,8 @@ def fit(cfg: DictConfig, framework: Framework, network: nn.Module, images: Image
     trainer = _trainer(cfg)
     _check_processes(trainer, cfg.training.batch_size)
     device = trainer.strategy.root_device
-    torch.compiler.reset()  # else a sweep's later runs would pass its limit of graphs, and be eager
+    if cfg.trainer.compile:
+        torch.compiler.reset()  # else later runs of a sweep would pass its limit, and be eager
     module = TrainingModule(cfg, framework, network, len(images.split.train))
     module.lay_out(device, trainer.world_size)
     pixels = memory_map(images.source, Path(cfg.data.cache_dir), cfg.data.name)
