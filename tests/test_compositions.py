@@ -24,9 +24,15 @@ CHOICES = {
     "trainer.precision": ["32-true", "bf16-mixed"],
     "trainer.accumulate_grad_batches": [1, 2],
     "trainer.channels_last": ["false", "true"],
+    "trainer.gradient_clip_val": ["null", 0.1],
     "framework.precondition": ["false", "true"],
     "training.distinct_scalars": ["null", 1, 4, 8],
     "training.stratified": ["false", "true"],
+    "training.lr_schedule": ["constant", "cosine", "rsqrt training.lr_decay_steps=1"],
+    "training.loss_weighting": ["null", "uncertainty", "min_snr"],
+    "training.ema_decay": [0.9, "null training.ema_halflife=100"],
+    "training.show.keep_best": ["false", "true"],
+    "training.show.keep_ema": ["[]", "[0.5]"],
     "data.random_flip": ["false", "true"],
     "image_channels": [3, 1],
     "effort": ["mini", "small"],
@@ -53,7 +59,7 @@ def test_any_combination_trains_and_evaluates_or_is_refused(command, own, seed):
     done = command("train.py", *words, status=None)
     if done.status:
         (line,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
-        excluded = "cond=" in line and "; use " in line
+        excluded = ("cond=" in line or "loss_weighting=min_snr" in line) and "; use " in line
         assert excluded or ("denoising" in evals and "eval=denoising: it is only" in line), done
         assert "Traceback" not in done.err and not Path("run").exists()
         return
