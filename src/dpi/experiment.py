@@ -235,7 +235,7 @@ def _evaluate(
 ) -> None:
     import torch
 
-    from dpi.evaluation.evaluate import evaluate, make_fabric
+    from dpi.evaluation.evaluate import evaluate, lock_evaluations, make_fabric
     from dpi.runs.run import load_run
     from dpi.training.loggers import log_results
 
@@ -250,8 +250,7 @@ def _evaluate(
         fabric = make_fabric(cfg.trainer.accelerator, device, "32-true")
         # The averaged weights, as they were saved; not compiled, as evaluate.py has it.
         with ExitStack() as locks, torch.compiler.set_stance("force_eager"):
-            for name in missing:
-                locks.enter_context(lock(run / "evaluation", name))
+            lock_evaluations(locks, run, missing, fabric)
             trained = load_run(run, cfg, built=(framework, network))
             evals = {name: cfg.eval[name] for name in missing}
             log_results(cfg, evaluate(trained, evals, fabric))

@@ -84,7 +84,8 @@ def first_lines(error: Exception) -> str:
 
 
 def check_words(name: str, words: Sequence[str]) -> None:
-    """Raise UserError for ~KEY where it is needed, and where argparse would print its usage."""
+    """Raise UserError for ~KEY where it is needed, for two experiments, of which Hydra drops one,
+    and where argparse would print its usage."""
     if sum(word.startswith("experiment=") for word in words) > 1:
         raise UserError(
             "experiment= is given twice: give one, and the other's options by themselves"

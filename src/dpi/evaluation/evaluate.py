@@ -34,6 +34,7 @@ SCORE = (
     "eval.fidelity.samples= scores a file in place of a run: use it in evaluate.py, with "
     "eval=fidelity alone and no run="
 )
+"""What to do where that is given beside a run."""
 
 
 def evaluate(
@@ -113,7 +114,7 @@ def evaluate_all(cfg: DictConfig) -> None:
                     run = _open(folder, cfg)
                     check_evaluations(run.cfg, run.framework, cfg.eval)
                     if cfg.out is None:
-                        _lock(locks, folder, cfg.eval, fabric)
+                        lock_evaluations(locks, folder, cfg.eval, fabric)
                     evaluate(run, cfg.eval, fabric, cfg.out and Path(cfg.out))
             except Exception as error:
                 if len(folders) == 1:
@@ -128,8 +129,13 @@ def evaluate_all(cfg: DictConfig) -> None:
         raise UserError(f"{len(failed)} of {len(folders)} runs could not be evaluated, see above")
 
 
-def _lock(locks: ExitStack, run: Path, names: Iterable[str], fabric: Fabric) -> None:
-    """Hold the locks of evaluations in the first process; all processes refuse what it refuses."""
+def lock_evaluations(locks: ExitStack, run: Path, names: Iterable[str], fabric: Fabric) -> None:
+    """Hold the locks of these evaluations of a run in the first process, until `locks` is closed.
+
+    Raises:
+        UserError: in all processes, if another one holds one of them, or the folder cannot be
+            written.
+    """
     refused = ""
     try:
         for name in names if fabric.is_global_zero else ():
